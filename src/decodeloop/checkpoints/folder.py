@@ -1,0 +1,158 @@
+"""Read a local folder in the hub's layout: config.json, safetensors, tokenizer.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from decodeloop.errors import ModelFileError, UserError
+from decodeloop.model import ModelConfig
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        ModelFileError: it is missing, or no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelFileError(
+            f"{path.parent} is no model folder: it has no {path.name}; give the folder that holds "
+            f"config.json and {WEIGHTS}."
+        ) from None
+    except OSError as error:
+        raise ModelFileError(f"{path} can't be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ModelFileError(f"{path} is no readable JSON ({error}): copy it again.") from None
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{path} holds {type(value).__name__}, expected a JSON object.")
+    return value
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration of a Llama-architecture model.
+
+    Both spellings of the RoPE base are read: `rope_theta`, and `rope_parameters` of newer files.
+
+    Raises:
+        ModelFileError: it is of another architecture, asks for something that is not supported,
+            or lacks a number.
+    """
+    path = folder / "config.json"
+    raw = read_json(path)
+    if raw.get("model_type") != "llama":
+        raise ModelFileError(
+            f"{folder} holds a model of type {raw.get('model_type')!r}: expected 'llama'."
+        )
+    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    unsupported = {
+        "hidden_act": raw.get("hidden_act", "silu") != "silu",
+        "attention_bias": bool(raw.get("attention_bias")),
+        "mlp_bias": bool(raw.get("mlp_bias")),
+        "rope type": not isinstance(rope, dict)
+        or rope.get("rope_type", rope.get("type", "default")) != "default",
+    }
+    for key, found in unsupported.items():
+        if found:
+            raise ModelFileError(
+                f"{path} asks for {key} = {raw.get(key, rope)!r}, which is not supported: "
+                f"take a plain Llama-architecture model."
+            )
+
+    def number(key: str, default: Any = None) -> Any:
+        value = raw.get(key)
+        value = default if value is None else value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ModelFileError(f"{path} has {key} = {value!r}: expected a number.")
+        return value
+
+    heads, width = number("num_attention_heads"), number("hidden_size")
+    try:
+        return ModelConfig(
+            vocabulary=number("vocab_size"),
+            width=width,
+            layers=number("num_hidden_layers"),
+            heads=heads,
+            kv_heads=number("num_key_value_heads", heads),
+            head_dim=number("head_dim", width // heads if heads else 0),
+            feed_forward=number("intermediate_size"),
+            context=number("max_position_embeddings", 2048),
+            rope_base=float(rope.get("rope_theta") or number("rope_theta", 10_000.0)),
+            norm_eps=number("rms_norm_eps", 1e-6),
+            tied=bool(raw.get("tie_word_embeddings", False)),
+        )
+    except ModelFileError:
+        raise
+    except UserError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+
+
+def write_config(config: ModelConfig, folder: Path, eos_ids: list[int]) -> None:
+    """Write `config.json`, such that `read_config` gives the same again."""
+    raw = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_dim,
+        "intermediate_size": config.feed_forward,
+        "max_position_embeddings": config.context,
+        "rope_theta": config.rope_base,
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.tied,
+        "eos_token_id": eos_ids,
+    }
+    (folder / "config.json").write_text(json.dumps(raw, indent=2), "utf-8")
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of the folder, by its hub name, memory-mapped: pages are read when used, and
+    shared by all processes that map the same file.
+
+    Raises:
+        ModelFileError: a file is missing, truncated or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if (folder / INDEX).is_file():
+        shards = read_json(folder / INDEX).get("weight_map")
+        if not isinstance(shards, dict):
+            raise ModelFileError(f"{folder / INDEX} has no weight_map: copy it again.")
+        names = sorted({str(name) for name in shards.values()})
+    else:
+        names = [WEIGHTS]
+    weights: dict[str, Tensor] = {}
+    for name in names:
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise ModelFileError(f"{folder} has no {name}: copy the whole model folder.")
+        try:
+            weights.update(load_file(path))
+        except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelFileError(
+                f"{path} is damaged ({error}): copy it again (it has {path.stat().st_size:,} bytes)."
+            ) from None
+    return weights
+
+
+def read_eos_ids(folder: Path) -> list[int]:
+    """The ids that end a text, from generation_config.json or config.json."""
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).is_file():
+            ids = read_json(folder / name).get("eos_token_id")
+            if ids is not None:
+                return [ids] if isinstance(ids, int) else list(ids)
+    return []

@@ -1,0 +1,128 @@
+"""`load`: a name or a path becomes a language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from decodeloop.checkpoints.download import (
+    Progress,
+    cache_folder,
+    converted_folder,
+    damage,
+    fetch,
+    is_fetched,
+    silent,
+)
+from decodeloop.checkpoints.folder import read_config, read_eos_ids, read_weights
+from decodeloop.checkpoints.gguf_file import GGUFFile
+from decodeloop.checkpoints.pinned import PINNED
+from decodeloop.checkpoints.tokenizer import Tokenizer, tokenizer_from_gguf
+from decodeloop.checkpoints.weights import decoder_from
+from decodeloop.devices import pick_device
+from decodeloop.errors import ModelFileError, UserError
+from decodeloop.model import Decoder, ModelConfig
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A decoder with its tokenizer: what is needed to turn text into text."""
+
+    name: str
+    config: ModelConfig
+    tokenizer: Tokenizer
+    model: Decoder
+    eos_ids: tuple[int, ...]  # any of these ends a text
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.embedding.weight.device
+
+    def prompt_ids(self, prompt: str, raw: bool = False) -> list[int]:
+        """The token ids of a prompt, as a chat message, or `raw`, as text to be continued.
+
+        Raises:
+            UserError: the prompt is empty.
+        """
+        if not prompt:
+            raise UserError("the prompt is empty: expected at least one character.")
+        text = prompt if raw else self.tokenizer.chat([{"role": "user", "content": prompt}])
+        return self.tokenizer.encode(text)
+
+
+def load(
+    name_or_path: str | Path = "smollm2-135m",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    progress: Progress = silent,
+) -> LanguageModel:
+    """Load a language model.
+
+    Args:
+        name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use); a
+            ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1); or a folder with
+            ``config.json`` and safetensors of that architecture.
+        device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
+        dtype: of the weights; fp32 if not given.
+
+    Raises:
+        UserError: the name is unknown, or a fetch fails.
+        ModelFileError: the file or folder is missing, damaged or not supported.
+    """
+    where = pick_device(device)
+    name, kind = str(name_or_path), dtype or torch.float32
+    path = Path(name_or_path).expanduser()
+    if name in PINNED:
+        return from_folder(pinned_folder(name, progress), name, where, kind)
+    if path.is_dir():
+        return from_folder(path, name, where, kind)
+    if path.suffix == ".gguf":
+        return from_gguf(path, name, where, kind)
+    if path.exists():
+        raise ModelFileError(
+            f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
+        )
+    raise UserError(
+        f"unknown model {name!r}: expected one of {', '.join(PINNED)}, a .gguf file, or a folder "
+        f"with config.json and safetensors; nothing lies at that path."
+    )
+
+
+def pinned_folder(name: str, progress: Progress = silent) -> Path:
+    """The converted folder of a pinned model; fetched if it is not there yet."""
+    pinned, cache = PINNED[name], cache_folder()
+    if not is_fetched(pinned, cache):
+        return fetch(pinned, cache, progress=progress)
+    wrong = damage(pinned, cache)
+    if wrong:
+        raise ModelFileError(f"the model {name} is damaged: {wrong}; run 'decodeloop fetch'.")
+    return converted_folder(pinned, cache)
+
+
+def from_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> LanguageModel:
+    """Load a folder in the hub's layout."""
+    config = read_config(folder)
+    tokenizer = Tokenizer.from_folder(folder)
+    check_vocabulary(tokenizer, config, folder)
+    model = decoder_from(read_weights(folder), config, folder, device, dtype)
+    return LanguageModel(name, config, tokenizer, model, tuple(read_eos_ids(folder)))
+
+
+def from_gguf(path: Path, name: str, device: torch.device, dtype: torch.dtype) -> LanguageModel:
+    """Load a GGUF file as it is, dequantizing it each time."""
+    file = GGUFFile(path)
+    tokenizer = tokenizer_from_gguf(file.fields, path)
+    check_vocabulary(tokenizer, file.config, path)
+    model = decoder_from(file.weights(), file.config, path, device, dtype)
+    return LanguageModel(name, file.config, tokenizer, model, tuple(file.eos_ids()))
+
+
+def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, source: Path) -> None:
+    """A tokenizer that makes ids beyond the embedding belongs to another model."""
+    if tokenizer.vocabulary > config.vocabulary:
+        raise ModelFileError(
+            f"{source}: the tokenizer has {tokenizer.vocabulary} tokens, the model "
+            f"{config.vocabulary}: they do not belong together; copy the model again."
+        )

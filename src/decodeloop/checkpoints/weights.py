@@ -1,0 +1,82 @@
+"""Weights by name: what a hub folder calls each tensor, and the way into a `Decoder`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from decodeloop.errors import ModelFileError
+from decodeloop.model import Decoder, ModelConfig
+
+HUB_NAMES = {
+    "embedding": "model.embed_tokens",
+    "norm": "model.norm",
+    "output": "lm_head",
+    "attention_norm": "input_layernorm",
+    "attention.query": "self_attn.q_proj",
+    "attention.key": "self_attn.k_proj",
+    "attention.value": "self_attn.v_proj",
+    "attention.output": "self_attn.o_proj",
+    "feed_forward_norm": "post_attention_layernorm",
+    "feed_forward.gate": "mlp.gate_proj",
+    "feed_forward.up": "mlp.up_proj",
+    "feed_forward.down": "mlp.down_proj",
+}
+
+
+def hub_name(name: str) -> str:
+    """Our name of a tensor → the hub's.
+
+    >>> hub_name("layers.3.attention.query.weight")
+    'model.layers.3.self_attn.q_proj.weight'
+    """
+    match = re.fullmatch(r"(?:layers\.(\d+)\.)?(.+)\.weight", name)
+    assert match, name
+    layer, part = match.groups()
+    prefix = f"model.layers.{layer}." if layer is not None else ""
+    return f"{prefix}{HUB_NAMES[part]}.weight"
+
+
+def decoder_from(
+    weights: Mapping[str, Tensor],
+    config: ModelConfig,
+    source: object,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Decoder:
+    """A `Decoder` over these weights; where type and device already fit, over their very memory.
+
+    Args:
+        weights: by hub name.
+        source: what to name in an error.
+
+    Raises:
+        ModelFileError: a tensor is missing or has the wrong shape.
+    """
+    with torch.device("meta"):  # shapes only: nothing is allocated that is thrown away at once
+        model = Decoder(config)
+    state: dict[str, Tensor] = {}
+    for name, parameter in model.state_dict().items():
+        if name == "output.weight" and config.tied:
+            continue
+        tensor = weights.get(hub_name(name))
+        if tensor is None:
+            raise ModelFileError(
+                f"{source} lacks the tensor {hub_name(name)}: a Llama-architecture model of "
+                f"{config.layers} layers has one; copy the model again."
+            )
+        if tensor.shape != parameter.shape:
+            raise ModelFileError(
+                f"{source}: tensor {hub_name(name)} has shape {tuple(tensor.shape)}, the "
+                f"configuration asks for {tuple(parameter.shape)}; copy the model again."
+            )
+        state[name] = tensor.to(device, dtype)
+    if config.tied:
+        state["output.weight"] = state["embedding.weight"]
+    model.load_state_dict(state, assign=True)
+    if config.tied:
+        model.output.weight = model.embedding.weight
+    return model.requires_grad_(False).eval()

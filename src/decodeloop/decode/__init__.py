@@ -1,0 +1,42 @@
+"""What drives the model: the loop, the samplers, and text as it is generated."""
+
+from decodeloop.decode.loop import (
+    Completion,
+    Generation,
+    decode_step,
+    generate,
+    generate_batch,
+    pad_left,
+    prefill,
+)
+from decodeloop.decode.sampling import (
+    Sampling,
+    greedy,
+    min_p,
+    repetition_penalty,
+    sample,
+    temperature,
+    top_k,
+    top_p,
+)
+from decodeloop.decode.text import TextGeneration, TextStream
+
+__all__ = [
+    "Completion",
+    "Generation",
+    "Sampling",
+    "TextGeneration",
+    "TextStream",
+    "decode_step",
+    "generate",
+    "generate_batch",
+    "greedy",
+    "min_p",
+    "pad_left",
+    "prefill",
+    "repetition_penalty",
+    "sample",
+    "temperature",
+    "top_k",
+    "top_p",
+]

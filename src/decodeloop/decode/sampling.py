@@ -1,0 +1,172 @@
+"""From logits to the next token: each sampler is a function that moves or removes logits.
+
+Nucleus sampling: Holtzman et al. (2019). Repetition penalty: Keskar et al., "CTRL" (2019),
+section 4.1. Min-p: Nguyen et al. (2024). Built in lesson 07.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from decodeloop.errors import UserError
+
+OUT = -math.inf  # the logit of a token that can't be drawn
+
+
+def temperature(logits: Tensor, t: float) -> Tensor:
+    """Divide by `t`: below 1 sharpens, above 1 flattens, and 0 keeps the best token alone.
+
+    Shapes: (..., V) → (..., V).
+    """
+    check_temperature(t)
+    if t == 0.0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, OUT).scatter(-1, best, logits.gather(-1, best))
+    return logits / t
+
+
+def top_k(logits: Tensor, k: int) -> Tensor:
+    """Keep the `k` best tokens (and those that tie with the last of them).
+
+    Shapes: (..., V) → (..., V), the others ``-inf``.
+    """
+    check_top_k(k)
+    last = logits.topk(min(k, logits.shape[-1])).values[..., -1:]
+    return logits.masked_fill(logits < last, OUT)
+
+
+def top_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the fewest best tokens whose probabilities sum to at least `p`.
+
+    The token that crosses `p` is kept, so at least one always is.
+
+    Shapes: (..., V) → (..., V), the others ``-inf``.
+    """
+    check_top_p(p)
+    ordered, order = logits.sort(descending=True, stable=True)
+    probabilities = ordered.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities  # the mass of all better tokens
+    out = (before >= p) & (p < 1.0)
+    out[..., 0] = False
+    return logits.masked_fill(out.scatter(-1, order, out), OUT)
+
+
+def min_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the tokens that are at least `p` times as probable as the best one.
+
+    Shapes: (..., V) → (..., V), the others ``-inf``.
+    """
+    check_min_p(p)
+    probabilities = logits.softmax(-1)
+    return logits.masked_fill(probabilities < p * probabilities.amax(-1, keepdim=True), OUT)
+
+
+def repetition_penalty(logits: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
+    """Make tokens that already occurred less likely: positive logits are divided, others multiplied.
+
+    Shapes: logits (..., V), token_ids (..., T), the tokens so far → (..., V).
+    """
+    check_repetition_penalty(penalty)
+    seen = logits.gather(-1, token_ids)
+    return logits.scatter(-1, token_ids, torch.where(seen > 0, seen / penalty, seen * penalty))
+
+
+def greedy(logits: Tensor) -> Tensor:
+    """The most probable token. Shapes: (..., V) → (...)."""
+    return logits.argmax(-1)
+
+
+def sample(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw a token with the probabilities softmax(logits).
+
+    Drawn on the CPU from fp32 probabilities, so that a seed means the same on every device;
+    `generator` is a CPU generator.
+
+    Shapes: (..., V) → (...), on the CPU.
+    """
+    probabilities = logits.detach().to("cpu", torch.float32).softmax(-1)
+    rows = probabilities.reshape(-1, probabilities.shape[-1])
+    return torch.multinomial(rows, 1, generator=generator).reshape(logits.shape[:-1])
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen; as it stands, greedily.
+
+    Applied in this order: repetition penalty, temperature, top-k, top-p, min-p.
+
+    Raises:
+        UserError: a value is outside its range.
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        for value, check in (
+            (self.top_k, check_top_k),
+            (self.top_p, check_top_p),
+            (self.min_p, check_min_p),
+            (self.repetition_penalty, check_repetition_penalty),
+        ):
+            if value is not None:
+                check(value)
+
+    def process(self, logits: Tensor, token_ids: Tensor) -> Tensor:
+        """The logits that are drawn from. Shapes: (..., V) and (..., T) → (..., V)."""
+        if self.repetition_penalty is not None:
+            logits = repetition_penalty(logits, token_ids.to(logits.device), self.repetition_penalty)
+        logits = temperature(logits, self.temperature)
+        if self.temperature == 0.0:
+            return logits
+        if self.top_k is not None:
+            logits = top_k(logits, self.top_k)
+        if self.top_p is not None:
+            logits = top_p(logits, self.top_p)
+        if self.min_p is not None:
+            logits = min_p(logits, self.min_p)
+        return logits
+
+    def choose(
+        self, logits: Tensor, token_ids: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The next token. Shapes: (..., V) and (..., T) → (...), on the CPU."""
+        if self.temperature == 0.0 and self.repetition_penalty is None:
+            return greedy(logits).cpu()
+        logits = self.process(logits, token_ids)
+        return greedy(logits).cpu() if self.temperature == 0.0 else sample(logits, generator)
+
+
+def check_temperature(t: float) -> None:
+    if not (t >= 0.0 and math.isfinite(t)):
+        raise UserError(f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8.")
+
+
+def check_top_k(k: int) -> None:
+    if k < 1 or k != int(k):
+        raise UserError(f"top-k is {k}: expected a whole number from 1 up; leave it out for all.")
+
+
+def check_top_p(p: float) -> None:
+    if not 0.0 < p <= 1.0:
+        raise UserError(f"top-p is {p}: expected more than 0 and at most 1; 1 keeps every token.")
+
+
+def check_min_p(p: float) -> None:
+    if not 0.0 <= p <= 1.0:
+        raise UserError(f"min-p is {p}: expected a number from 0 to 1; 0 keeps every token.")
+
+
+def check_repetition_penalty(penalty: float) -> None:
+    if not (penalty > 0.0 and math.isfinite(penalty)):
+        raise UserError(
+            f"repetition penalty is {penalty}: expected a positive number; 1 changes nothing."
+        )

@@ -1,0 +1,162 @@
+"""Text as it is generated: never half a character, never part of a stop string. Lesson 08."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
+
+import torch
+
+from decodeloop.decode.loop import FinishReason, Model, generate
+from decodeloop.decode.sampling import Sampling
+from decodeloop.errors import UserError
+
+UNFINISHED = "\ufffd"  # what the bytes of half a character decode to
+
+
+class Tokenizer(Protocol):
+    def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str: ...
+
+
+class TextStream:
+    """Turn tokens into text piece by piece.
+
+    A character may be spread over several tokens and is held back until it is whole; text that
+    may be the beginning of a stop string is held back until it is not. `stopped` becomes true when
+    a stop string is complete; neither it nor what follows it is ever given out.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+        if isinstance(stop, str):
+            stop = (stop,)
+        if any(not s for s in stop):
+            raise UserError("a stop string is empty: expected at least one character.")
+        self.stopped = False
+        self._tokenizer = tokenizer
+        self._stop = tuple(stop)
+        self._context: list[int] = []  # the tokens of the last whole piece: some tokenizers look
+        self._pending: list[int] = []  # back by one to decide on a space
+        self._held = ""
+
+    def push(self, token: int) -> str:
+        """Take one more token; give the text that is now certain, often the empty string."""
+        if self.stopped:
+            return ""
+        self._pending.append(token)
+        piece = self._pending_text()
+        if piece.endswith(UNFINISHED):
+            return ""
+        self._context, self._pending = self._pending, []
+        return self._release(piece)
+
+    def finish(self) -> str:
+        """No more tokens will come: give what was held back."""
+        if self.stopped:
+            return ""
+        rest = self._release(self._pending_text())
+        self._pending = []
+        rest, self._held = rest + self._held, ""
+        return rest
+
+    def _pending_text(self) -> str:
+        if not self._pending:
+            return ""
+        before = self._tokenizer.decode(self._context, skip_special=True)
+        whole = self._tokenizer.decode(self._context + self._pending, skip_special=True)
+        return whole[len(before) :]
+
+    def _release(self, piece: str) -> str:
+        text = self._held + piece
+        ends = [at for at in (text.find(s) for s in self._stop) if at >= 0]
+        if ends:
+            self.stopped = True
+            self._held = ""
+            return text[: min(ends)]
+        keep = max((overlap(text, s) for s in self._stop), default=0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+
+def overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` are a beginning of `stop`.
+
+    >>> overlap("so on.\\n", "\\n\\n")
+    1
+    """
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+class TextGeneration(Iterator[str]):
+    """Pieces of text as they come, and afterwards what there is to know about them.
+
+    `tokens`, `text`, `finish_reason`, `prompt_tokens`; `ttft_s` is the time to the first token,
+    `itl_s` the times between tokens, in seconds. `tokens_per_s` is that of decoding alone.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        prompt_ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        sampling: Sampling | None = None,
+        generator: torch.Generator | None = None,
+        eos_ids: Collection[int] = (),
+        stop: Sequence[str] = (),
+        use_cache: bool = True,
+    ) -> None:
+        self.prompt_tokens = len(prompt_ids)
+        self.tokens: list[int] = []
+        self.text = ""
+        self.finish_reason: FinishReason | None = None
+        self.ttft_s: float | None = None
+        self.itl_s: list[float] = []
+        self._stream = TextStream(tokenizer, stop)
+        self._piece = ""
+        self._generation = generate(
+            model,
+            torch.tensor([list(prompt_ids)], dtype=torch.long),
+            max_new_tokens,
+            sampling=sampling,
+            generator=generator,
+            eos_ids=eos_ids,
+            stop=self._take,
+            use_cache=use_cache,
+        )
+        self._pieces = self._run()
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens per second of decoding; None with fewer than two tokens."""
+        return len(self.itl_s) / sum(self.itl_s) if self.itl_s else None
+
+    def _take(self, token: int) -> bool:
+        self._piece = self._stream.push(token)
+        return self._stream.stopped
+
+    def _run(self) -> Iterator[str]:
+        clock = time.perf_counter()
+        for token in self._generation:
+            elapsed = time.perf_counter() - clock
+            if self.ttft_s is None:
+                self.ttft_s = elapsed
+            else:
+                self.itl_s.append(elapsed)
+            self.tokens.append(token)
+            if self._generation.finish_reason:
+                self.finish_reason = self._generation.finish_reason
+            if self._piece:
+                self.text += self._piece
+                yield self._piece
+            clock = time.perf_counter()  # what the reader does with a piece is not our time
+        self.finish_reason = self._generation.finish_reason
+        rest = self._stream.finish()
+        if rest:
+            self.text += rest
+            yield rest

@@ -1,0 +1,57 @@
+"""Where tensors live: one choice for every notebook, test and command."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from decodeloop.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+CHOICES = ("auto", "cpu", "cuda", "mps")
+VARIABLE = "DECODELOOP_DEVICE"
+
+
+def pick_device(name: str | torch.device | None = None) -> torch.device:
+    """The device to compute on: `name`, else ``DECODELOOP_DEVICE``, else ``auto``.
+
+    ``auto`` takes CUDA, then MPS, then the CPU. An index such as ``cuda:1`` is accepted.
+
+    Raises:
+        DeviceError: the name is unknown, or this machine has no such device.
+    """
+    import torch
+
+    asked = str(name) if name is not None else os.environ.get(VARIABLE) or "auto"
+    kind = asked.split(":")[0]
+    if kind not in CHOICES:
+        raise DeviceError(
+            f"unknown device {asked!r}: expected one of {', '.join(CHOICES)}; pass one of them, "
+            f"or set {VARIABLE} to it."
+        )
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind == "auto":
+        return torch.device(next((k for k in ("cuda", "mps") if available[k]), "cpu"))
+    if not available.get(kind, True):
+        raise DeviceError(
+            f"device {asked!r} was asked for, but PyTorch finds none on this machine: "
+            f"use 'auto' or 'cpu', or install a PyTorch build for your GPU."
+        )
+    try:
+        return torch.device(asked)
+    except RuntimeError:
+        raise DeviceError(
+            f"unknown device {asked!r}: expected a kind and an index, such as 'cuda:0'."
+        ) from None
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has finished what was queued on it, so that a clock tells the truth."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,43 @@
+"""What computes: attention, heads, the block, the decoder and its cache."""
+
+from decodeloop.model.attention import attention, attention_weights, causal_mask, softmax
+from decodeloop.model.block import (
+    Block,
+    FeedForward,
+    RMSNorm,
+    SelfAttention,
+    rms_norm,
+    rope,
+    rotary_angles,
+    rotate,
+    swiglu,
+)
+from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig
+from decodeloop.model.decoder import Decoder
+from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
+from decodeloop.model.multi_head import grouped_query_attention, merge_heads, split_heads
+
+__all__ = [
+    "SMOLLM2_135M",
+    "TINY",
+    "Block",
+    "ContiguousKVCache",
+    "Decoder",
+    "FeedForward",
+    "KVCache",
+    "ModelConfig",
+    "RMSNorm",
+    "SelfAttention",
+    "attention",
+    "attention_weights",
+    "causal_mask",
+    "grouped_query_attention",
+    "merge_heads",
+    "rms_norm",
+    "rope",
+    "rotary_angles",
+    "rotate",
+    "softmax",
+    "split_heads",
+    "swiglu",
+]

@@ -1,0 +1,185 @@
+"""The block: normalise, attend, add; normalise, feed forward, add.
+
+RMSNorm: Zhang and Sennrich (2019). RoPE: Su et al., "RoFormer" (2021), section 3.4. SwiGLU:
+Shazeer, "GLU Variants Improve Transformer" (2020). The block as Llama has it: Touvron et al.
+(2023), section 2.2. Built in lesson 03.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from decodeloop.errors import ShapeError
+from decodeloop.model.attention import causal_mask
+from decodeloop.model.config import ModelConfig
+from decodeloop.model.kv_cache import KVCache
+from decodeloop.model.multi_head import grouped_query_attention, merge_heads, split_heads
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Scale each vector to a root mean square of 1, then each channel by its weight.
+
+    `eps` stands inside the root. Computed in fp32, whatever the type of `x`.
+
+    Shapes: x (..., C), weight (C,) → (..., C).
+    """
+    if weight.shape != x.shape[-1:]:
+        raise ShapeError(
+            f"rms_norm: x {tuple(x.shape)} has {x.shape[-1]} channels in its last axis, the weight "
+            f"{tuple(weight.shape)}: they must be equal."
+        )
+    wide = x.float()
+    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return (wide * scale).to(x.dtype) * weight
+
+
+def swiglu(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> Tensor:
+    """The feed-forward layer of Llama: down(silu(gate(x)) · up(x)).
+
+    Shapes: x (..., C), w_gate and w_up (F, C), w_down (C, F), as `nn.Linear` stores them →
+    (..., C).
+    """
+    width = x.shape[-1]
+    if w_gate.shape != w_up.shape or w_gate.shape[-1:] != (width,):
+        raise ShapeError(
+            f"swiglu: w_gate {tuple(w_gate.shape)} and w_up {tuple(w_up.shape)} must both be "
+            f"(F, C) with C = {width}, the last axis of x {tuple(x.shape)}."
+        )
+    if w_down.shape != w_gate.mT.shape:
+        raise ShapeError(
+            f"swiglu: w_down {tuple(w_down.shape)} must be (C, F) = {tuple(w_gate.mT.shape)}."
+        )
+    return F.linear(F.silu(F.linear(x, w_gate)) * F.linear(x, w_up), w_down)
+
+
+def rotary_angles(positions: Tensor, D: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the angle by which each pair of channels turns at each position.
+
+    Pair i of D/2 turns by position · base^(-2i/D): the first fast, the last slowly.
+
+    Shapes: positions (T,) or (B, T) → two of (T, D/2) or (B, 1, T, D/2), fp32; the 1 stands for
+    the heads.
+    """
+    if D % 2:
+        raise ShapeError(f"rotary_angles: the head dimension {D} is odd: channels turn in pairs.")
+    exponents = torch.arange(0, D, 2, device=positions.device, dtype=torch.float32) / D
+    angles = positions[..., None].float() * base**-exponents
+    if positions.ndim == 2:
+        angles = angles[:, None]
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair of channels; channel i is paired with channel i + D/2 (half-split).
+
+    Shapes: x (B, H, T, D), cos and sin from `rotary_angles` → (B, H, T, D).
+    """
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def rope(x: Tensor, positions: Tensor, base: float) -> Tensor:
+    """Rotary position embedding: queries and keys turn with their position.
+
+    The score of a turned query with a turned key depends on the distance of the two alone.
+
+    Shapes: x (B, H, T, D), positions (T,) or (B, T) → (B, H, T, D).
+
+    Raises:
+        ShapeError: D is odd, or there is not one position for each token.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"rope: x {tuple(x.shape)} has {x.ndim} axes: expected (B, H, T, D).")
+    check_positions(positions, x.shape[0], x.shape[2])
+    return rotate(x, *rotary_angles(positions, x.shape[-1], base))
+
+
+def check_positions(positions: Tensor, B: int, T: int) -> None:
+    """Raise `ShapeError` unless there is one position for each of the (B, T) tokens."""
+    if tuple(positions.shape) not in ((T,), (B, T), (1, T)):
+        raise ShapeError(
+            f"positions {tuple(positions.shape)} don't fit {B} rows of {T} tokens: "
+            f"expected ({T},) or ({B}, {T}), one position for each token."
+        )
+
+
+class RMSNorm(nn.Module):
+    """Holds the weight of `rms_norm`."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
+
+
+class SelfAttention(nn.Module):
+    """Holds the four projections around grouped-query attention with rotary positions."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        C, D = config.width, config.head_dim
+        self.query = nn.Linear(C, config.heads * D, bias=False)
+        self.key = nn.Linear(C, config.kv_heads * D, bias=False)
+        self.value = nn.Linear(C, config.kv_heads * D, bias=False)
+        self.output = nn.Linear(config.heads * D, C, bias=False)
+
+    def forward(
+        self,
+        x: Tensor,  # (B, T, C)
+        angles: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KVCache | None,
+        layer: int,
+    ) -> Tensor:
+        q = rotate(split_heads(self.query(x), self.config.heads), *angles)  # (B, H, T, D)
+        k = rotate(split_heads(self.key(x), self.config.kv_heads), *angles)  # (B, G, T, D)
+        v = split_heads(self.value(x), self.config.kv_heads)
+        if cache is not None:
+            attended = cache.attend(layer, q, k, v, mask)
+        else:
+            mask = causal_mask(x.shape[1], device=x.device) if mask is None else mask
+            attended = grouped_query_attention(q, k, v, mask)
+        return self.output(merge_heads(attended))  # (B, T, C)
+
+
+class FeedForward(nn.Module):
+    """Holds the three projections of `swiglu`; they are called as modules, so that a quantized or
+    sharded one can take the place of any of them."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate = nn.Linear(config.width, config.feed_forward, bias=False)
+        self.up = nn.Linear(config.width, config.feed_forward, bias=False)
+        self.down = nn.Linear(config.feed_forward, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class Block(nn.Module):
+    """One layer: attention and feed-forward, each normalised first and added to the stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.width, config.norm_eps)
+        self.attention = SelfAttention(config)
+        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps)
+        self.feed_forward = FeedForward(config)
+
+    def forward(
+        self,
+        x: Tensor,  # (B, T, C)
+        angles: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KVCache | None,
+        layer: int,
+    ) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), angles, mask, cache, layer)
+        return x + self.feed_forward(self.feed_forward_norm(x))

@@ -1,0 +1,73 @@
+"""The numbers that make one Llama-architecture model different from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from decodeloop.errors import UserError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a decoder, in the notation of the course.
+
+    Raises:
+        UserError: a size is not positive, or the heads don't divide.
+    """
+
+    vocabulary: int  # V
+    width: int  # C, the width of the residual stream
+    layers: int  # L
+    heads: int  # H, query heads
+    kv_heads: int  # G
+    head_dim: int  # D, usually C / H
+    feed_forward: int  # F
+    context: int  # the longest sequence that the model was trained for
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-5
+    tied: bool = True  # the head is the embedding, transposed
+
+    def __post_init__(self) -> None:
+        sizes = "vocabulary width layers heads kv_heads head_dim feed_forward context".split()
+        for name in (*sizes, "rope_base", "norm_eps"):
+            if not getattr(self, name) > 0:
+                raise UserError(
+                    f"ModelConfig: {name} is {getattr(self, name)}: expected a positive number."
+                )
+        if self.heads % self.kv_heads:
+            raise UserError(
+                f"ModelConfig: {self.heads} query heads can't share {self.kv_heads} KV heads "
+                f"evenly: heads must be a multiple of kv_heads."
+            )
+        if self.head_dim % 2:
+            raise UserError(
+                f"ModelConfig: head_dim is {self.head_dim}: rotary positions turn channels in "
+                f"pairs, so it must be even."
+            )
+
+
+# Small enough for a unit test, yet with every feature of the real one: shared KV heads, a head
+# dimension that is not C / H, sizes that are all different.
+TINY = ModelConfig(
+    vocabulary=97,
+    width=48,
+    layers=3,
+    heads=6,
+    kv_heads=2,
+    head_dim=10,
+    feed_forward=72,
+    context=128,
+)
+
+# https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct/blob/main/config.json
+SMOLLM2_135M = ModelConfig(
+    vocabulary=49_152,
+    width=576,
+    layers=30,
+    heads=9,
+    kv_heads=3,
+    head_dim=64,
+    feed_forward=1_536,
+    context=8_192,
+    rope_base=100_000.0,
+)

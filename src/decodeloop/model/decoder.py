@@ -1,0 +1,110 @@
+"""The decoder: embedding, a stack of blocks, a norm, and the head.
+
+Touvron et al., "LLaMA" (2023). Built in lesson 04.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from decodeloop.errors import ShapeError, UserError
+from decodeloop.model.block import Block, RMSNorm, check_positions, rotary_angles
+from decodeloop.model.config import ModelConfig
+from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
+
+
+class Decoder(nn.Module):
+    """A decoder-only transformer of the Llama architecture.
+
+    Called, it gives the logits of every position; `hidden` and `head` are its two halves, so that
+    the head, a seventh of the work of a small model, runs only on positions that somebody reads.
+
+    >>> from decodeloop.model import TINY
+    >>> Decoder(TINY)(torch.tensor([[1, 2, 3]])).shape
+    torch.Size([1, 3, 97])
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+        self.output = nn.Linear(config.width, config.vocabulary, bias=False)
+        if config.tied:
+            self.output.weight = self.embedding.weight
+
+    def forward(
+        self,
+        token_ids: Tensor,
+        cache: KVCache | None = None,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of every position. Shapes: as `hidden`, → (B, T, V)."""
+        return self.head(self.hidden(token_ids, cache, positions, mask))
+
+    def hidden(
+        self,
+        token_ids: Tensor,
+        cache: KVCache | None = None,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The residual stream after the last block, normalised.
+
+        With a `cache`, the tokens follow those that it holds, and it holds them too afterwards.
+        `positions` default to counting on from the cache's length; left-padded rows need their
+        own, and a `mask` (``True`` = may attend) that hides the padding.
+
+        Shapes: token_ids (B, T); positions (T,) or (B, T); mask broadcastable to (B, H, T, S),
+        where S = cache.length + T → (B, T, C).
+
+        Raises:
+            ShapeError: `token_ids` or `positions` have the wrong shape.
+            UserError: a token id is outside the vocabulary, or the cache is full.
+        """
+        check_token_ids(token_ids, self.config.vocabulary)
+        B, T = token_ids.shape
+        device = self.embedding.weight.device
+        start = 0 if cache is None else cache.length
+        if positions is None:
+            positions = torch.arange(start, start + T, device=device)
+        check_positions(positions, B, T)
+        if mask is not None:
+            mask = mask.to(device)
+        angles = rotary_angles(positions.to(device), self.config.head_dim, self.config.rope_base)
+        x = self.embedding(token_ids.to(device))  # (B, T, C)
+        for layer, block in enumerate(self.layers):
+            x = block(x, angles, mask, cache, layer)
+        if cache is not None:
+            cache.advance(T)
+        return self.norm(x)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
+        return self.output(hidden)
+
+    def new_cache(self, batch: int, max_length: int) -> ContiguousKVCache:
+        """An empty cache of this model's shape, type and device."""
+        weight = self.embedding.weight
+        return ContiguousKVCache(self.config, batch, max_length, weight.dtype, weight.device)
+
+
+def check_token_ids(token_ids: Tensor, vocabulary: int) -> None:
+    """Raise unless `token_ids` is a non-empty (B, T) tensor of ids inside the vocabulary."""
+    if token_ids.ndim != 2 or token_ids.numel() == 0:
+        raise ShapeError(
+            f"token_ids {tuple(token_ids.shape)}: expected two axes (B, T), none of them empty; "
+            f"a single prompt becomes a batch of one with torch.tensor([ids])."
+        )
+    if token_ids.is_floating_point() or token_ids.dtype == torch.bool:
+        raise ShapeError(f"token_ids have type {token_ids.dtype}: expected whole numbers.")
+    if token_ids.is_cpu:  # elsewhere a look would wait for the device; ids are drawn on the CPU
+        low, high = int(token_ids.min()), int(token_ids.max())
+        if low < 0 or high >= vocabulary:
+            raise UserError(
+                f"token id {low if low < 0 else high} is outside the vocabulary: expected 0 to "
+                f"{vocabulary - 1}; encode the text with this model's own tokenizer."
+            )

@@ -1,0 +1,142 @@
+"""The KV cache: keys and values of past positions, kept because they never change.
+
+Pope et al., "Efficiently Scaling Transformer Inference" (2022), section 2.1. Built in lesson 06.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from decodeloop.errors import ShapeError, UserError
+from decodeloop.model.attention import causal_mask
+from decodeloop.model.config import ModelConfig
+from decodeloop.model.multi_head import grouped_query_attention
+
+
+class KVCache(Protocol):
+    """What the decoder asks of a cache, and all that it knows of one.
+
+    One forward pass of T tokens calls `attend` once for each layer, then `advance(T)` once.
+    """
+
+    @property
+    def length(self) -> int:
+        """How many positions are stored."""
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Store k and v (B, G, T, D) after what is there, and attend to all of it.
+
+        `q` is (B, H, T, D); `mask` is broadcastable to (B, H, T, length + T), and None means causal
+        over what is cached and what is new. Returns (B, H, T, D).
+        """
+
+    def advance(self, T: int) -> None:
+        """The T positions that every layer has now stored become part of the length."""
+
+    def truncate(self, n: int) -> None:
+        """Forget all positions from `n` on: the length becomes n."""
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        """Row i becomes what row rows[i] was; a row may be taken several times, or never."""
+
+
+class ContiguousKVCache:
+    """A cache that is allocated once, at its full length, and filled from the left.
+
+    Shapes: keys and values are (L, B, G, max_length, D).
+
+    Raises:
+        UserError: more positions are appended than there is room for.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        batch: int,
+        max_length: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if batch < 1 or max_length < 1:
+            raise UserError(
+                f"a cache of batch {batch} and max_length {max_length}: both must be at least 1."
+            )
+        shape = (config.layers, batch, config.kv_heads, max_length, config.head_dim)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self._length = 0
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def batch(self) -> int:
+        return self.keys.shape[1]
+
+    @property
+    def max_length(self) -> int:
+        return self.keys.shape[3]
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k and v (B, G, T, D) after what is stored; return all keys and values, views of
+        shape (B, G, length + T, D)."""
+        end = self._length + k.shape[2]
+        expected = (self.batch, self.keys.shape[2], k.shape[2], self.keys.shape[4])
+        if tuple(k.shape) != expected or tuple(v.shape) != expected:
+            raise ShapeError(
+                f"the cache takes keys and values of shape {expected} (B, G, T, D); it was given "
+                f"{tuple(k.shape)} and {tuple(v.shape)}: make it for this batch and this model "
+                f"with model.new_cache(batch, max_length)."
+            )
+        if end > self.max_length:
+            raise UserError(
+                f"the cache has room for {self.max_length} positions: {self._length} are used and "
+                f"{k.shape[2]} more were given; make it longer with new_cache(batch, max_length), "
+                f"or truncate it."
+            )
+        self.keys[layer, :, :, self._length : end] = k
+        self.values[layer, :, :, self._length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        T = q.shape[2]
+        keys, values = self.append(layer, k, v)
+        if mask is None and T > 1:  # a single new token may see everything: nothing to mask
+            mask = causal_mask(T, self._length + T, device=q.device)
+        return grouped_query_attention(q, keys, values, mask)
+
+    def advance(self, T: int) -> None:
+        if not 0 <= T <= self.max_length - self._length:
+            raise UserError(
+                f"advance({T}): the cache has {self._length} of {self.max_length} positions; "
+                f"advance once for each forward, by the number of its tokens."
+            )
+        self._length += T
+
+    def truncate(self, n: int) -> None:
+        if not 0 <= n <= self._length:
+            raise UserError(f"truncate({n}): expected 0 to {self._length}, the cache's length.")
+        self._length = n
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        index = torch.as_tensor(rows, device=self.keys.device)
+        if index.ndim != 1 or index.numel() == 0 or index.dtype == torch.bool:
+            raise ShapeError(
+                f"select: rows of shape {tuple(index.shape)} and type {index.dtype}: expected a "
+                f"list of row numbers, at least one."
+            )
+        if int(index.min()) < 0 or int(index.max()) >= self.batch:
+            raise UserError(
+                f"select: rows {index.tolist()}: the cache has rows 0 to {self.batch - 1}."
+            )
+        self.keys = self.keys.index_select(1, index)
+        self.values = self.values.index_select(1, index)
