@@ -25,11 +25,10 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     >>> softmax(torch.tensor([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    peak = x.amax(dim, keepdim=True)
-    peak = peak.masked_fill(peak == -math.inf, 0.0)  # -inf - (-inf) would be NaN
+    peak = x.amax(dim, keepdim=True).clamp(min=torch.finfo(x.dtype).min)  # -inf - -inf is NaN
     exponentials = (x - peak).exp()
     total = exponentials.sum(dim, keepdim=True)
-    return exponentials / total.masked_fill(total == 0.0, 1.0)
+    return exponentials / total.clamp(min=1.0)  # the peak adds e⁰ = 1: less only where all is -inf
 
 
 def causal_mask(T: int, S: int | None = None, device: torch.device | str | None = None) -> Tensor:

@@ -106,6 +106,18 @@ def check_positions(positions: Tensor, B: int, T: int) -> None:
         )
 
 
+class Linear(nn.Linear):
+    """A projection without bias. On the meta device, where weights have no values, none are drawn:
+    drawing them there takes two seconds, which every load would wait for."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class RMSNorm(nn.Module):
     """Holds the weight of `rms_norm`."""
 
@@ -125,10 +137,10 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.config = config
         C, D = config.width, config.head_dim
-        self.query = nn.Linear(C, config.heads * D, bias=False)
-        self.key = nn.Linear(C, config.kv_heads * D, bias=False)
-        self.value = nn.Linear(C, config.kv_heads * D, bias=False)
-        self.output = nn.Linear(config.heads * D, C, bias=False)
+        self.query = Linear(C, config.heads * D)
+        self.key = Linear(C, config.kv_heads * D)
+        self.value = Linear(C, config.kv_heads * D)
+        self.output = Linear(config.heads * D, C)
 
     def forward(
         self,
@@ -155,9 +167,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.width, config.feed_forward, bias=False)
-        self.up = nn.Linear(config.width, config.feed_forward, bias=False)
-        self.down = nn.Linear(config.feed_forward, config.width, bias=False)
+        self.gate = Linear(config.width, config.feed_forward)
+        self.up = Linear(config.width, config.feed_forward)
+        self.down = Linear(config.feed_forward, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))

@@ -9,9 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.model.block import Block, RMSNorm, check_positions, rotary_angles
+from decodeloop.model.block import Block, Linear, RMSNorm, check_positions, rotary_angles
 from decodeloop.model.config import ModelConfig
 from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
+
+
+class Embedding(nn.Embedding):
+    """A table of one vector for each token; on the meta device none are drawn, as in `Linear`."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class Decoder(nn.Module):
@@ -28,10 +36,10 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.embedding = Embedding(config.vocabulary, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
-        self.output = nn.Linear(config.width, config.vocabulary, bias=False)
+        self.output = Linear(config.width, config.vocabulary)
         if config.tied:
             self.output.weight = self.embedding.weight
 
