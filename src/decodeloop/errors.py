@@ -12,6 +12,13 @@ class UserError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+def one_line(text: object, limit: int = 200) -> str:
+    """What another library says, or what a file holds, fit to stand inside our sentence."""
+    words = " ".join(str(text).split()).rstrip(".")
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in words)
+    return printable if len(printable) <= limit else f"{printable[:limit]}…"
+
+
 class ShapeError(UserError):
     """A tensor has the wrong shape or type; the message names the shapes, the axis and the fix."""
 

@@ -80,7 +80,7 @@ def damage(pinned: PinnedModel, cache: Path) -> str | None:
                 return f"{folder / name} differs from what was written (its SHA-256)"
     except OSError as error:
         return f"{error.filename} can't be read: {error.strerror}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{folder / MANIFEST} is not what was written"
     return None
 
@@ -268,10 +268,13 @@ def checksum(path: Path) -> int:
     """
     import torch
 
-    words = path.stat().st_size // 8
+    words, rest = divmod(path.stat().st_size, 8)
+    with path.open("rb") as file:
+        file.seek(words * 8)
+        last = int.from_bytes(file.read(rest), "little")
     if words == 0:
-        return 0
-    return int(torch.from_file(str(path), shared=False, size=words, dtype=torch.int64).sum())
+        return last
+    return last + int(torch.from_file(str(path), shared=False, size=words, dtype=torch.int64).sum())
 
 
 def convert(original: Path, folder: Path, progress: Progress = silent) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from decodeloop.errors import ModelFileError, UserError
+from decodeloop.errors import ModelFileError, UserError, one_line
 from decodeloop.model import ModelConfig
 
 WEIGHTS = "model.safetensors"
@@ -30,8 +30,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise ModelFileError(f"{path} can't be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise ModelFileError(f"{path} is no readable JSON ({error}): copy it again.") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is no readable JSON ({one_line(error)}): copy it again.") from None
     if not isinstance(value, dict):
         raise ModelFileError(f"{path} holds {type(value).__name__}, expected a JSON object.")
     return value
@@ -53,6 +53,8 @@ def read_config(folder: Path) -> ModelConfig:
             f"{folder} holds a model of type {raw.get('model_type')!r}: expected 'llama'."
         )
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    if isinstance(rope, dict) and "rope_theta" in rope:
+        raw["rope_theta"] = rope["rope_theta"]
     unsupported = {
         "hidden_act": raw.get("hidden_act", "silu") != "silu",
         "attention_bias": bool(raw.get("attention_bias")),
@@ -70,22 +72,28 @@ def read_config(folder: Path) -> ModelConfig:
     def number(key: str, default: Any = None) -> Any:
         value = raw.get(key)
         value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
             raise ModelFileError(f"{path} has {key} = {value!r}: expected a number.")
         return value
 
-    heads, width = number("num_attention_heads"), number("hidden_size")
+    def whole(key: str, default: Any = None) -> int:
+        value = number(key, default)
+        if not isinstance(value, int):
+            raise ModelFileError(f"{path} has {key} = {value!r}: expected a whole number.")
+        return value
+
+    heads, width = whole("num_attention_heads"), whole("hidden_size")
     try:
         return ModelConfig(
-            vocabulary=number("vocab_size"),
+            vocabulary=whole("vocab_size"),
             width=width,
-            layers=number("num_hidden_layers"),
+            layers=whole("num_hidden_layers"),
             heads=heads,
-            kv_heads=number("num_key_value_heads", heads),
-            head_dim=number("head_dim", width // heads if heads else 0),
-            feed_forward=number("intermediate_size"),
-            context=number("max_position_embeddings", 2048),
-            rope_base=float(rope.get("rope_theta") or number("rope_theta", 10_000.0)),
+            kv_heads=whole("num_key_value_heads", heads),
+            head_dim=whole("head_dim", width // heads if heads else 0),
+            feed_forward=whole("intermediate_size"),
+            context=whole("max_position_embeddings", 2048),
+            rope_base=float(number("rope_theta", 10_000.0)),
             norm_eps=number("rms_norm_eps", 1e-6),
             tied=bool(raw.get("tie_word_embeddings", False)),
         )
@@ -143,7 +151,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             weights.update(load_file(path))
         except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelFileError(
-                f"{path} is damaged ({error}): copy it again (it has {path.stat().st_size:,} bytes)."
+                f"{path} is damaged ({one_line(error)}): copy it again (it has {path.stat().st_size:,} bytes)."
             ) from None
     return weights
 
@@ -153,6 +161,12 @@ def read_eos_ids(folder: Path) -> list[int]:
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             ids = read_json(folder / name).get("eos_token_id")
-            if ids is not None:
-                return [ids] if isinstance(ids, int) else list(ids)
+            if ids is None:
+                continue
+            ids = ids if isinstance(ids, list) else [ids]
+            if not all(isinstance(i, int) for i in ids):
+                raise ModelFileError(
+                    f"{folder / name} has eos_token_id = {ids!r}: expected a token id, or several."
+                )
+            return ids
     return []

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from decodeloop.checkpoints.weights import hub_name
-from decodeloop.errors import ModelFileError, UserError
+from decodeloop.errors import ModelFileError, UserError, one_line
 from decodeloop.model import ModelConfig
 
 READABLE = ("F32", "F16", "Q8_0", "Q4_1")
@@ -105,6 +105,8 @@ class GGUFFile:
                 norm_eps=float(str(np.float32(epsilon))),
                 tied="output.weight" not in names,
             )
+        except ModelFileError:
+            raise
         except UserError as error:
             raise damaged(self.path, str(error)) from None
 
@@ -123,13 +125,13 @@ class GGUFFile:
             kind = tensor.tensor_type.name
             if kind not in READABLE:
                 raise ModelFileError(
-                    f"{self.path}: tensor {tensor.name} is quantized as {kind}, which is not "
+                    f"{self.path}: tensor {one_line(tensor.name)} is quantized as {kind}, which is not "
                     f"supported: expected {', '.join(READABLE)}."
                 )
             name = own_name(tensor.name)
             if name is None:
                 raise ModelFileError(
-                    f"{self.path} has a tensor {tensor.name} that the Llama architecture has no "
+                    f"{self.path} has a tensor {one_line(tensor.name)} that the Llama architecture has no "
                     f"place for: take another model."
                 )
             with np.errstate(all="ignore"):
@@ -163,7 +165,7 @@ def unpermute(weight: Tensor, heads: int) -> Tensor:
 def own_name(gguf_name: str) -> str | None:
     """`blk.3.attn_q.weight` → `layers.3.attention.query.weight`; None for what has no place."""
     parts = gguf_name.removesuffix(".weight").split(".")
-    if len(parts) == 3 and parts[0] == "blk" and parts[2] in BLOCK_TENSORS:
+    if len(parts) == 3 and parts[0] == "blk" and parts[1].isdecimal() and parts[2] in BLOCK_TENSORS:
         return f"layers.{parts[1]}.{BLOCK_TENSORS[parts[2]]}.weight"
     if len(parts) == 1 and parts[0] in TOP_TENSORS:
         return f"{TOP_TENSORS[parts[0]]}.weight"
@@ -172,7 +174,7 @@ def own_name(gguf_name: str) -> str | None:
 
 def damaged(path: Path, what: str) -> ModelFileError:
     return ModelFileError(
-        f"{path} is damaged: {what}; fetch or copy the file again (it has "
+        f"{path} is damaged: {one_line(what)}; fetch or copy the file again (it has "
         f"{path.stat().st_size:,} bytes)."
     )
 
@@ -225,7 +227,7 @@ class _Walk:
     def _tensor_end(self) -> int:
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-        name = self._string().decode("utf-8", "replace")
+        name = one_line(self._string().decode("utf-8", "replace"), limit=64)
         axes = self._unpack("<I")
         if not 1 <= axes <= 4:
             raise damaged(self.path, f"tensor {name} has {axes} axes, expected 1 to 4")

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
-from decodeloop.errors import ModelFileError, UserError
+from decodeloop.errors import ModelFileError, UserError, one_line
 
 # How text is cut before byte-pair encoding, by the name that GGUF gives it.
 LLAMA3_PIECES = (
@@ -81,7 +81,7 @@ class Tokenizer:
                 messages=messages, add_generation_prompt=answer, **self._special
             )
         except jinja2.TemplateError as error:
-            raise UserError(f"the model's chat template rejects the messages: {error}.") from None
+            raise UserError(f"the model's chat template rejects the messages: {one_line(error)}.") from None
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, as a hub folder has them."""
@@ -105,27 +105,30 @@ class Tokenizer:
             backend = Backend.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise ModelFileError(
-                f"{path} is no readable tokenizer ({error}): copy it again."
+                f"{path} is no readable tokenizer ({one_line(error)}): copy it again."
             ) from None
-        config: dict[str, Any] = {}
+        config: Any = {}
         config_path = folder / "tokenizer_config.json"
         template_path = folder / "chat_template.jinja"
         try:
             if config_path.is_file():
                 config = json.loads(config_path.read_text("utf-8"))
-            template = (
-                template_path.read_text("utf-8")
-                if template_path.is_file()
-                else config.get("chat_template")
-            )
-        except (ValueError, AttributeError):
-            raise ModelFileError(f"{config_path} is no readable JSON: copy it again.") from None
-        if isinstance(template, list):  # several named templates: the default one chats
-            template = {t["name"]: t["template"] for t in template}.get("default")
-        special = {}
-        for key in ("bos_token", "eos_token"):
-            token = config.get(key)
-            special[key] = token["content"] if isinstance(token, dict) else token or ""
+            template = config.get("chat_template")
+            if isinstance(template, list):  # several named templates: the default one chats
+                template = {t["name"]: t["template"] for t in template}.get("default")
+            special = {}
+            for key in ("bos_token", "eos_token"):
+                token = config.get(key)
+                special[key] = token["content"] if isinstance(token, dict) else token or ""
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+            raise ModelFileError(
+                f"{config_path} is no readable tokenizer configuration: copy it again."
+            ) from None
+        try:
+            if template_path.is_file():
+                template = template_path.read_text("utf-8")
+        except ValueError:
+            raise ModelFileError(f"{template_path} is no readable text: copy it again.") from None
         return cls(backend, template, special)
 
 
@@ -175,7 +178,7 @@ def tokenizer_from_gguf(fields: Mapping[str, Any], path: Path) -> Tokenizer:
         }
     except Exception as error:
         raise ModelFileError(
-            f"{path} has a damaged tokenizer ({error}): fetch or copy the file again."
+            f"{path} has a damaged tokenizer ({one_line(error)}): fetch or copy the file again."
         ) from None
     backend.add_tokens(list(whole.values()))
     backend.pre_tokenizer = cutters[pieces]

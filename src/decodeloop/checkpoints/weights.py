@@ -56,18 +56,32 @@ def decoder_from(
     Raises:
         ModelFileError: a tensor is missing or has the wrong shape.
     """
-    with torch.device("meta"):  # shapes only: nothing is allocated that is thrown away at once
-        model = Decoder(config)
+
+    def lacking(name: str) -> ModelFileError:
+        return ModelFileError(
+            f"{source} lacks the tensor {hub_name(name)}: a Llama-architecture model of "
+            f"{config.layers} layers has one; copy the model again."
+        )
+
+    for layer in range(config.layers):  # before 2^31 layers are built, which a flipped bit asks for
+        name = f"layers.{layer}.attention_norm.weight"
+        if hub_name(name) not in weights:
+            raise lacking(name)
+    try:
+        with torch.device("meta"):  # shapes only: nothing is allocated that is thrown away at once
+            model = Decoder(config)
+    except (RuntimeError, TypeError, OverflowError):
+        raise ModelFileError(
+            f"{source}: no tensor is as large as its configuration asks for ({config}); copy the "
+            f"model again."
+        ) from None
     state: dict[str, Tensor] = {}
     for name, parameter in model.state_dict().items():
         if name == "output.weight" and config.tied:
             continue
         tensor = weights.get(hub_name(name))
         if tensor is None:
-            raise ModelFileError(
-                f"{source} lacks the tensor {hub_name(name)}: a Llama-architecture model of "
-                f"{config.layers} layers has one; copy the model again."
-            )
+            raise lacking(name)
         if tensor.shape != parameter.shape:
             raise ModelFileError(
                 f"{source}: tensor {hub_name(name)} has shape {tuple(tensor.shape)}, the "

@@ -42,7 +42,7 @@ def swiglu(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> Tensor:
     (..., C).
     """
     width = x.shape[-1]
-    if w_gate.shape != w_up.shape or w_gate.shape[-1:] != (width,):
+    if w_gate.ndim != 2 or w_gate.shape != w_up.shape or w_gate.shape[-1:] != (width,):
         raise ShapeError(
             f"swiglu: w_gate {tuple(w_gate.shape)} and w_up {tuple(w_up.shape)} must both be "
             f"(F, C) with C = {width}, the last axis of x {tuple(x.shape)}."

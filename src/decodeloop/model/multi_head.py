@@ -54,6 +54,11 @@ def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
         )
     B, H, T, D = q.shape
     G, S = k.shape[1:3]
+    if (B, D) != (k.shape[0], k.shape[3]):
+        raise ShapeError(
+            f"queries {tuple(q.shape)} and keys {tuple(k.shape)} must agree in axis 0, the batch, "
+            f"and in axis 3, the head dimension D."
+        )
     if G < 1 or H % G:
         raise ShapeError(
             f"{H} query heads can't share {G} KV heads evenly: axis 1 of the queries "
@@ -62,4 +67,4 @@ def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     if mask is not None:
         check_mask(mask, (B, H, T, S))
         mask = mask.expand(B, H, T, S).reshape(B, G, -1, S)
-    return attention(q.reshape(B, G, -1, D), k, v, mask).reshape(B, H, T, D)
+    return attention(q.reshape(B, G, -1, D), k, v, mask).reshape(B, H, T, v.shape[-1])

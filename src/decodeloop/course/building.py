@@ -1,0 +1,214 @@
+"""Execute and write the notebooks of a lesson; know which are stale."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from decodeloop.course.lessons import (
+    Lesson,
+    LessonError,
+    edition,
+    read_lesson,
+    source_hash,
+    tags,
+    where,
+)
+from decodeloop.course.session import Edition
+from decodeloop.errors import UserError
+
+ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
+CELL_FILE = re.compile(r"[^\s\"']*ipykernel_\d+[/\\]\d+\.py")
+TIMEOUT_S = 300
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The checkout that holds `lessons/`: around `start`, else the one this package lies in.
+
+    Raises:
+        UserError: there is none, as in an installation without the course's files.
+    """
+    start = (start or Path.cwd()).resolve()
+    here = Path(__file__).resolve()
+    for folder in (start, *start.parents, *here.parents):
+        if (folder / "lessons").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise UserError(
+        f"no checkout of the course lies at or above {start}: run this in the folder that holds "
+        f"lessons/ and notebooks/."
+    )
+
+
+def lesson_paths(root: Path) -> list[Path]:
+    """Every lesson, in the order of the course: numbers first, appendices last."""
+    return sorted((root / "lessons").glob("[0-9A]*_*.md"))
+
+
+def notebook_path(root: Path, name: str, kind: Edition) -> Path:
+    folder = root / "notebooks" / "lab" if kind == "lab" else root / "notebooks"
+    return folder / f"{name}.ipynb"
+
+
+def built_from(path: Path) -> str | None:
+    """The hash of the lesson that a notebook was built from; None if there is no such notebook."""
+    try:
+        return json.loads(path.read_text("utf-8"))["metadata"]["decodeloop"]["source_hash"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def stale(root: Path) -> list[Path]:
+    """The notebooks that are missing, or older than their lesson, and those without a lesson."""
+    wanted = {
+        notebook_path(root, path.stem, kind): source_hash(path)
+        for path in lesson_paths(root)
+        for kind in ("worked", "lab")
+    }
+    orphans = set((root / "notebooks").glob("**/*.ipynb")) - set(wanted)
+    orphans = {p for p in orphans if ".ipynb_checkpoints" not in p.parts}
+    return sorted({p for p, digest in wanted.items() if built_from(p) != digest} | orphans)
+
+
+def build(
+    root: Path,
+    names: list[str] | None = None,
+    everything: bool = False,
+    report: Callable[[str, float], None] = lambda name, fraction: None,
+) -> list[str]:
+    """Build the lessons that changed, or those that are named; return the names of those built.
+
+    Args:
+        names: lesson numbers or names, such as ``01``.
+        everything: also those that are up to date.
+        report: called with a lesson's name and the fraction of its cells that have run.
+
+    Raises:
+        LessonError: a lesson can't be built; nothing of it is written.
+    """
+    paths = lesson_paths(root)
+    if names:
+        paths = [pick(paths, name) for name in names]
+    old = stale(root)
+    built = []
+    for path in paths:
+        targets = {k: notebook_path(root, path.stem, k) for k in ("worked", "lab")}
+        if not (names or everything or old and any(t in old for t in targets.values())):
+            continue
+        lesson = read_lesson(path)
+        worked = executed(lesson, root, lambda f, name=lesson.name: report(name, f))
+        write(worked, targets["worked"])
+        write(edition(lesson, "lab"), targets["lab"])
+        built.append(lesson.name)
+    return built
+
+
+def pick(paths: list[Path], name: str) -> Path:
+    for path in paths:
+        if path.stem == name or path.stem.split("_")[0] == name:
+            return path
+    known = ", ".join(p.stem for p in paths)
+    raise UserError(f"unknown lesson {name!r}: expected a number or a name among {known}.")
+
+
+def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambda f: None) -> Any:
+    """The worked edition with its outputs.
+
+    Raises:
+        LessonError: a cell fails, a figure has no alt text, or an output names this machine.
+    """
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    notebook = edition(lesson, "worked")
+    total = len(notebook.cells)
+    client = NotebookClient(
+        notebook,
+        timeout=TIMEOUT_S,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(root / "notebooks")}},
+        on_cell_complete=lambda cell, cell_index: report((cell_index + 1) / total),
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        failed = next(c for c in notebook.cells if any(failures(c)))
+        raise LessonError(
+            f"{where(lesson, notebook.cells.index(failed), failed.source)} fails:\n{error}"
+        ) from None
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            cell.metadata.pop("execution", None)
+            for output in cell.outputs:
+                scrub(output)
+            check_outputs(cell, where(lesson, number, cell.source))
+    # what the kernel says of itself changes with every Python release
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def failures(cell: Any) -> Iterator[Any]:
+    return (o for o in cell.get("outputs", []) if o.output_type == "error")
+
+
+def scrub(output: Any) -> None:
+    """Take memory addresses and temporary paths out of an output."""
+    if "text" in output:
+        output["text"] = scrubbed(output["text"])
+    for kind, value in output.get("data", {}).items():
+        if kind.startswith("text/") and isinstance(value, str):
+            output["data"][kind] = scrubbed(value)
+
+
+def scrubbed(text: str) -> str:
+    return CELL_FILE.sub("<cell>", ADDRESS.sub("0x…", text))
+
+
+def check_outputs(cell: Any, place: str) -> None:
+    """A figure must have alt text, and no output may name this machine."""
+    text = " ".join(output_texts(cell))
+    if any("image/png" in output.get("data", {}) for output in cell.outputs):
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if len(alt.split()) < 5:
+            raise LessonError(
+                f"{place} draws a figure without alt text: say in mystnb: image: alt: what a "
+                f"reader who can't see it should know."
+            )
+    if "nbval-ignore-output" in tags(cell) and not cell.outputs:
+        raise LessonError(f"{place} is tagged nbval-ignore-output but prints nothing.")
+    for name in machine_names():
+        if name in text:
+            raise LessonError(f"{place} prints {name!r}, which names the machine it was built on.")
+
+
+def output_texts(cell: Any) -> Iterator[str]:
+    for output in cell.outputs:
+        yield output.get("text", "")
+        yield from (v for v in output.get("data", {}).values() if isinstance(v, str))
+
+
+def machine_names() -> set[str]:
+    """Strings by which an output would give this machine away."""
+    names = {str(Path.home()), os.getcwd(), tempfile.gettempdir(), socket.gethostname()}
+    names |= {getpass.getuser()}
+    common = {"root", "user", "home", "localhost", "runner", "/"}
+    return {n for n in names if len(n) > 3 and n not in common}
+
+
+def write(notebook: Any, path: Path) -> None:
+    """Write a notebook whole or not at all, the same bytes for the same content."""
+    import nbformat
+
+    nbformat.validate(notebook)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(nbformat.writes(notebook) + "\n", "utf-8", newline="\n")
+    os.replace(partial, path)

@@ -1,0 +1,115 @@
+"""`check` and `hint`: what a learner talks to."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import linecache
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from decodeloop.course.exercise import Candidate, Exercise, find
+from decodeloop.course.judge import Verdict, judge, source_file
+from decodeloop.course.session import Session, current
+from decodeloop.errors import UserError
+
+Answer = TypeVar("Answer", bound=Callable[..., Any])
+MARK = "_decodeloop_substitute"
+GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
+
+
+class WrongAnswer(UserError):
+    """A solution in a worked edition does not pass its own check."""
+
+
+def check(answer: Answer) -> Answer:
+    """Check an answer, say what came of it, and return what the notebook goes on with.
+
+    A right answer is returned, and its source kept in `work/mine/`. Otherwise the library's
+    own function takes its place, marked, so that the rest of the notebook works all the same.
+
+    Raises:
+        UserError: there is no exercise of that name.
+        WrongAnswer: the edition is the worked one, where every answer must be right.
+    """
+    name = getattr(answer, "__name__", None)
+    if name is None or not callable(answer):
+        raise UserError(
+            f"check was given {type(answer).__name__}: expected the function or class that the "
+            f"exercise asks for, by its name and without brackets, as in check(softmax)."
+        )
+    exercise, session = find(name), current()
+    if is_ours(answer, exercise):
+        verdict = Verdict("not attempted", len(exercise.cases))
+    else:
+        verdict = judge(answer, exercise)
+    print(report(verdict, exercise))
+    if session.progress is not None:
+        right = verdict.state == "right"
+        session.progress.exercise(name, verdict.state, source_of(answer) if right else None)
+    if verdict.state == "right":
+        return answer
+    if session.strict:
+        raise WrongAnswer(f"{name}: the worked edition's own answer is {verdict.state}.")
+    return substitute(exercise)
+
+
+def report(verdict: Verdict, exercise: Exercise) -> str:
+    """The verdict as the learner reads it."""
+    name = exercise.name
+    if verdict.state == "right":
+        return f"{GREEN}✓ {name}: right{PLAIN} ({verdict.cases} cases)"
+    if verdict.state == "not attempted":
+        return f"{YELLOW}○ {name}: not attempted{PLAIN}: going on with the library's"
+    lines = [f"{RED}✗ {name}: wrong{PLAIN} on {len(verdict.failed)} of {verdict.cases} cases"]
+    lines.append(f"  first on “{verdict.failed[0]}”: {verdict.what}")
+    if verdict.mistake is not None:
+        lines.append(f"  → {verdict.mistake.hint}")
+    else:
+        lines.append(f'  → stuck? hint("{name}") gives one hint at a time')
+    lines.append("  going on with the library's, so that the cells below work")
+    return "\n".join(lines)
+
+
+def hint(name: str) -> None:
+    """Show one further hint for an exercise; call it again for the next."""
+    exercise, session = find(getattr(name, "__name__", name)), current()
+    shown = session.hints_shown.get(exercise.name, 0)
+    total = len(exercise.hints)
+    if shown == total:
+        print(
+            f"That were all {total} hints for {exercise.name}. The worked edition, "
+            f"notebooks/{exercise.lesson}.ipynb, has a solution."
+        )
+        return
+    session.hints_shown[exercise.name] = shown + 1
+    print(f"Hint {shown + 1} of {total} for {exercise.name}: {exercise.hints[shown]}")
+
+
+def is_ours(answer: Candidate, exercise: Exercise) -> bool:
+    """Whether it is the library's, as it is or as a substitute: nobody's answer."""
+    return hasattr(answer, MARK) or inspect.unwrap(answer) is exercise.library
+
+
+def substitute(exercise: Exercise) -> Any:
+    """The library's function or class, marked as such."""
+    library = exercise.library
+    if isinstance(library, type):
+        return type(library.__name__, (library,), {MARK: True, "__doc__": library.__doc__})
+
+    @functools.wraps(library)
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        return library(*args, **kwargs)
+
+    setattr(stand_in, MARK, True)
+    return stand_in
+
+
+def source_of(answer: Candidate) -> str:
+    """The whole cell that an answer stands in, since it may use helpers beside it."""
+    path = source_file(answer)
+    lines = linecache.getlines(path) if path else []
+    return "".join(lines) or inspect.getsource(answer)
+
+
+__all__ = ["Session", "WrongAnswer", "check", "hint"]

@@ -1,0 +1,118 @@
+"""What an exercise is: cases with an oracle, the mistakes that people make, and hints.
+
+An exercise is data. Those of lesson NN stand in ``exercises/lesson_NN.py`` as the tuple
+``EXERCISES`` (with ``LESSON``, the lesson's name); nothing else has to be told of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import torch
+
+from decodeloop.course import exercises as shelf
+from decodeloop.errors import UserError
+
+Candidate = Callable[..., Any]  # a function, or a class
+
+
+class ChangedInput(Exception):
+    """The candidate wrote into a tensor that it was only lent."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One situation in which a candidate is tried.
+
+    `run` gives the candidate's outputs: tensors, numbers, strings, or lists and dicts of them.
+    `expected` gives what they should be, by PyTorch or a closed form.
+    """
+
+    label: str
+    run: Callable[[Candidate], Any]
+    expected: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong implementation that people really write, and what to tell them."""
+
+    name: str
+    hint: str
+    wrong: Candidate
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One function or class that the learner writes."""
+
+    name: str  # of the function asked for
+    lesson: str
+    library: Candidate  # what the notebook goes on with otherwise
+    cases: tuple[Case, ...]
+    mistakes: tuple[Mistake, ...]
+    hints: tuple[str, ...]  # from a nudge to nearly everything
+    minutes: int
+    difficulty: Literal[1, 2, 3]
+    kind: Literal["core", "stretch"] = "core"
+    tolerance: float = 1e-5  # absolute and relative
+    seconds: float = 10.0  # for all cases together
+
+
+def call(label: str, *inputs: Any, oracle: Candidate, **options: Any) -> Case:
+    """The usual case: call the candidate once; the oracle is called alike.
+
+    Each gets copies of the tensors, and a candidate that writes into them is told so.
+    """
+
+    def run(candidate: Candidate) -> Any:
+        lent = copies(inputs)
+        result = candidate(*lent, **options)
+        for position, (before, after) in enumerate(zip(inputs, lent, strict=True), start=1):
+            if isinstance(before, torch.Tensor) and not same_tensor(before, after):
+                raise ChangedInput(
+                    f"it changed its argument number {position} in place: work on a new tensor, "
+                    f"since the caller goes on with the old one"
+                )
+        return result
+
+    return Case(label, run, lambda: oracle(*copies(inputs), **options))
+
+
+def copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.clone() if isinstance(x, torch.Tensor) else x for x in inputs)
+
+
+def same_tensor(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+@cache
+def all_exercises() -> dict[str, Exercise]:
+    """Every exercise of the course, by name, in the order of the lessons."""
+    found: dict[str, Exercise] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(shelf.__path__)):
+        for exercise in importlib.import_module(f"{shelf.__name__}.{module}").EXERCISES:
+            assert exercise.name not in found, f"two exercises are called {exercise.name}"
+            found[exercise.name] = exercise
+    return found
+
+
+def find(name: str) -> Exercise:
+    """The exercise of this name.
+
+    Raises:
+        UserError: there is none; the message lists those that there are.
+    """
+    exercises = all_exercises()
+    if name not in exercises:
+        raise UserError(
+            f"there is no exercise called {name!r}: expected one of {', '.join(exercises)}; keep "
+            f"the name that the cell gives to your function."
+        )
+    return exercises[name]

@@ -1,0 +1,207 @@
+"""Right, wrong, or not attempted: a candidate held against an exercise. No printing here."""
+
+from __future__ import annotations
+
+import linecache
+import math
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from decodeloop.course.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
+from decodeloop.course.timelimit import TimedOut, limited
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one case: a value, or the exception instead."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `check` reports."""
+
+    state: Literal["right", "wrong", "not attempted"]
+    cases: int
+    failed: tuple[str, ...] = ()  # labels of the cases
+    what: str = ""  # expected and got, on the first of them
+    mistake: Mistake | None = None
+
+
+def judge(candidate: Candidate, exercise: Exercise) -> Verdict:
+    """Try the candidate on every case, and recognise what it does wrong."""
+    total = len(exercise.cases)
+    outcomes: list[Outcome] = []
+
+    def try_all() -> None:
+        for case in exercise.cases:
+            outcomes.append(outcome(candidate, case))
+            if isinstance(outcomes[-1].error, NotImplementedError):
+                return
+
+    try:
+        limited(try_all, exercise.seconds)
+    except TimedOut:
+        unfinished = exercise.cases[len(outcomes)].label
+        what = (
+            f"it ran for {exercise.seconds:g} s without coming to an end, and was interrupted; "
+            f"look for a loop whose condition never becomes false"
+        )
+        return Verdict("wrong", total, (unfinished,), what)
+    if isinstance(outcomes[-1].error, NotImplementedError):
+        return Verdict("not attempted", total)
+    wrong = [
+        (case, got)
+        for case, got in zip(exercise.cases, outcomes, strict=True)
+        if got.error is not None or not same(got.value, case.expected(), exercise.tolerance)
+    ]
+    if not wrong:
+        return Verdict("right", total)
+    case, got = wrong[0]
+    if got.error is not None:
+        what = describe_error(got.error, candidate)
+    else:
+        what = difference(case.expected(), got.value, exercise.tolerance)
+    failed = tuple(case.label for case, _ in wrong)
+    mistake = recognise(exercise, outcomes, failed)
+    return Verdict("wrong", total, failed, what, mistake)
+
+
+def outcome(candidate: Candidate, case: Case) -> Outcome:
+    try:
+        with torch.random.fork_rng(devices=[]):  # a case leaves the notebook's draws alone
+            torch.manual_seed(0)
+            return Outcome(value=case.run(candidate))
+    except Exception as error:
+        return Outcome(error=error)
+
+
+def recognise(
+    exercise: Exercise, outcomes: Sequence[Outcome], failed: Sequence[str]
+) -> Mistake | None:
+    """The named mistake that gives the same outputs, or None.
+
+    It must agree on every case that failed, and on at least one by a value: an exception alone
+    says too little. Of several, the one that agrees on most cases.
+    """
+    best, best_agreed = None, 0
+    for mistake in exercise.mistakes:
+        agreed, by_value = 0, False
+        for case, mine in zip(exercise.cases, outcomes, strict=True):
+            theirs = outcome(mistake.wrong, case)
+            if mine.error is not None or theirs.error is not None:
+                alike = type(mine.error) is type(theirs.error)
+            else:
+                alike = same(mine.value, theirs.value, exercise.tolerance)
+            agreed += alike
+            if case.label in failed:
+                if not alike:
+                    break
+                by_value |= mine.error is None
+        else:
+            if by_value and agreed > best_agreed:
+                best, best_agreed = mistake, agreed
+    return best
+
+
+def same(got: Any, expected: Any, tolerance: float) -> bool:
+    """Whether two outputs are equal: structure, shapes and kinds exactly, values within tolerance.
+
+    NaN equals NaN, and a number equals a tensor without axes.
+    """
+    if isinstance(expected, Mapping):
+        return (
+            isinstance(got, Mapping)
+            and got.keys() == expected.keys()
+            and all(same(got[k], expected[k], tolerance) for k in expected)
+        )
+    if isinstance(expected, str) or expected is None:
+        return type(got) is type(expected) and got == expected
+    if isinstance(expected, Sequence):
+        return (
+            isinstance(got, Sequence)
+            and not isinstance(got, str)
+            and len(got) == len(expected)
+            and all(same(g, e, tolerance) for g, e in zip(got, expected, strict=True))
+        )
+    if not isinstance(got, Tensor | int | float):
+        return False
+    a, b = torch.as_tensor(got).detach(), torch.as_tensor(expected)
+    if a.shape != b.shape or (a.dtype == torch.bool) != (b.dtype == torch.bool):
+        return False
+    return torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def difference(expected: Any, got: Any, tolerance: float) -> str:
+    """Expected and got, in one sentence, with shapes, or the first place where they differ."""
+    if isinstance(expected, Mapping) and isinstance(got, Mapping):
+        for key in expected:
+            if key not in got:
+                return f"expected an entry {key!r}, got {list(got)}"
+            if not same(got[key], expected[key], tolerance):
+                return f"{key}: {difference(expected[key], got[key], tolerance)}"
+    both_sequences = isinstance(expected, list | tuple) and isinstance(got, list | tuple)
+    if both_sequences and len(expected) == len(got):
+        for number, (e, g) in enumerate(zip(expected, got, strict=True), start=1):
+            if not same(g, e, tolerance):
+                return f"output {number} of {len(expected)}: {difference(e, g, tolerance)}"
+    if not (isinstance(expected, Tensor) and isinstance(got, Tensor)):
+        return f"expected {brief(expected)}, got {brief(got)}"
+    if expected.shape != got.shape:
+        return f"expected shape {tuple(expected.shape)}, got {tuple(got.shape)}"
+    if (expected.dtype == torch.bool) != (got.dtype == torch.bool):
+        return f"expected values of type {expected.dtype}, got {got.dtype}"
+    if expected.ndim == 0:
+        return f"expected {expected.item():.4g}, got {got.item():.4g}"
+    a, b = got.detach().double(), expected.double()
+    close = torch.isclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+    place = tuple(int(i) for i in (~close).nonzero()[0])
+    return (
+        f"the shape {tuple(expected.shape)} is right, {int((~close).sum())} of {close.numel()} "
+        f"values are not; the first at {list(place)}: expected {expected[place].item():.4g}, "
+        f"got {got[place].item():.4g}"
+    )
+
+
+def brief(value: Any) -> str:
+    """A value in a few words."""
+    if value is None:
+        return "None (is a `return` missing?)"
+    if isinstance(value, Tensor):
+        if value.ndim == 0:
+            return f"a tensor without axes, {value.item():.4g}"
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else str(value)
+    text = repr(value)
+    return f"{type(value).__name__} {text[:60]}{'…' if len(text) > 60 else ''}"
+
+
+def describe_error(error: BaseException, candidate: Candidate) -> str:
+    """The learner's own exception, with the line of their cell and nothing of ours."""
+    if isinstance(error, ChangedInput):
+        return str(error)
+    message = " ".join(str(error).split()) or "without a message"
+    text = f"it raised {type(error).__name__}: {message}"
+    own = source_file(candidate)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
+    if not frames:
+        return text
+    line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
+    return f"{text}\n  at line {frames[-1].lineno} of your cell:  {line}"
+
+
+def source_file(candidate: Candidate) -> str | None:
+    """The file, or the notebook's cell, that a function or a class was written in."""
+    if isinstance(candidate, type):
+        methods = [m for m in vars(candidate).values() if hasattr(m, "__code__")]
+        return methods[0].__code__.co_filename if methods else None
+    code = getattr(candidate, "__code__", None)
+    return code.co_filename if code else None

@@ -1,0 +1,40 @@
+"""The folder where a learner works: lab editions are copied there, and never over anything."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from decodeloop.course.building import built_from
+from decodeloop.course.progress import Progress
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What `prepare` did."""
+
+    new: tuple[Path, ...]  # lab editions that were not there
+    beside: tuple[Path, ...]  # newer editions of notebooks that were there, put beside them
+
+
+def prepare(root: Path, work: Path) -> Copied:
+    """Copy the lab editions that are missing from `work`.
+
+    A notebook that is there is left alone. If the course has a newer edition of it, that arrives
+    beside it, under a name with its edition, once.
+    """
+    Progress(work).start()
+    new, beside = [], []
+    for source in sorted((root / "notebooks" / "lab").glob("*.ipynb")):
+        target = work / source.name
+        edition = built_from(source)
+        if target.exists() and built_from(target) != edition:
+            target = work / f"{source.stem}.newer-{(edition or 'edition')[:6]}.ipynb"
+            if not target.exists():
+                beside.append(target)
+        elif not target.exists():
+            new.append(target)
+        if not target.exists():
+            shutil.copyfile(source, target)
+    return Copied(tuple(new), tuple(beside))

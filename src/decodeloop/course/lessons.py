@@ -1,0 +1,219 @@
+"""A lesson's source, and the two notebooks that it becomes.
+
+`lessons/NN_topic.md` is a MyST Markdown notebook. The worked edition has the solutions, the lab
+edition a stub in the place of each. Nothing is ever synced back.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decodeloop.course.exercise import Exercise, find
+from decodeloop.course.session import Edition
+from decodeloop.errors import UserError
+
+BUILDER = "1"  # part of every hash: a change to what the builder makes is a change to each notebook
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+STUB = 'raise NotImplementedError("write me")'
+FRONT_MATTER = {"title": str, "part": str, "minutes": int, "needs": str}
+EXERCISE_LINE = re.compile(r"^\{\{exercise (\w+)\}\}$", re.MULTILINE)
+
+
+class LessonError(UserError):
+    """A lesson that can't be built; the message names the file and the cell."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One parsed lesson."""
+
+    path: Path
+    name: str  # 01_attention
+    title: str
+    part: str
+    minutes: int
+    needs: str
+    source_hash: str
+    cells: tuple[Any, ...]  # nbformat cells, solutions and markers still in
+
+    @property
+    def number(self) -> str:
+        return self.name.split("_")[0]
+
+
+def source_hash(path: Path) -> str:
+    """What is stored in a built notebook, to know later whether it is stale."""
+    text = path.read_text("utf-8").replace("\r\n", "\n")  # git may have changed the line ends
+    return hashlib.sha256(f"{BUILDER}\n{text}".encode()).hexdigest()[:16]
+
+
+def read_lesson(path: Path) -> Lesson:
+    """Parse and check a lesson.
+
+    Raises:
+        LessonError: the front matter lacks an entry, there is not exactly one top heading, an
+            exercise is unknown or unmarked, or solution markers don't balance.
+    """
+    import jupytext
+
+    text = path.read_text("utf-8").replace("\r\n", "\n")
+    front = front_matter(path, text)
+    cells = jupytext.reads(text, fmt="md:myst").cells
+    lesson = Lesson(path, path.stem, **front, source_hash=source_hash(path), cells=tuple(cells))
+    check_headings(lesson)
+    for number, cell in enumerate(cells, start=1):
+        if cell.cell_type == "code":
+            without_solutions(cell.source, where(lesson, number, cell.source))
+            if BEGIN in cell.source and "exercise" not in tags(cell):
+                raise LessonError(
+                    f"{where(lesson, number, cell.source)} has a solution but not the tag "
+                    f"'exercise': add it."
+                )
+    return lesson
+
+
+def front_matter(path: Path, text: str) -> dict[str, Any]:
+    import yaml
+
+    match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    data = yaml.safe_load(match.group(1)) if match else {}
+    found = data.get("lesson", {}) if isinstance(data, dict) else {}
+    for key, kind in FRONT_MATTER.items():
+        if not isinstance(found.get(key), kind):
+            raise LessonError(
+                f"{path}: its front matter has lesson: {key}: {found.get(key)!r}: expected "
+                f"{kind.__name__}; see CONTRIBUTING.md."
+            )
+    return {key: found[key] for key in FRONT_MATTER}
+
+
+def check_headings(lesson: Lesson) -> None:
+    tops = [
+        line
+        for cell in lesson.cells
+        if cell.cell_type == "markdown"
+        for line in prose_lines(cell.source)
+        if line.startswith("# ")
+    ]
+    if len(tops) != 1:
+        raise LessonError(f"{lesson.path} has {len(tops)} top headings {tops}: expected one.")
+
+
+def prose_lines(markdown: str) -> Iterator[str]:
+    """The lines of a Markdown text that are not inside a fenced block."""
+    fenced = False
+    for line in markdown.splitlines():
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif not fenced:
+            yield line
+
+
+def tags(cell: Any) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def where(lesson: Lesson, number: int, source: str) -> str:
+    first = next((line for line in source.splitlines() if line.strip()), "")
+    return f"{lesson.path}, cell {number} (“{first[:60]}”)"
+
+
+def without_solutions(source: str, place: str) -> str:
+    """Replace each solution by the stub, at its indentation.
+
+    Raises:
+        LessonError: a marker lacks its other half.
+    """
+    kept: list[str] = []
+    inside = False
+    for line in source.splitlines():
+        marker = line.strip()
+        if marker == BEGIN and not inside:
+            inside = True
+            kept.append(line[: len(line) - len(line.lstrip())] + STUB)
+        elif marker == END and inside:
+            inside = False
+        elif marker in (BEGIN, END):
+            raise LessonError(f"{place} has an unbalanced {marker!r}: each BEGIN needs its END.")
+        elif not inside:
+            kept.append(line)
+    if inside:
+        raise LessonError(f"{place} has a {BEGIN!r} that is never ended.")
+    return "\n".join(kept)
+
+
+def with_solutions(source: str) -> str:
+    """Take the markers away and leave the solutions."""
+    return "\n".join(x for x in source.splitlines() if x.strip() not in (BEGIN, END))
+
+
+def exercise_line(exercise: Exercise) -> str:
+    """What stands above an exercise, from its data."""
+    dots = "●" * exercise.difficulty + "○" * (3 - exercise.difficulty)
+    return (
+        f"**Exercise `{exercise.name}`** · {exercise.kind} · difficulty {dots} · about "
+        f'{exercise.minutes} minutes · stuck? `hint("{exercise.name}")`'
+    )
+
+
+def edition(lesson: Lesson, kind: Edition) -> Any:
+    """The notebook of a lesson in one of its editions, not executed."""
+    import nbformat
+
+    first = nbformat.v4.new_code_cell(
+        f"# Lesson {lesson.number}, {kind} edition, built from lessons/{lesson.name}.md\n"
+        f"from decodeloop.course import begin\n\n"
+        f'begin("{lesson.name}", edition="{kind}")'
+    )
+    cells = [first]
+    for number, original in enumerate(lesson.cells, start=1):
+        cell = copy.deepcopy(original)
+        place = where(lesson, number, cell.source)
+        if cell.cell_type == "markdown":
+            cell.source = EXERCISE_LINE.sub(lambda m: announce(m.group(1), place), cell.source)
+        elif kind == "lab":
+            cell.source = without_solutions(cell.source, place)
+        else:
+            cell.source = with_solutions(cell.source)
+        cells.append(cell)
+    name_cells(cells, lesson)
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.nbformat_minor = 5
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {
+                "display_name": "Python 3 (ipykernel)",
+                "language": "python",
+                "name": "python3",
+            },
+            "language_info": {"name": "python"},
+            "decodeloop": {
+                "lesson": lesson.name,
+                "edition": kind,
+                "source_hash": lesson.source_hash,
+            },
+        }
+    )
+    return notebook
+
+
+def announce(name: str, place: str) -> str:
+    try:
+        return exercise_line(find(name))
+    except UserError as error:
+        raise LessonError(f"{place}: {error}") from None
+
+
+def name_cells(cells: list[Any], lesson: Lesson) -> None:
+    """Ids by content, so that inserting a cell changes one id and a diff shows one cell."""
+    seen: dict[str, int] = {}
+    for cell in cells:
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
+        count = seen[digest] = seen.get(digest, 0) + 1
+        cell.id = f"{lesson.number}-{digest}" + (f"-{count}" if count > 1 else "")

@@ -1,0 +1,68 @@
+"""What one notebook knows of itself: its lesson, its edition, and where the learner's work lies.
+
+The session lies in the notebook's own namespace, so it begins and ends with it; strictness belongs
+to a notebook, not to the process or its environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from decodeloop.course.progress import Progress, find_work
+from decodeloop.errors import UserError
+
+KEY = "_decodeloop_session"
+Edition = Literal["worked", "lab"]
+
+
+@dataclass
+class Session:
+    """The state of one notebook."""
+
+    lesson: str = ""
+    edition: Edition = "lab"
+    work: Path | None = None  # the folder that keeps the learner's answers, if there is one
+    guesses: dict[str, tuple[float | None, str]] = field(default_factory=dict)
+    hints_shown: dict[str, int] = field(default_factory=dict)
+    records: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    @property
+    def strict(self) -> bool:
+        """In a worked edition a wrong answer is an error; in a lab edition it is met with help."""
+        return self.edition == "worked"
+
+    @property
+    def progress(self) -> Progress | None:
+        return None if self.work is None else Progress(self.work)
+
+
+def notebook_namespace() -> dict[str, Any] | None:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    return None if shell is None else shell.user_ns
+
+
+def begin(lesson: str, edition: Edition) -> None:
+    """The first cell of every built notebook: which lesson this is, and in which edition."""
+    if edition not in ("worked", "lab"):
+        raise UserError(f"begin: the edition is {edition!r}: expected 'worked' or 'lab'.")
+    from decodeloop.course.figures import use_style
+
+    use_style()
+    namespace = notebook_namespace()
+    if namespace is not None:
+        work = find_work(Path.cwd()) if edition == "lab" else None
+        namespace[KEY] = Session(lesson, edition, work)
+
+
+def current() -> Session:
+    """The session of the notebook that is running; outside of one, a fresh one."""
+    namespace = notebook_namespace()
+    if namespace is None:
+        return Session()
+    return namespace.setdefault(KEY, Session(work=find_work(Path.cwd())))

@@ -1,0 +1,129 @@
+"""What stands in for the real thing, for every room: transformers' Llama, and a claimed GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import EllipsisType
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from decodeloop.model import Decoder, ModelConfig
+
+THEIR_NAMES = {
+    "embedding": "model.embed_tokens",
+    "output": "lm_head",
+    "norm": "model.norm",
+    "layers": "model.layers",
+    "attention_norm": "input_layernorm",
+    "attention": "self_attn",
+    "query": "q_proj",
+    "key": "k_proj",
+    "value": "v_proj",
+    "feed_forward_norm": "post_attention_layernorm",
+    "feed_forward": "mlp",
+    "gate": "gate_proj",
+    "up": "up_proj",
+    "down": "down_proj",
+}
+
+
+def their_name(name: str) -> str:
+    """'layers.0.attention.query.weight' → 'model.layers.0.self_attn.q_proj.weight'."""
+    if name.endswith("attention.output.weight"):
+        name = name.replace("output", "o_proj")
+    return ".".join(THEIR_NAMES.get(part, part) for part in name.split("."))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random tensors at every run."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def llama_like() -> Callable[[Decoder], LlamaForCausalLM]:
+    """Transformers' Llama with a decoder's weights."""
+
+    def build(decoder: Decoder) -> LlamaForCausalLM:
+        config = decoder.config
+        llama = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=config.vocabulary,
+                hidden_size=config.width,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.kv_heads,
+                head_dim=config.head_dim,
+                intermediate_size=config.feed_forward,
+                max_position_embeddings=config.context,
+                rms_norm_eps=config.norm_eps,
+                rope_parameters={"rope_type": "default", "rope_theta": config.rope_base},
+                tie_word_embeddings=config.tied,
+                bos_token_id=None,
+                eos_token_id=None,
+            )
+        )
+        llama.load_state_dict({their_name(n): w for n, w in decoder.state_dict().items()})
+        return llama.eval().requires_grad_(False)
+
+    return build
+
+
+class WithoutGuards(TorchFunctionMode):
+    """Go around the Python entries that ask for the guard of the tensor's device.
+
+    A CPU build of PyTorch has no guard for CUDA, and most operators do not ask for one.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return INSTEAD.get(function, function)(*args, **(kwargs or {}))
+
+
+def indexed(x: Tensor, index: object) -> Tensor:
+    index = index if isinstance(index, tuple) else (index,)
+    named = sum(not isinstance(i, EllipsisType | None) for i in index)
+    axis, ndim = 0, x.ndim
+    for i in index:
+        if i is Ellipsis:
+            axis += ndim - named
+        elif isinstance(i, int):
+            x = x.select(axis, i)
+        else:
+            x = x.unsqueeze(axis) if i is None else torch.ops.aten.slice(x, axis, i.start, i.stop)
+            axis += 1
+    return x
+
+
+INSTEAD = {
+    Tensor.__getitem__: indexed,
+    Tensor.__setitem__: lambda x, index, value: torch.ops.aten.copy_(indexed(x, index), value),
+    Tensor.__invert__: torch.ops.aten.bitwise_not,
+}
+
+
+@pytest.fixture
+def fake_cuda() -> Iterator[None]:
+    """Tensors may claim to be on cuda: no value is computed, but devices must not mix."""
+    with WithoutGuards(), FakeTensorMode():
+        yield
+
+
+@pytest.fixture
+def fake_cuda_decoder(fake_cuda: None) -> Callable[[ModelConfig], Decoder]:
+    """Build a decoder whose weights claim to be on cuda."""
+
+    def build(config: ModelConfig) -> Decoder:
+        with torch.device("meta"):
+            decoder = Decoder(config)
+        weights = {n: torch.empty(p.shape, device="cuda") for n, p in decoder.named_parameters()}
+        decoder.load_state_dict(weights, assign=True, strict=False)
+        if config.tied:
+            decoder.output.weight = decoder.embedding.weight
+        return decoder.requires_grad_(False)
+
+    return build
