@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import EllipsisType
 
 import pytest
@@ -12,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from decodeloop.model import Decoder, ModelConfig
+from decodeloop.model import TINY, Decoder, ModelConfig
 
 THEIR_NAMES = {
     "embedding": "model.embed_tokens",
@@ -43,6 +44,26 @@ def their_name(name: str) -> str:
 def seeded() -> None:
     """The same random tensors at every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def decoders() -> dict[int, Decoder]:
+    """Random decoders by their number of KV heads; the one with 3 is untied.
+
+    Their norms have weights that are not all one, and what they attend to makes a difference.
+    """
+    made = {}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for G in (1, 2, 3, 6):
+            decoder = Decoder(replace(TINY, layers=2, kv_heads=G, tied=G != 3, rope_base=500.0 * G))
+            for name, weight in decoder.named_parameters():
+                if "norm" in name:
+                    torch.nn.init.uniform_(weight, 0.5, 1.5)
+                elif ".attention." in name:
+                    torch.nn.init.normal_(weight, std=0.4)
+            made[G] = decoder.requires_grad_(False).eval()
+    return made
 
 
 @pytest.fixture(scope="session")

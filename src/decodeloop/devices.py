@@ -40,11 +40,17 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
             f"use 'auto' or 'cpu', or install a PyTorch build for your GPU."
         )
     try:
-        return torch.device(asked)
+        device = torch.device(asked)
     except RuntimeError:
         raise DeviceError(
             f"unknown device {asked!r}: expected a kind and an index, such as 'cuda:0'."
         ) from None
+    if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device {asked!r} was asked for, but this machine has {torch.cuda.device_count()} "
+            f"CUDA devices: count from 'cuda:0'."
+        )
+    return device
 
 
 def synchronize(device: torch.device) -> None:

@@ -62,7 +62,7 @@ def test_a_weight_of_another_width_is_named(weight):
 
 @given(seeds, st.integers(1, 5), st.integers(1, 5), st.sampled_from([(), (3,), (2, 3)]))
 def test_swiglu_equals_transformers(seed, C, width, leading):
-    config = LlamaConfig(hidden_size=C, num_attention_heads=1, intermediate_size=width)
+    config = LlamaConfig(hidden_size=C, num_attention_heads=1, head_dim=2, intermediate_size=width)
     theirs = LlamaMLP(config)
     weights = [p.weight.detach() for p in (theirs.gate_proj, theirs.up_proj, theirs.down_proj)]
     x = random(seed, *leading, C)

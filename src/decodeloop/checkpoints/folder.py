@@ -31,7 +31,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelFileError(f"{path} can't be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is no readable JSON ({one_line(error)}): copy it again.") from None
+        raise ModelFileError(
+            f"{path} is no readable JSON ({one_line(error)}): copy it again."
+        ) from None
     if not isinstance(value, dict):
         raise ModelFileError(f"{path} holds {type(value).__name__}, expected a JSON object.")
     return value
@@ -151,7 +153,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             weights.update(load_file(path))
         except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelFileError(
-                f"{path} is damaged ({one_line(error)}): copy it again (it has {path.stat().st_size:,} bytes)."
+                f"{path} is damaged ({one_line(error)}): copy it again (it has "
+                f"{path.stat().st_size:,} bytes)."
             ) from None
     return weights
 

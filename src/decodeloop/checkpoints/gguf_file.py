@@ -122,16 +122,16 @@ class GGUFFile:
         state: dict[str, Tensor] = {}
         tensors = self._reader.tensors
         for number, tensor in enumerate(tensors):
-            kind = tensor.tensor_type.name
+            kind, shown = tensor.tensor_type.name, one_line(tensor.name)
             if kind not in READABLE:
                 raise ModelFileError(
-                    f"{self.path}: tensor {one_line(tensor.name)} is quantized as {kind}, which is not "
+                    f"{self.path}: tensor {shown} is quantized as {kind}, which is not "
                     f"supported: expected {', '.join(READABLE)}."
                 )
             name = own_name(tensor.name)
             if name is None:
                 raise ModelFileError(
-                    f"{self.path} has a tensor {one_line(tensor.name)} that the Llama architecture has no "
+                    f"{self.path} has a tensor {shown} that the Llama architecture has no "
                     f"place for: take another model."
                 )
             with np.errstate(all="ignore"):
@@ -240,7 +240,7 @@ class _Walk:
         except (KeyError, ValueError):
             raise damaged(self.path, f"tensor {name} has the unknown type {kind}") from None
         if elements == 0 or elements % block:
-            raise damaged(self.path, f"tensor {name} has {elements} elements, not blocks of {block}")
+            raise damaged(self.path, f"tensor {name} has {elements} elements, no blocks of {block}")
         return offset + elements // block * block_bytes
 
     def _skip_value(self, kind: int, depth: int) -> None:

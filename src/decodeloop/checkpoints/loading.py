@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +74,13 @@ def load(
     """
     where = pick_device(device)
     name, kind = str(name_or_path), dtype or torch.float32
-    path = Path(name_or_path).expanduser()
     if name in PINNED:
         return from_folder(pinned_folder(name, progress), name, where, kind)
+    path = Path(name_or_path)
+    with contextlib.suppress(RuntimeError):  # a home that nobody has
+        path = path.expanduser()
+    if not can_be_a_path(path):
+        raise unknown(name)
     if path.is_dir():
         return from_folder(path, name, where, kind)
     if path.suffix == ".gguf":
@@ -84,8 +89,24 @@ def load(
         raise ModelFileError(
             f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
         )
-    raise UserError(
-        f"unknown model {name!r}: expected one of {', '.join(PINNED)}, a .gguf file, or a folder "
+    raise unknown(name)
+
+
+def can_be_a_path(path: Path) -> bool:
+    """Whether the system would let a file have this name: not if it is too long, say."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def unknown(name: str) -> UserError:
+    shown = name if len(name) <= 100 else f"{name[:100]}…"
+    return UserError(
+        f"unknown model {shown!r}: expected one of {', '.join(PINNED)}, a .gguf file, or a folder "
         f"with config.json and safetensors; nothing lies at that path."
     )
 

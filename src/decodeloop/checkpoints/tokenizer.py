@@ -81,7 +81,9 @@ class Tokenizer:
                 messages=messages, add_generation_prompt=answer, **self._special
             )
         except jinja2.TemplateError as error:
-            raise UserError(f"the model's chat template rejects the messages: {one_line(error)}.") from None
+            raise UserError(
+                f"the model's chat template rejects the messages: {one_line(error)}."
+            ) from None
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, as a hub folder has them."""
@@ -148,7 +150,9 @@ def tokenizer_from_gguf(fields: Mapping[str, Any], path: Path) -> Tokenizer:
     cutters = {
         "default": byte_level,
         "gpt-2": byte_level,
-        "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level]),
+        "smollm": pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), byte_level]
+        ),
         "llama-bpe": pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(Regex(LLAMA3_PIECES), "isolated"),

@@ -192,7 +192,7 @@ def check_outputs(cell: Any, place: str) -> None:
 def output_texts(cell: Any) -> Iterator[str]:
     for output in cell.outputs:
         yield output.get("text", "")
-        yield from (v for v in output.get("data", {}).values() if isinstance(v, str))
+        yield from (v for k, v in output.get("data", {}).items() if k.startswith("text/"))
 
 
 def machine_names() -> set[str]:

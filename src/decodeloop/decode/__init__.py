@@ -19,6 +19,7 @@ from decodeloop.decode.sampling import (
     top_k,
     top_p,
 )
+from decodeloop.decode.scoring import next_token_loss, perplexity, text_loss
 from decodeloop.decode.text import TextGeneration, TextStream
 
 __all__ = [
@@ -32,11 +33,14 @@ __all__ = [
     "generate_batch",
     "greedy",
     "min_p",
+    "next_token_loss",
     "pad_left",
+    "perplexity",
     "prefill",
     "repetition_penalty",
     "sample",
     "temperature",
+    "text_loss",
     "top_k",
     "top_p",
 ]

@@ -35,7 +35,7 @@ def top_k(logits: Tensor, k: int) -> Tensor:
     Shapes: (..., V) → (..., V), the others ``-inf``.
     """
     check_top_k(k)
-    last = logits.topk(min(k, logits.shape[-1])).values[..., -1:]
+    last = logits.topk(min(int(k), logits.shape[-1])).values[..., -1:]
     return logits.masked_fill(logits < last, OUT)
 
 
@@ -123,7 +123,9 @@ class Sampling:
     def process(self, logits: Tensor, token_ids: Tensor) -> Tensor:
         """The logits that are drawn from. Shapes: (..., V) and (..., T) → (..., V)."""
         if self.repetition_penalty is not None:
-            logits = repetition_penalty(logits, token_ids.to(logits.device), self.repetition_penalty)
+            logits = repetition_penalty(
+                logits, token_ids.to(logits.device), self.repetition_penalty
+            )
         logits = temperature(logits, self.temperature)
         if self.temperature == 0.0:
             return logits
@@ -151,7 +153,7 @@ def check_temperature(t: float) -> None:
 
 
 def check_top_k(k: int) -> None:
-    if k < 1 or k != int(k):
+    if not (k >= 1 and math.isfinite(k) and k == int(k)):
         raise UserError(f"top-k is {k}: expected a whole number from 1 up; leave it out for all.")
 
 

@@ -68,11 +68,11 @@ class TextStream:
 
     def _release(self, piece: str) -> str:
         text = self._held + piece
-        ends = [at for at in (text.find(s) for s in self._stop) if at >= 0]
-        if ends:
+        found = [(at + len(s), at) for s in self._stop if (at := text.find(s)) >= 0]
+        if found:  # the one complete first, so that it does not matter how the text is cut
             self.stopped = True
             self._held = ""
-            return text[: min(ends)]
+            return text[: min(found)[1]]
         keep = max((overlap(text, s) for s in self._stop), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
@@ -157,6 +157,8 @@ class TextGeneration(Iterator[str]):
             clock = time.perf_counter()  # what the reader does with a piece is not our time
         self.finish_reason = self._generation.finish_reason
         rest = self._stream.finish()
+        if self._stream.stopped:  # a stop string may have waited for the rest of a character
+            self.finish_reason = "stop"
         if rest:
             self.text += rest
             yield rest

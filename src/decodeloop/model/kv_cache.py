@@ -129,7 +129,8 @@ class ContiguousKVCache:
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
         index = torch.as_tensor(rows, device=self.keys.device)
-        if index.ndim != 1 or index.numel() == 0 or index.dtype == torch.bool:
+        whole = not index.is_floating_point() and index.dtype != torch.bool
+        if index.ndim != 1 or index.numel() == 0 or not whole:
             raise ShapeError(
                 f"select: rows of shape {tuple(index.shape)} and type {index.dtype}: expected a "
                 f"list of row numbers, at least one."

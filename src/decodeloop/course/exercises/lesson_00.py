@@ -1,0 +1,177 @@
+"""Exercises of lesson 00: the best token, and the loss of a text."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from decodeloop.course.exercise import Case, Exercise, Mistake, call
+from decodeloop.decode import greedy, next_token_loss
+
+LESSON = "00_start_here"
+
+draws = torch.Generator().manual_seed(0)
+ROW = torch.tensor([0.5, -1.0, 3.25, 2.0, -4.0, 3.0])
+TABLE = torch.randn(4, 7, generator=draws)
+CUBE = torch.randn(2, 5, 11, generator=draws)
+
+
+def best_by_sorting(logits: Tensor) -> Tensor:
+    return torch.sort(logits, dim=-1, descending=True).indices[..., 0]
+
+
+GREEDY = Exercise(
+    name="greedy",
+    lesson=LESSON,
+    library=greedy,
+    minutes=3,
+    difficulty=1,
+    cases=(
+        call("one row of 6 logits", ROW, oracle=best_by_sorting),
+        call("logits (4, 7)", TABLE, oracle=best_by_sorting),
+        call("logits (2, 5, 11)", CUBE, oracle=best_by_sorting),
+        call("all logits negative", -TABLE.abs() - 1, oracle=best_by_sorting),
+    ),
+    mistakes=(
+        Mistake(
+            "no axis",
+            "Without an axis, argmax looks at the whole tensor and gives one number. Each row "
+            "wants its own: name the last axis, the one of the vocabulary.",
+            lambda logits: logits.argmax(),
+        ),
+        Mistake(
+            "the value instead of its place",
+            "That is the largest logit itself. Asked for is its place in the row: the token id.",
+            lambda logits: logits.max(dim=-1).values,
+        ),
+        Mistake(
+            "the worst token",
+            "That is the token with the smallest logit. A larger logit means a more probable token.",
+            lambda logits: logits.argmin(dim=-1),
+        ),
+        Mistake(
+            "an axis too many",
+            "The ids are right, but the axis of the vocabulary is still there, with length 1: "
+            "(..., V) should become (...). Leave out keepdim, or index it away.",
+            lambda logits: logits.argmax(dim=-1, keepdim=True),
+        ),
+        Mistake(
+            "the first axis",
+            "That looks along the first axis. The logits of one position stand in the last.",
+            lambda logits: logits.argmax(dim=0),
+        ),
+    ),
+    hints=(
+        "A row of logits has one number for each token of the vocabulary. Where is the largest?",
+        "PyTorch has a method that gives the place of the largest entry: `argmax`.",
+        "`logits.argmax(dim=...)`: the vocabulary is the last axis, and the last axis is -1.",
+    ),
+)
+
+LOGITS = 2.0 * torch.randn(2, 6, 9, generator=draws)
+IDS = torch.randint(0, 9, (2, 6), generator=draws)
+
+
+def cross_entropy(logits: Tensor, token_ids: Tensor) -> Tensor:
+    return F.cross_entropy(
+        logits[:, :-1].reshape(-1, logits.shape[-1]), token_ids[:, 1:].reshape(-1)
+    )
+
+
+def surprise(logits: Tensor, token_ids: Tensor) -> Tensor:
+    """−ln p of each token under the logits in the same place; the mistakes are made around it."""
+    return -logits.log_softmax(-1).gather(-1, token_ids[..., None])[..., 0]
+
+
+def uniform_case() -> Case:
+    """A model that knows nothing: every token has probability 1/V, so the loss is ln V."""
+    V, T = 50, 8
+    ids = torch.arange(T)[None] % V
+    return Case(
+        "a model that knows nothing (V = 50)",
+        lambda candidate: candidate(torch.zeros(1, T, V), ids.clone()),
+        lambda: torch.tensor(math.log(V)),
+    )
+
+
+NEXT_TOKEN_LOSS = Exercise(
+    name="next_token_loss",
+    lesson=LESSON,
+    library=next_token_loss,
+    minutes=8,
+    difficulty=2,
+    cases=(
+        call("logits (2, 6, 9)", LOGITS, IDS, oracle=cross_entropy),
+        call("one text of two tokens", LOGITS[:1, :2], IDS[:1, :2], oracle=cross_entropy),
+        uniform_case(),
+        call("huge logits", 500 * LOGITS, IDS, oracle=cross_entropy),
+        call("a vocabulary as long as the text", LOGITS[..., :6], IDS % 6, oracle=cross_entropy),
+    ),
+    mistakes=(
+        Mistake(
+            "not shifted",
+            "You hold the logits at position t against token t, which the model had already read. "
+            "They are its forecast of token t + 1: drop the last logits and the first token.",
+            lambda logits, ids: surprise(logits, ids).mean(),
+        ),
+        Mistake(
+            "shifted the wrong way",
+            "You hold the logits at position t + 1 against token t. The logits at t forecast token "
+            "t + 1: it is logits[:, :-1] and token_ids[:, 1:].",
+            lambda logits, ids: surprise(logits[:, 1:], ids[:, :-1]).mean(),
+        ),
+        Mistake(
+            "the sign",
+            "Log-probabilities are negative, surprise is positive: one minus sign is missing.",
+            lambda logits, ids: -surprise(logits[:, :-1], ids[:, 1:]).mean(),
+        ),
+        Mistake(
+            "the sum",
+            "That is the sum over all tokens. Asked for is their mean, so that long and short "
+            "texts can be compared.",
+            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]).sum(),
+        ),
+        Mistake(
+            "the other logarithm",
+            "That is in bits: a logarithm to base 2. Asked for are nats: the natural logarithm.",
+            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]).mean() / math.log(2),
+        ),
+        Mistake(
+            "no mean",
+            "That is the surprise of each token by itself. Take the mean of them all: one number.",
+            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]),
+        ),
+        Mistake(
+            "probabilities instead of their logarithms",
+            "That is the mean probability, with a minus. Take the logarithm of each probability "
+            "first, then the mean.",
+            lambda logits, ids: -(-surprise(logits[:, :-1], ids[:, 1:])).exp().mean(),
+        ),
+        Mistake(
+            "the logit instead of the log-probability",
+            "You took the logits themselves. Only after log_softmax are they log-probabilities.",
+            lambda logits, ids: -logits[:, :-1].gather(-1, ids[:, 1:, None]).mean(),
+        ),
+        Mistake(
+            "the logarithm of a softmax",
+            "Right for small logits, but the probability of a token can be rounded to 0, whose "
+            "logarithm is -inf. `log_softmax` takes both steps at once and has no such trouble.",
+            lambda logits, ids: (
+                -logits[:, :-1].softmax(-1).log().gather(-1, ids[:, 1:, None]).mean()
+            ),
+        ),
+    ),
+    hints=(
+        "First line up forecasts and tokens: the logits at position t forecast token t + 1. Which "
+        "logits forecast nothing that is there? Which token was forecast by nobody?",
+        "logits[:, :-1] are the forecasts, token_ids[:, 1:] what came. log_softmax over the last "
+        "axis turns the forecasts into log-probabilities.",
+        "`log_probabilities.gather(-1, token_ids[:, 1:, None])` picks, at each position, the "
+        "log-probability of the token that came. What remains is a mean and a sign.",
+    ),
+)
+
+EXERCISES = (GREEDY, NEXT_TOKEN_LOSS)

@@ -1,0 +1,61 @@
+"""Looking inside a model while it runs, through the doors that it has: nothing is patched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from decodeloop.model import ContiguousKVCache, Decoder, attention_weights, causal_mask
+
+
+class RecordingCache(ContiguousKVCache):
+    """A cache that also keeps the attention weights of every layer of the last forward."""
+
+    def __init__(self, model: Decoder, batch: int, max_length: int) -> None:
+        weight = model.embedding.weight
+        super().__init__(model.config, batch, max_length, weight.dtype, weight.device)
+        self.weights: dict[int, Tensor] = {}  # layer → (B, H, T, S)
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        attended = super().attend(layer, q, k, v, mask)
+        T, S = q.shape[2], self.length + q.shape[2]
+        keys = self.keys[layer, :, :, :S].repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        visible = causal_mask(T, S, device=q.device) if mask is None else mask
+        self.weights[layer] = attention_weights(q, keys, visible)
+        return attended
+
+
+@torch.inference_mode()
+def attention_maps(model: Decoder, token_ids: Sequence[int]) -> Tensor:
+    """The attention weights of every head of a model on one text, on the CPU.
+
+    Shapes: T token ids → (L, H, T, T).
+    """
+    cache = RecordingCache(model, 1, len(token_ids))
+    model.hidden(torch.tensor([list(token_ids)]), cache)
+    return torch.stack([cache.weights[layer][0] for layer in range(model.config.layers)]).cpu()
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """The most memory that PyTorch held on the CPU for `function`, beyond what it held before.
+
+    Counted by PyTorch's profiler from every allocation and release, so it is exact, and the same
+    on every machine; memory that other libraries take is not in it.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        result = function()
+    del result
+    held = most = 0
+    changes = sorted(
+        (event.time_range.start, event.self_cpu_memory_usage) for event in recorded.events()
+    )
+    for _, change in changes:
+        held += change
+        most = max(most, held)
+    return most

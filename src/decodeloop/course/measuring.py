@@ -1,0 +1,46 @@
+"""Time, measured so that it means something."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from decodeloop.devices import synchronize
+
+
+def median_seconds(
+    functions: Sequence[Callable[[], object]],
+    repeats: int = 5,
+    device: torch.device | None = None,
+) -> list[float]:
+    """The median time of each function, in seconds.
+
+    They run in turn, round after round, after one round that is not counted: when the machine is
+    busy for a while, all of them are slow together, and their ratios stand.
+    """
+    where = device or torch.device("cpu")
+    rounds: list[list[float]] = [[] for _ in functions]
+    for number in range(repeats + 1):
+        for times, function in zip(rounds, functions, strict=True):
+            synchronize(where)
+            clock = time.perf_counter()
+            function()
+            synchronize(where)
+            if number:
+                times.append(time.perf_counter() - clock)
+    return [statistics.median(times) for times in rounds]
+
+
+def fitted_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """The p of the law value = c · size^p that fits best: the slope on log-log paper.
+
+    >>> round(fitted_exponent([1, 2, 4], [3, 12, 48]), 6)
+    2.0
+    """
+    x = torch.tensor(sizes, dtype=torch.float64).log()
+    y = torch.tensor(values, dtype=torch.float64).log()
+    x, y = x - x.mean(), y - y.mean()
+    return float((x * y).sum() / (x * x).sum())

@@ -1,0 +1,263 @@
+import math
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from decodeloop.decode import (
+    Sampling,
+    greedy,
+    min_p,
+    repetition_penalty,
+    sample,
+    temperature,
+    top_k,
+    top_p,
+)
+from decodeloop.errors import UserError
+
+seeds = st.integers(0, 2**16)
+shares = st.floats(0.01, 1.0)
+positive = st.floats(0.1, 5.0)
+NO_IDS = torch.zeros(1, 0, dtype=torch.long)
+
+# Upper 0.1 % points of chi-square by degrees of freedom, NIST/SEMATECH e-Handbook of Statistical
+# Methods, section 1.3.6.7.4, column 0.999.
+CRITICAL = {2: 13.816, 7: 24.322}
+
+
+def random_logits(seed: int, *shape: int) -> torch.Tensor:
+    return 3 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# each sampler, against transformers' own
+
+
+@given(seeds, positive)
+def test_temperature_equals_transformers(seed, t):
+    logits = random_logits(seed, 2, 20)
+    assert_close(temperature(logits, t), TemperatureLogitsWarper(t)(NO_IDS, logits))
+
+
+@given(seeds, st.integers(1, 30))
+def test_top_k_equals_transformers_for_more_than_there_are_too(seed, k):
+    logits = random_logits(seed, 2, 20)
+    assert torch.equal(top_k(logits, k), TopKLogitsWarper(k)(NO_IDS, logits))
+
+
+@given(seeds, shares)
+def test_top_p_equals_transformers(seed, p):
+    logits = random_logits(seed, 2, 20)
+    assert torch.equal(top_p(logits, p), TopPLogitsWarper(p)(NO_IDS, logits))
+
+
+@given(seeds, shares)
+def test_min_p_equals_transformers(seed, p):
+    logits = random_logits(seed, 2, 20)
+    assert torch.equal(min_p(logits, p), MinPLogitsWarper(p)(NO_IDS, logits))
+
+
+@given(seeds, positive, st.lists(st.integers(0, 19), min_size=1, max_size=8))
+def test_repetition_penalty_equals_transformers(seed, penalty, seen):
+    logits, ids = random_logits(seed, 2, 20), torch.tensor([seen, seen[::-1]])
+    expected = RepetitionPenaltyLogitsProcessor(penalty)(ids, logits.clone())
+    assert_close(repetition_penalty(logits, ids, penalty), expected)
+
+
+@given(seeds, positive, st.integers(1, 20), shares, shares, positive)
+def test_they_are_applied_in_the_order_of_transformers(seed, t, k, p, least, penalty):
+    logits, ids = random_logits(seed, 2, 20), torch.tensor([[3, 4, 3], [0, 19, 7]])
+    expected = logits.clone()
+    for theirs in (
+        RepetitionPenaltyLogitsProcessor(penalty),
+        TemperatureLogitsWarper(t),
+        TopKLogitsWarper(k),
+        TopPLogitsWarper(p),
+        MinPLogitsWarper(least),
+    ):
+        expected = theirs(ids, expected)
+    sampling = Sampling(t, k, p, least, penalty)
+    assert_close(sampling.process(logits, ids), expected)
+
+
+# closed forms and edges
+
+KNOWN = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
+
+
+def kept(logits: torch.Tensor) -> list[int]:
+    return torch.isfinite(logits).nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (0.05, [1]),
+        (0.39, [1]),
+        (0.41, [1, 3]),
+        (0.69, [1, 3]),
+        (0.71, [1, 2, 3]),
+        (1.0, [0, 1, 2, 3]),
+    ],
+)
+def test_top_p_keeps_the_token_that_crosses_p(p, expected):
+    assert kept(top_p(KNOWN, p)) == expected
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.0, [0, 1, 2, 3]), (0.3, [1, 2, 3]), (1.0, [1])])
+def test_min_p_is_relative_to_the_best(p, expected):
+    assert kept(min_p(KNOWN, p)) == expected
+
+
+def test_top_k_keeps_ties_of_the_last_kept():
+    assert kept(top_k(torch.tensor([1.0, 3.0, 2.0, 2.0]), 2)) == [1, 2, 3]
+
+
+def test_temperature_zero_keeps_the_best_alone():
+    logits = random_logits(0, 3, 5)
+    only = temperature(logits, 0.0)
+    assert torch.isfinite(only).sum(-1).tolist() == [1, 1, 1]
+    assert torch.equal(only.max(-1).values, logits.max(-1).values)
+
+
+def test_what_is_kept_keeps_its_logit():
+    logits = random_logits(0, 50)
+    for sampler in (partial(top_k, k=5), partial(top_p, p=0.5), partial(min_p, p=0.1)):
+        out = sampler(logits)
+        assert 0 < len(kept(out)) < 50
+        assert torch.equal(out[kept(out)], logits[kept(out)])
+
+
+def test_what_was_out_before_stays_out():
+    logits = torch.tensor([0.0, -math.inf, 1.0, -math.inf])
+    ids = torch.tensor([1, 2])
+    for out in (
+        temperature(logits, 0.7),
+        top_k(logits, 3),
+        top_p(logits, 0.999),
+        min_p(logits, 0.01),
+        repetition_penalty(logits, ids, 1.5),
+    ):
+        assert kept(out) == [0, 2]
+
+
+def test_a_token_seen_twice_is_penalised_once():
+    logits = torch.tensor([4.0, -4.0, 1.0])
+    penalised = repetition_penalty(logits, torch.tensor([0, 0, 1, 1]), 2.0)
+    assert penalised.tolist() == [2.0, -8.0, 1.0]
+
+
+def test_samplers_leave_their_input_as_it_is():
+    logits = random_logits(0, 9)
+    before = logits.clone()
+    Sampling(0.7, 5, 0.9, 0.1, 1.3).process(logits, torch.tensor([1, 2]))
+    temperature(logits, 0.0)
+    assert torch.equal(logits, before)
+
+
+# choosing
+
+
+def test_greedy_takes_the_best_of_each_row():
+    logits = torch.tensor([[[0.0, 2.0, 1.0], [5.0, 2.0, 1.0]]])
+    assert greedy(logits).tolist() == [[1, 0]]
+    assert Sampling().choose(logits, NO_IDS).tolist() == [[1, 0]]
+
+
+def test_greedy_with_a_penalty_takes_the_best_after_it():
+    logits, ids = torch.tensor([[3.0, 2.0, -1.0]]), torch.tensor([[0, 0]])
+    assert Sampling(repetition_penalty=2.0).choose(logits, ids).tolist() == [1]
+
+
+def chi_square(draws: torch.Tensor, probabilities: torch.Tensor) -> float:
+    expected = probabilities.double() * draws.numel()
+    observed = torch.bincount(draws, minlength=len(probabilities))
+    assert observed[expected == 0].sum() == 0
+    return float(((observed - expected).square() / expected)[expected > 0].sum())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_draws_have_the_probabilities_of_softmax(seed):
+    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, 0.0, -0.5, -1.0, -2.0])
+    draws = sample(logits.expand(40_000, 8), torch.Generator().manual_seed(seed))
+    assert chi_square(draws, torch.softmax(logits, -1)) < CRITICAL[7]
+
+
+def test_the_chi_square_test_notices_a_temperature_of_1_1():
+    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, 0.0, -0.5, -1.0, -2.0])
+    draws = sample((logits / 1.1).expand(40_000, 8), torch.Generator().manual_seed(0))
+    assert chi_square(draws, torch.softmax(logits, -1)) > CRITICAL[7]
+
+
+def test_draws_of_a_sampling_have_the_probabilities_of_what_is_kept():
+    sampling = Sampling(temperature=0.5, top_p=0.95)  # p² ∝ 1, 16, 4, 9: the last three are kept
+    draws = sampling.choose(KNOWN.expand(40_000, 4), NO_IDS, torch.Generator().manual_seed(0))
+    assert chi_square(draws, torch.tensor([0.0, 16 / 29, 4 / 29, 9 / 29])) < CRITICAL[2]
+
+
+@pytest.mark.parametrize("draw", [sample, lambda x, g: Sampling(0.9).choose(x, NO_IDS, g)])
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others(draw):
+    logits = random_logits(0, 100, 50)
+    first, again, other = (draw(logits, torch.Generator().manual_seed(s)) for s in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_draws_are_made_from_fp32_whatever_the_type(dtype):
+    logits = random_logits(0, 200, 30).to(torch.bfloat16)  # the same numbers in every type
+    expected = sample(logits.float(), torch.Generator().manual_seed(0))
+    assert torch.equal(sample(logits.to(dtype), torch.Generator().manual_seed(0)), expected)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_one_token_is_drawn_for_each_row(shape):
+    for choose in (sample, greedy, lambda x: Sampling(1.0).choose(x, NO_IDS)):
+        tokens = choose(random_logits(0, *shape, 7))
+        assert tokens.shape == shape
+        assert tokens.dtype == torch.long
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "field", "bad"),
+    [
+        ("temperature", temperature, "temperature", [-0.1, -1, math.nan, math.inf]),
+        ("top-k", top_k, "top_k", [0, -3, 1.5, math.nan, math.inf]),
+        ("top-p", top_p, "top_p", [0.0, -0.1, 1.1, math.nan]),
+        ("min-p", min_p, "min_p", [-0.1, 1.1, math.nan]),
+        (
+            "repetition penalty",
+            lambda x, value: repetition_penalty(x, torch.tensor([0]), value),
+            "repetition_penalty",
+            [0.0, -1.0, math.nan, math.inf],
+        ),
+    ],
+)
+def test_a_value_outside_its_range_is_named_with_the_range(name, function, field, bad):
+    for value in bad:
+        with pytest.raises(UserError, match=rf"{name} is {value}: expected "):
+            function(torch.zeros(4), value)
+        with pytest.raises(UserError, match=rf"{name} is {value}: expected "):
+            Sampling(**{"temperature": 1.0, field: value})
+
+
+def test_a_whole_top_k_may_be_written_as_a_float():
+    assert kept(top_k(KNOWN, 2.0)) == [1, 3]
+
+
+def test_the_edges_of_each_range_are_inside_it():
+    Sampling(0.0, 1, 1.0, 0.0, 1e-3)
+    Sampling(temperature=5.0, min_p=1.0)
