@@ -147,7 +147,7 @@ def generate(
     import torch
 
     from decodeloop.checkpoints import PINNED, cache_folder, is_fetched, load
-    from decodeloop.decode import Sampling, TextGeneration
+    from decodeloop.decode import Sampling, stream
 
     sampling = Sampling(temperature, top_k, top_p)  # bad values are refused before a slow load
     if not prompt:
@@ -166,14 +166,13 @@ def generate(
         generator.seed()
     else:
         generator.manual_seed(seed % 2**64)
-    generation = TextGeneration(
-        llm.model,
-        llm.tokenizer,
-        llm.prompt_ids(prompt, raw=raw),
+    generation = stream(
+        llm,
+        prompt,
         max_new_tokens,
+        raw=raw,
         sampling=sampling,
         generator=generator,
-        eos_ids=llm.eos_ids,
         stop=stop or (),
         use_cache=not no_cache,
     )

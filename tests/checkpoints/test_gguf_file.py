@@ -17,7 +17,7 @@ from decodeloop.checkpoints.gguf_file import GGUFFile, own_name, unpermute
 from decodeloop.errors import ModelFileError
 
 IDS = torch.tensor([[5, 40, 7, 7, 260, 1, 99, 12, 200, 33]])
-U32, F32 = gguf.GGUFValueType.UINT32, gguf.GGUFValueType.FLOAT32
+U32 = gguf.GGUFValueType.UINT32
 
 
 def loaded(path):
@@ -243,9 +243,10 @@ def test_a_file_of_another_kind_is_recognised(tiny, tmp_path, content):
 
 @pytest.fixture(scope="module")
 def small(tiny, tmp_path_factory) -> Path:
-    """A GGUF file with a header of 2 kB, so that every byte of it can be damaged."""
+    """A GGUF file with a header of 1.7 kB, so that all of it can be damaged."""
     model = tiny.llama(
         vocab_size=12,
+        num_hidden_layers=1,
         hidden_size=32,
         intermediate_size=32,
         num_attention_heads=2,
@@ -266,10 +267,10 @@ def changed(small, tmp_path, at: int, new: bytes) -> Path:
     return path
 
 
-def test_a_flipped_bit_in_any_byte_of_the_header_is_refused_or_harmless(tiny, small, tmp_path):
+def test_a_flipped_bit_in_the_header_is_refused_or_harmless(tiny, small, tmp_path):
     raw, draw = small.read_bytes(), random.Random(0)
     outcomes = set()
-    for at in range(gguf.GGUFReader(small).data_offset):
+    for at in range(0, gguf.GGUFReader(small).data_offset, 3):  # 3 meets every byte of a number
         path = changed(small, tmp_path, at, bytes([raw[at] ^ 1 << draw.randrange(8)]))
         with tiny.guarded():
             outcomes.add(tiny.refusal(lambda path=path: loaded(path)) is None)
@@ -335,7 +336,7 @@ def test_arrays_within_arrays_are_refused_at_any_depth(tiny, tmp_path):
 def test_a_file_cut_off_anywhere_is_refused(tiny, small, tmp_path):
     raw = small.read_bytes()
     data = gguf.GGUFReader(small).data_offset
-    ends = {*range(0, 60), *range(60, data, 13), data - 1, data, data + 1, len(raw) // 2}
+    ends = {*range(60), *range(60, data, 13), data - 1, data, data + 1, len(raw) // 2}
     ends |= {len(raw) - 33, gguf_end(small) - 1}
     path = tmp_path / "cut.gguf"
     for end in sorted(ends):

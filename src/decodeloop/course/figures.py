@@ -113,3 +113,42 @@ def boxes(
             )
         )
         ax.text(x, y, label, ha="center", va="center", fontsize=9)
+
+
+def course_map(layers: int) -> Axes:
+    """One token's way through the machine, each part with the lesson that builds it."""
+    _, ax = plt.subplots(figsize=(9.4, 3.9))
+    light, dark = "#e8eef4", "#c4d7e8"
+
+    def box(x: float, y: float, w: float, h: float, text: str, colour: str = light) -> None:
+        ax.add_patch(plt.Rectangle((x, y), w, h, facecolor=colour, edgecolor="black", zorder=2))
+        ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=9.5, zorder=3)
+
+    def arrow(*points: tuple[float, float]) -> None:
+        for start, end in zip(points[:-2], points[1:-1], strict=True):
+            ax.plot(*zip(start, end, strict=True), color="black", linewidth=1.4, linestyle="-")
+        head = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.4}
+        ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=head)
+
+    middle = 2.0
+    columns = [
+        (0.0, 1.25, "text to\ntokens\n\n00"),
+        (1.75, 1.45, "embedding:\ntokens to\nvectors\n\n04"),
+        (7.85, 1.3, "head:\nvectors to\nlogits\n\n04"),
+        (9.65, 1.3, "choose\nthe next\ntoken\n\n07"),
+    ]
+    for x, w, text in columns:
+        box(x, middle - 0.8, w, 1.6, text)
+    box(3.7, 0.55, 3.65, 3.3, "", dark)
+    ax.text(5.52, 3.62, f"the block, {layers} times", ha="center", va="center", fontsize=9.5, zorder=3)
+    box(3.9, 1.2, 1.55, 1.6, "attention\n\n01, 02", "white")
+    box(5.65, 1.2, 1.5, 1.6, "norms,\npositions,\nfeed-forward\n\n03", "white")
+    box(3.9, 2.95, 1.55, 0.45, "KV cache · 06", "white")
+    for start, end in ((1.25, 1.75), (3.2, 3.7), (7.35, 7.85), (9.15, 9.65)):
+        arrow((start, middle), (end, middle))
+    arrow((10.3, 1.2), (10.3, 0.15), (0.62, 0.15), (0.62, 1.2))
+    ax.text(5.5, 0.27, "the decoding loop: append it, and again · 05, 08", ha="center", fontsize=9.5)
+    ax.set_xlim(-0.1, 11.1)
+    ax.set_ylim(0.0, 4.0)
+    ax.axis("off")
+    return ax

@@ -20,7 +20,7 @@ from decodeloop.decode.sampling import (
     top_p,
 )
 from decodeloop.decode.scoring import next_token_loss, perplexity, text_loss
-from decodeloop.decode.text import TextGeneration, TextStream
+from decodeloop.decode.text import TextGeneration, TextStream, stream
 
 __all__ = [
     "Completion",
@@ -39,6 +39,7 @@ __all__ = [
     "prefill",
     "repetition_penalty",
     "sample",
+    "stream",
     "temperature",
     "text_loss",
     "top_k",

@@ -19,6 +19,19 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str: ...
 
 
+class LanguageModel(Protocol):
+    """What `stream` asks of a loaded model; `decodeloop.load` gives one."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def eos_ids(self) -> Collection[int]: ...
+
+    def prompt_ids(self, prompt: str, raw: bool = False) -> list[int]: ...
+
+
 class TextStream:
     """Turn tokens into text piece by piece.
 
@@ -162,3 +175,37 @@ class TextGeneration(Iterator[str]):
         if rest:
             self.text += rest
             yield rest
+
+
+def stream(
+    llm: LanguageModel,
+    prompt: str,
+    max_new_tokens: int = 256,
+    *,
+    raw: bool = False,
+    sampling: Sampling | None = None,
+    generator: torch.Generator | None = None,
+    stop: Sequence[str] = (),
+    use_cache: bool = True,
+) -> TextGeneration:
+    """Answer a prompt; the result is iterated over, and gives the text piece by piece.
+
+    Args:
+        llm: a loaded model, as `decodeloop.load` gives it.
+        prompt: a message to the model, or, with `raw`, a text that it continues.
+        stop: ends before any of these strings.
+
+    Raises:
+        UserError: as `generate`; the prompt or a stop string is empty.
+    """
+    return TextGeneration(
+        llm.model,
+        llm.tokenizer,
+        llm.prompt_ids(prompt, raw=raw),
+        max_new_tokens,
+        sampling=sampling,
+        generator=generator,
+        eos_ids=llm.eos_ids,
+        stop=stop,
+        use_cache=use_cache,
+    )

@@ -54,7 +54,7 @@ def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
         )
     B, H, T, D = q.shape
     G, S = k.shape[1:3]
-    if (B, D) != (k.shape[0], k.shape[3]):
+    if (k.shape[0], k.shape[3]) != (B, D):
         raise ShapeError(
             f"queries {tuple(q.shape)} and keys {tuple(k.shape)} must agree in axis 0, the batch, "
             f"and in axis 3, the head dimension D."
