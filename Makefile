@@ -1,0 +1,55 @@
+# Two commands: `make lab` to learn, `make test` to check. Both work in a fresh clone with nothing
+# but Python 3.11+, git and make, and make what they lack in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# Where the kernel allows it, tests run with the network cut off: nothing may need it once the model
+# was fetched.
+OFFLINE := $(shell unshare -rn true 2>/dev/null && command -v ip >/dev/null && \
+	echo "unshare -rn sh -c 'ip link set lo up && exec \"\$$@\"' --")
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test build check fetch clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(BIN)/decodeloop: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.with-test: $(BIN)/decodeloop
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.with-dev: $(VENV)/.with-test
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+fetch: $(BIN)/decodeloop  ## bring the model onto this machine, once
+	$(BIN)/decodeloop fetch
+
+lab: fetch  ## start learning: JupyterLab opens at lesson 00; ARGS="…" goes to JupyterLab
+	$(BIN)/decodeloop doctor
+	$(BIN)/decodeloop lab $(ARGS)
+
+test: $(VENV)/.with-test fetch  ## run everything that CI runs, notebooks included
+	@echo "network during the tests: $(if $(OFFLINE),cut off,open (no unshare here))"
+	$(OFFLINE) $(BIN)/python -m pytest -p no:cacheprovider $(ARGS)
+
+build: $(VENV)/.with-test fetch  ## lessons → notebooks, those that changed; ARGS="01 --all"
+	$(BIN)/decodeloop build $(ARGS)
+
+check: $(VENV)/.with-dev  ## lint, format, types, stale editions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/decodeloop build --check
+
+clean:  ## remove what the commands above made; work/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
