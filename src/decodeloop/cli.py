@@ -9,8 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +17,6 @@ import typer
 from decodeloop.errors import UserError
 
 if TYPE_CHECKING:
-    from decodeloop.checkpoints.download import Progress
     from decodeloop.decode import TextGeneration
 
 app = typer.Typer(
@@ -29,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="LLM inference from scratch: a course whose notebooks are also its tests.",
 )
+MODEL = "smollm2-135m"
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line, and no more.")]
 
 
@@ -44,29 +42,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our pipe has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A bar on stderr that shows each step of a long job."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-    )
-    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(step: str, fraction: float) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=1.0)
-            bar.update(tasks[step], completed=fraction)
-
-        yield show
 
 
 @app.command()
@@ -95,7 +70,7 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def fetch(
-    model: Annotated[str, typer.Argument(help="Which model.")] = "smollm2-135m",
+    model: Annotated[str, typer.Argument(help="Which model.")] = MODEL,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -106,6 +81,7 @@ def fetch(
 ) -> None:
     """Bring the course's model onto this machine, once; after that nothing needs the network."""
     from decodeloop import checkpoints
+    from decodeloop.checkpoints.bar import progress_bar
 
     if model not in checkpoints.PINNED:
         raise UserError(
@@ -133,7 +109,7 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; repeatable.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")] = "smollm2-135m",
+    model: Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")] = MODEL,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text: no chat template.")
@@ -146,7 +122,7 @@ def generate(
     """Answer a prompt, streamed as it is generated."""
     import torch
 
-    from decodeloop.checkpoints import PINNED, cache_folder, is_fetched, load
+    from decodeloop.checkpoints import load
     from decodeloop.decode import Sampling, stream
 
     sampling = Sampling(temperature, top_k, top_p)  # bad values are refused before a slow load
@@ -156,11 +132,7 @@ def generate(
         raise UserError(f"--max-new-tokens is {max_new_tokens}: expected at least 1.")
     if any(not s for s in stop or ()):
         raise UserError("--stop is an empty string: expected at least one character.")
-    if model in PINNED and not is_fetched(PINNED[model], cache_folder()):
-        with progress_bar() as show:
-            llm = load(model, device, progress=show)
-    else:
-        llm = load(model, device)
+    llm = load(model, device)
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -240,6 +212,9 @@ def lab(
         print(f"a newer edition, beside yours, which is as you left it: {path.name}")
     if no_open:
         return
+    from decodeloop.checkpoints.loading import pinned_folder
+
+    pinned_folder(MODEL)  # a room of learners should not meet the download inside a cell
     first = sorted(folder.glob("00_*.ipynb"))[0].name
     command = [
         sys.executable,
@@ -262,6 +237,7 @@ def build(
     ] = False,
 ) -> None:
     """Build the notebooks of the lessons that changed, or of those that are named."""
+    from decodeloop.checkpoints.bar import progress_bar
     from decodeloop.course import building
 
     root = building.project_root()

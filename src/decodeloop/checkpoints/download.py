@@ -19,24 +19,20 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from filelock import FileLock
 
+from decodeloop.checkpoints.bar import Progress, silent
 from decodeloop.checkpoints.pinned import PinnedModel
 from decodeloop.errors import ModelFileError, UserError, one_line
 
-Progress = Callable[[str, float], None]  # what is being done, and the fraction of it that is
 FORMAT = 1  # of the converted copy; a change makes every machine convert anew
 CONVERTED = f"converted-v{FORMAT}"
 MANIFEST = "manifest.json"
 STAGING = ".staging-"
-
-
-def silent(step: str, fraction: float) -> None:
-    """The progress report of those who do not want one."""
 
 
 def cache_folder() -> Path:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import torch
 
+from decodeloop.checkpoints.bar import progress_bar
 from decodeloop.checkpoints.download import (
-    Progress,
     cache_folder,
     converted_folder,
     damage,
     fetch,
     is_fetched,
-    silent,
 )
 from decodeloop.checkpoints.folder import read_config, read_eos_ids, read_weights
 from decodeloop.checkpoints.gguf_file import GGUFFile
@@ -57,7 +56,6 @@ def load(
     name_or_path: str | Path = "smollm2-135m",
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-    progress: Progress = silent,
 ) -> LanguageModel:
     """Load a language model.
 
@@ -75,7 +73,7 @@ def load(
     where = pick_device(device)
     name, kind = str(name_or_path), dtype or torch.float32
     if name in PINNED:
-        return from_folder(pinned_folder(name, progress), name, where, kind)
+        return from_folder(pinned_folder(name), name, where, kind)
     path = Path(name_or_path)
     with contextlib.suppress(RuntimeError):  # a home that nobody has
         path = path.expanduser()
@@ -111,11 +109,12 @@ def unknown(name: str) -> UserError:
     )
 
 
-def pinned_folder(name: str, progress: Progress = silent) -> Path:
-    """The converted folder of a pinned model; fetched if it is not there yet."""
+def pinned_folder(name: str) -> Path:
+    """The converted folder of a pinned model; fetched, with a bar, if it is not there yet."""
     pinned, cache = PINNED[name], cache_folder()
     if not is_fetched(pinned, cache):
-        return fetch(pinned, cache, progress=progress)
+        with progress_bar() as show:
+            return fetch(pinned, cache, progress=show)
     wrong = damage(pinned, cache)
     if wrong:
         raise ModelFileError(f"the model {name} is damaged: {wrong}; run 'decodeloop fetch'.")

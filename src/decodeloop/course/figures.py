@@ -140,14 +140,18 @@ def course_map(layers: int) -> Axes:
     for x, w, text in columns:
         box(x, middle - 0.8, w, 1.6, text)
     box(3.7, 0.55, 3.65, 3.3, "", dark)
-    ax.text(5.52, 3.62, f"the block, {layers} times", ha="center", va="center", fontsize=9.5, zorder=3)
+    ax.text(
+        5.52, 3.62, f"the block, {layers} times", ha="center", va="center", fontsize=9.5, zorder=3
+    )
     box(3.9, 1.2, 1.55, 1.6, "attention\n\n01, 02", "white")
     box(5.65, 1.2, 1.5, 1.6, "norms,\npositions,\nfeed-forward\n\n03", "white")
     box(3.9, 2.95, 1.55, 0.45, "KV cache · 06", "white")
     for start, end in ((1.25, 1.75), (3.2, 3.7), (7.35, 7.85), (9.15, 9.65)):
         arrow((start, middle), (end, middle))
     arrow((10.3, 1.2), (10.3, 0.15), (0.62, 0.15), (0.62, 1.2))
-    ax.text(5.5, 0.27, "the decoding loop: append it, and again · 05, 08", ha="center", fontsize=9.5)
+    ax.text(
+        5.5, 0.27, "the decoding loop: append it, and again · 05, 08", ha="center", fontsize=9.5
+    )
     ax.set_xlim(-0.1, 11.1)
     ax.set_ylim(0.0, 4.0)
     ax.axis("off")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -48,9 +51,11 @@ def peak_bytes(function: Callable[[], object]) -> int:
     """
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        result = function()
-    del result
+    with (
+        quiet_stderr(),
+        profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded,
+    ):
+        function()
     held = most = 0
     changes = sorted(
         (event.time_range.start, event.self_cpu_memory_usage) for event in recorded.events()
@@ -59,3 +64,18 @@ def peak_bytes(function: Callable[[], object]) -> int:
         held += change
         most = max(most, held)
     return most
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what the profiler's C++ library logs at each start and stop out of a notebook."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from decodeloop.errors import UserError
 
@@ -28,12 +28,9 @@ class ModelConfig:
     tied: bool = True  # the head is the embedding, transposed
 
     def __post_init__(self) -> None:
-        sizes = "vocabulary width layers heads kv_heads head_dim feed_forward context".split()
-        for name in (*sizes, "rope_base", "norm_eps"):
-            if not getattr(self, name) > 0:
-                raise UserError(
-                    f"ModelConfig: {name} is {getattr(self, name)}: expected a positive number."
-                )
+        for name, value in asdict(self).items():
+            if name != "tied" and not value > 0:
+                raise UserError(f"ModelConfig: {name} is {value}: expected a positive number.")
         if self.heads % self.kv_heads:
             raise UserError(
                 f"ModelConfig: {self.heads} query heads can't share {self.kv_heads} KV heads "

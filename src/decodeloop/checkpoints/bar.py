@@ -1,0 +1,32 @@
+"""A progress bar for what takes long: on a terminal, in a notebook, or in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[str, float], None]  # what is being done, and the fraction of it that is
+
+
+def silent(step: str, fraction: float) -> None:
+    """The progress report of those who do not want one."""
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar for each step of a long job, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    step_name, percent = "{task.description:<14}", "{task.percentage:>3.0f} %"
+    columns = (TextColumn(step_name), BarColumn(), TextColumn(percent), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(step: str, fraction: float) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=1.0)
+            bar.update(tasks[step], completed=fraction)
+
+        yield show
