@@ -190,15 +190,15 @@ def test_the_cache_is_in_the_users_own_folder_otherwise(tmp_path, monkeypatch):
 
 
 def test_load_fetches_at_first_use_and_works_offline_after(
-    pinned, llama, tiny, tmp_path, monkeypatch, local_index
+    pinned, llama, tiny, tmp_path, monkeypatch, capsys, local_index
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(PINNED, "tiny", pinned)
-    seen = []
-    first = load("tiny", device="cpu", progress=lambda step, fraction: seen.append(step))
-    assert "converting" in seen
+    first = load("tiny", device="cpu")
+    assert "converting" in capsys.readouterr().err
     monkeypatch.delenv("PIP_FIND_LINKS")
-    second = load("tiny", device="cpu", progress=lambda *_: pytest.fail("fetched again"))
+    second = load("tiny", device="cpu")
+    assert capsys.readouterr() == ("", "")  # nothing was fetched, nothing is shown
     assert second.name == "tiny"
     expected = tiny.as_stored(llama, "Q8_0")(IDS).logits
     for model in (first.model, second.model):
@@ -566,14 +566,13 @@ def test_any_one_flipped_bit_of_the_weights_is_noticed(pinned, package, cache, b
 @pytest.mark.parametrize("size", range(18))
 def test_the_checksum_sees_every_byte_of_a_file_of_any_size(tmp_path, size):
     path = tmp_path / "file"
-    seen = set()
-    for at in [None, *range(size)]:
-        raw = bytearray(size)
-        if at is not None:
-            raw[at] = 1
-        path.write_bytes(raw)
-        seen.add(download.checksum(path))
-    assert len(seen) == min(size, 8) + 1  # a sum of words does not see their order
+    path.write_bytes(bytes(size))
+    whole = download.checksum(path)
+    for at in range(size):
+        damaged = bytearray(size)
+        damaged[at] = 1
+        path.write_bytes(damaged)
+        assert download.checksum(path) != whole, at
 
 
 def test_a_damaged_original_is_fetched_again(pinned, package, original, cache):

@@ -242,7 +242,7 @@ def of_a_damaged_archive(error: Exception) -> bool:
     """Whether `zipfile` raises this where a bit is flipped; else the disk complains."""
     if isinstance(error, OSError):
         return error.errno in (None, errno.EINVAL)  # a bad stream; a seek to before the beginning
-    known = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError)
+    known = (zipfile.BadZipFile, EOFError, RuntimeError)
     return isinstance(error, known) or type(error).__module__ in ("zlib", "_lzma")
 
 

@@ -7,7 +7,6 @@ map, dark = much), on an opaque light ground.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 from cycler import cycler
@@ -16,7 +15,7 @@ from torch import Tensor
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6b6b6b"
 STYLES = cycler(color=[BLUE, ORANGE, GREEN, RED]) + cycler(linestyle=["-", "--", "-.", ":"])
-MUCH = "cividis_r"  # light = little, dark = much; the same in grey
+MUCH = "Blues"  # white = nothing, dark = much; the same in grey
 
 
 def use_style() -> None:
@@ -65,7 +64,8 @@ def attention_map(
     ax.set_yticks(range(len(query_labels)), list(query_labels))
     ax.set_xlabel("key: attended to")
     ax.set_ylabel("query: attends")
-    ax.spines[:].set_visible(False)
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color("#bbbbbb")
     if title:
         ax.set_title(title)
     if numbers:
@@ -80,7 +80,7 @@ def attention_map(
 def mask_map(mask: Tensor, title: str, ax: Axes, queries: str = "query", keys: str = "key") -> None:
     """Draw a boolean mask (T, S): filled = may attend."""
     rows, columns = mask.shape
-    ax.imshow(mask.cpu().numpy(), cmap="Greys", vmin=0, vmax=1.6, aspect="equal")
+    ax.imshow(mask.cpu().numpy(), cmap="Greys", vmin=-0.15, vmax=1.5, aspect="equal")
     ax.set_xticks(range(columns), range(1, columns + 1))
     ax.set_yticks(range(rows), range(1, rows + 1))
     ax.set_xticks([c - 0.5 for c in range(1, columns)], minor=True)
@@ -93,6 +93,12 @@ def mask_map(mask: Tensor, title: str, ax: Axes, queries: str = "query", keys: s
     ax.set_title(title)
 
 
+def doubling_axis(ax: Axes, sizes: Sequence[int]) -> None:
+    """Label a logarithmic x axis with the sizes that were measured, and nothing between."""
+    ax.set_xticks(list(sizes), [f"{size:,}" for size in sizes])
+    ax.minorticks_off()
+
+
 def token_labels(pieces: Sequence[str]) -> list[str]:
     """Pieces of text as axis labels: a leading space shows as ␣, a line break as ⏎.
 
@@ -100,19 +106,6 @@ def token_labels(pieces: Sequence[str]) -> list[str]:
     ['␣cat', '⏎']
     """
     return [p.replace(" ", "␣").replace("\n", "⏎").replace("$", r"\$") for p in pieces]
-
-
-def boxes(
-    ax: Axes, labels: Sequence[str], *, y: float, height: float, colour: Any, width: float = 0.9
-) -> None:
-    """A row of labelled boxes centred at x = 0, 1, 2, …: a picture of steps or tensors."""
-    for x, label in enumerate(labels):
-        ax.add_patch(
-            plt.Rectangle(
-                (x - width / 2, y - height / 2), width, height, facecolor=colour, edgecolor="black"
-            )
-        )
-        ax.text(x, y, label, ha="center", va="center", fontsize=9)
 
 
 def course_map(layers: int) -> Axes:
