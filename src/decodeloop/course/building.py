@@ -9,6 +9,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,10 @@ def build(
     built = []
     for path in paths:
         targets = {k: notebook_path(root, path.stem, k) for k in ("worked", "lab")}
-        if not (names or everything or old and any(t in old for t in targets.values())):
+        if not (names or everything or any(target in old for target in targets.values())):
             continue
         lesson = read_lesson(path)
-        worked = executed(lesson, root, lambda f, name=lesson.name: report(name, f))
+        worked = executed(lesson, root, partial(report, lesson.name))
         write(worked, targets["worked"])
         write(edition(lesson, "lab"), targets["lab"])
         built.append(lesson.name)

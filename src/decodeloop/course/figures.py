@@ -7,6 +7,7 @@ map, dark = much), on an opaque light ground.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 from cycler import cycler
@@ -81,8 +82,8 @@ def mask_map(mask: Tensor, title: str, ax: Axes, queries: str = "query", keys: s
     """Draw a boolean mask (T, S): filled = may attend."""
     rows, columns = mask.shape
     ax.imshow(mask.cpu().numpy(), cmap="Greys", vmin=-0.15, vmax=1.5, aspect="equal")
-    ax.set_xticks(range(columns), range(1, columns + 1))
-    ax.set_yticks(range(rows), range(1, rows + 1))
+    ax.set_xticks(range(columns), [str(c) for c in range(1, columns + 1)])
+    ax.set_yticks(range(rows), [str(r) for r in range(1, rows + 1)])
     ax.set_xticks([c - 0.5 for c in range(1, columns)], minor=True)
     ax.set_yticks([r - 0.5 for r in range(1, rows)], minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
@@ -118,7 +119,7 @@ def course_map(layers: int) -> Axes:
         ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=9.5, zorder=3)
 
     def arrow(*points: tuple[float, float]) -> None:
-        for start, end in zip(points[:-2], points[1:-1], strict=True):
+        for start, end in pairwise(points[:-1]):
             ax.plot(*zip(start, end, strict=True), color="black", linewidth=1.4, linestyle="-")
         head = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.4}
         ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=head)

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ def edition(lesson: Lesson, kind: Edition) -> Any:
         cell = copy.deepcopy(original)
         place = where(lesson, number, cell.source)
         if cell.cell_type == "markdown":
-            cell.source = EXERCISE_LINE.sub(lambda m: announce(m.group(1), place), cell.source)
+            cell.source = EXERCISE_LINE.sub(partial(announce, place), cell.source)
         elif kind == "lab":
             cell.source = without_solutions(cell.source, place)
         else:
@@ -203,9 +204,9 @@ def edition(lesson: Lesson, kind: Edition) -> Any:
     return notebook
 
 
-def announce(name: str, place: str) -> str:
+def announce(place: str, match: re.Match[str]) -> str:
     try:
-        return exercise_line(find(name))
+        return exercise_line(find(match.group(1)))
     except UserError as error:
         raise LessonError(f"{place}: {error}") from None
 

@@ -43,7 +43,7 @@ def notebook_namespace() -> dict[str, Any] | None:
         from IPython import get_ipython
     except ImportError:
         return None
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     return None if shell is None else shell.user_ns
 
 

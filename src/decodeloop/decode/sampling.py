@@ -66,7 +66,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def repetition_penalty(logits: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
-    """Make tokens that already occurred less likely: positive logits are divided, others multiplied.
+    """Make tokens that already occurred less likely: positive logits divided, others multiplied.
 
     Shapes: logits (..., V), token_ids (..., T), the tokens so far → (..., V).
     """
@@ -111,14 +111,14 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
-        for value, check in (
-            (self.top_k, check_top_k),
-            (self.top_p, check_top_p),
-            (self.min_p, check_min_p),
-            (self.repetition_penalty, check_repetition_penalty),
-        ):
-            if value is not None:
-                check(value)
+        if self.top_k is not None:
+            check_top_k(self.top_k)
+        if self.top_p is not None:
+            check_top_p(self.top_p)
+        if self.min_p is not None:
+            check_min_p(self.min_p)
+        if self.repetition_penalty is not None:
+            check_repetition_penalty(self.repetition_penalty)
 
     def process(self, logits: Tensor, token_ids: Tensor) -> Tensor:
         """The logits that are drawn from. Shapes: (..., V) and (..., T) → (..., V)."""
