@@ -5,10 +5,14 @@ Heavy imports stand inside the commands, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +36,9 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line,
 
 def main() -> None:
     """Run the command line; bad input is one sentence on stderr and exit status 2."""
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):  # a pipe may know fewer characters than we print
+            out.reconfigure(errors="replace")
     try:
         app()
     except UserError as error:
@@ -42,6 +49,16 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our pipe has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the process at once: importing torch would abort on it, or swallow it."""
+    previous = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @app.command()
@@ -120,10 +137,11 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Answer a prompt, streamed as it is generated."""
-    import torch
+    with interruptible():
+        import torch
 
-    from decodeloop.checkpoints import load
-    from decodeloop.decode import Sampling, stream
+        from decodeloop.checkpoints import load
+        from decodeloop.decode import Sampling, stream
 
     sampling = Sampling(temperature, top_k, top_p)  # bad values are refused before a slow load
     if not prompt:
@@ -224,8 +242,16 @@ def lab(
         "--ServerApp.root_dir",
         str(folder.resolve()),
     ]
-    command += [f"--LabApp.default_url=/lab/tree/{first}", *context.args]
-    raise typer.Exit(subprocess.run(command, cwd=folder).returncode)
+    command += [f"--LabApp.default_url=/lab/tree/{first}"]
+    # no question about news in front of lesson 00, and nothing asked of the network
+    command += [f"--LabApp.app_settings_dir={Path(workplace.__file__).parent / 'lab_settings'}"]
+    if getattr(os, "geteuid", lambda: 1)() == 0:
+        command.append("--allow-root")  # in a container there is nobody else to be
+    command += context.args
+    os.chdir(folder)
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # whoever ends this command ends JupyterLab
+    raise typer.Exit(subprocess.run(command).returncode)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from decodeloop.errors import UserError
 
@@ -153,9 +154,24 @@ def model() -> Iterator[Row]:
     yield Row("model", wrong or f"{MODEL}, whole", wrong is None, "run 'decodeloop fetch'")
     if wrong is None:
         load(MODEL)  # the first one also imports and warms
-        clock = time.perf_counter()
-        load(MODEL)
-        yield Row("load", f"{time.perf_counter() - clock:.2f} s for a second load", True)
+        before, clock = private_mb(), time.perf_counter()
+        again = load(MODEL)
+        seconds, after = time.perf_counter() - clock, private_mb()
+        found = f"{seconds:.2f} s for a second load"
+        if before is not None and after is not None and again.device.type == "cpu":
+            size = sum(p.nbytes for p in again.model.parameters()) / 1e6
+            found += f"; of {size:.0f} MB of weights, {max(after - before, 0):.0f} MB are not shared"
+        yield Row("load", found, True)
+
+
+def private_mb() -> float | None:
+    """Memory of this process that no other shares, where the system says (Linux)."""
+    try:
+        status = Path("/proc/self/status").read_text("utf-8")
+    except OSError:
+        return None
+    lines = [line.split() for line in status.splitlines() if line.startswith("RssAnon:")]
+    return int(lines[0][1]) / 1e3 if lines else None
 
 
 def kernel() -> Iterator[Row]:

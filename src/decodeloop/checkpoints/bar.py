@@ -21,12 +21,17 @@ def progress_bar() -> Iterator[Progress]:
 
     step_name, percent = "{task.description:<14}", "{task.percentage:>3.0f} %"
     columns = (TextColumn(step_name), BarColumn(), TextColumn(percent), TimeElapsedColumn())
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
+    bar = Bar(*columns, console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def show(step: str, fraction: float) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=1.0)
-            bar.update(tasks[step], completed=fraction)
+    def show(step: str, fraction: float) -> None:
+        if step not in tasks:
+            tasks[step] = bar.add_task(step, total=1.0)
+        bar.start()
+        bar.update(tasks[step], completed=fraction)
 
+    try:
         yield show
+    finally:
+        if tasks:  # a bar that showed nothing would still leave an empty line
+            bar.stop()

@@ -125,10 +125,15 @@ def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambd
         LessonError: a cell fails, a figure has no alt text, or an output names this machine.
     """
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     notebook = edition(lesson, "worked")
-    total = len(notebook.cells)
+    total, running = len(notebook.cells), 0
+
+    def begins(cell: Any, cell_index: int) -> None:
+        nonlocal running
+        running = cell_index
+
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT_S,
@@ -136,14 +141,14 @@ def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambd
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(root / "notebooks")}},
+        on_cell_execute=begins,
         on_cell_complete=lambda cell, cell_index: report((cell_index + 1) / total),
     )
     try:
         client.execute()
-    except CellExecutionError as error:
-        failed = next(c for c in notebook.cells if any(failures(c)))
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise LessonError(
-            f"{where(lesson, notebook.cells.index(failed), failed.source)} fails:\n{error}"
+            f"{where(lesson, running, notebook.cells[running].source)} fails:\n{error}"
         ) from None
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
@@ -154,10 +159,6 @@ def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambd
     # what the kernel says of itself changes with every Python release
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook
-
-
-def failures(cell: Any) -> Iterator[Any]:
-    return (o for o in cell.get("outputs", []) if o.output_type == "error")
 
 
 def scrub(output: Any) -> None:

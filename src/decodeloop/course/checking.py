@@ -105,11 +105,10 @@ def substitute(exercise: Exercise) -> Any:
     return stand_in
 
 
-def source_of(answer: Candidate) -> str:
+def source_of(answer: Candidate) -> str | None:
     """The whole cell that an answer stands in, since it may use helpers beside it."""
     path = source_file(answer)
-    lines = linecache.getlines(path) if path else []
-    return "".join(lines) or inspect.getsource(answer)
+    return "".join(linecache.getlines(path)) or None if path else None
 
 
 __all__ = ["Session", "WrongAnswer", "check", "hint"]

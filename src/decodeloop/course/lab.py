@@ -8,6 +8,7 @@ from pathlib import Path
 
 from decodeloop.course.building import built_from
 from decodeloop.course.progress import Progress
+from decodeloop.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,20 @@ def prepare(root: Path, work: Path) -> Copied:
 
     A notebook that is there is left alone. If the course has a newer edition of it, that arrives
     beside it, under a name with its edition, once.
+
+    Raises:
+        UserError: the folder can't be made or written.
     """
+    try:
+        return copy_editions(root, work)
+    except OSError as error:
+        raise UserError(
+            f"the work folder {work} can't be written ({error.strerror}): make it writable, or "
+            f"choose another with --work."
+        ) from None
+
+
+def copy_editions(root: Path, work: Path) -> Copied:
     Progress(work).start()
     new, beside = [], []
     for source in sorted((root / "notebooks" / "lab").glob("*.ipynb")):

@@ -163,6 +163,25 @@ NEXT_TOKEN_LOSS = Exercise(
                 -logits[:, :-1].softmax(-1).log().gather(-1, ids[:, 1:, None]).mean()
             ),
         ),
+        Mistake(
+            "log2 of a softmax",
+            "That is in bits: a logarithm to base 2. Asked for are nats: the natural logarithm. And "
+            "`log_softmax` takes it in one step with the softmax, so that nothing is rounded to 0.",
+            lambda logits, ids: (
+                -logits[:, :-1].softmax(-1).log2().gather(-1, ids[:, 1:, None]).mean()
+            ),
+        ),
+        Mistake(
+            "exponentials that overflow",
+            "Right for small logits, but e^89 no longer fits into a 32-bit float: exp gives inf, and "
+            "inf / inf is NaN. `log_softmax` does the whole step and does not overflow.",
+            lambda logits, ids: (
+                -(logits.exp() / logits.exp().sum(-1, keepdim=True))[:, :-1]
+                .log()
+                .gather(-1, ids[:, 1:, None])
+                .mean()
+            ),
+        ),
     ),
     hints=(
         "First line up forecasts and tokens: the logits at position t forecast token t + 1. Which "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.course.exercise import Case, Exercise, Mistake, call
+from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
 from decodeloop.model import attention, causal_mask, softmax
 
 LESSON = "01_attention"
@@ -72,9 +73,15 @@ SOFTMAX = Exercise(
             lambda x, dim=-1: (lambda e: e / e.sum())((x - x.max()).exp()),
         ),
         Mistake(
+            "one total for everything",
+            "You subtract each row's own peak, but divide by the sum over the whole tensor. Each row "
+            "must sum to 1 by itself: sum along `dim`, with keepdim=True.",
+            lambda x, dim=-1: (lambda e: e / e.sum())((x - x.amax(dim, keepdim=True)).exp()),
+        ),
+        Mistake(
             "one peak for everything",
-            "You subtract the largest score of the whole tensor. A row whose scores are all far below "
-            "it becomes all zeros. Subtract each row's own: amax(dim, keepdim=True).",
+            "You subtract the largest score of the whole tensor. In a row that is far below it every "
+            "exponential is 0, and 0 / 0 is NaN. Subtract each row's own: amax(dim, keepdim=True).",
             lambda x, dim=-1: exponentials(x, dim, x.max()),
         ),
         Mistake(
@@ -280,11 +287,7 @@ ATTENTION = Exercise(
         Mistake(
             "divided by the root of T",
             "You take the root of the wrong axis: D is the last axis of q, not the number of positions.",
-            wrong_attention(
-                scale=lambda q: (
-                    math.sqrt(q.shape[-2]) if q.shape[-2] != q.shape[-1] else math.sqrt(q.shape[-1])
-                )
-            ),
+            wrong_attention(scale=lambda q: math.sqrt(q.shape[-2])),
         ),
         Mistake(
             "softmax over the queries",
@@ -363,8 +366,9 @@ def planted(L: int, H: int, T: int, place: tuple[int, int], decoys: bool = True)
         sink, itself = torch.zeros(T, T), eye
         sink[:, 0] = 1.0
         earlier = torch.cat((eye[:1], eye[:1], eye[:-2]))  # two before
+        once = torch.cat((eye[:-1], eye[-2:-1]))  # the token before, but for the last query alone
         taken = [(layer, head) for layer in range(L) for head in range(H) if (layer, head) != place]
-        for spot, pattern in zip(taken, (sink, itself, earlier), strict=False):
+        for spot, pattern in zip(taken, (sink, itself, earlier, once), strict=False):
             maps[spot] = 0.02 * maps[spot] + 0.98 * pattern
     return maps
 
@@ -395,7 +399,13 @@ def by_diagonal(offset: int) -> Callable[[Tensor], tuple[int, int]]:
 
 def planted_case(label: str, L: int, H: int, T: int, place: tuple[int, int]) -> Case:
     maps = planted(L, H, T, place)
-    return Case(label, lambda f: [int(x) for x in f(maps.clone())], lambda: list(place))
+    called = call(label, maps, oracle=lambda maps: list(place))
+
+    def run(candidate: Candidate) -> Any:
+        pair = called.run(candidate)
+        return [int(x) for x in pair] if isinstance(pair, tuple | list) else pair
+
+    return Case(label, run, called.expected)
 
 
 PREVIOUS_TOKEN_HEAD = Exercise(

@@ -1,0 +1,337 @@
+"""Every exercise of every lesson, held against its own answers in `answers/lesson_NN.py`."""
+
+import importlib.util
+import math
+import types
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+from decodeloop.course.exercise import all_exercises, find
+from decodeloop.course.judge import judge, outcome, same
+from decodeloop.course.lessons import BEGIN, read_lesson, with_solutions, without_solutions
+from decodeloop.errors import UserError
+
+HERE = Path(__file__).parent
+LESSONS = HERE.parents[1] / "lessons"
+EXERCISES = list(all_exercises().values())
+MISTAKES = [(e, m) for e in EXERCISES for m in e.mistakes]
+CASES = [(e, c) for e in EXERCISES for c in e.cases]
+UNNAMED_AT_LEAST = 3
+
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+each_mistake = pytest.mark.parametrize(
+    ("exercise", "mistake"), MISTAKES, ids=[f"{e.name}-{m.name}" for e, m in MISTAKES]
+)
+each_case = pytest.mark.parametrize(
+    ("exercise", "case"), CASES, ids=[f"{e.name}-{c.label}" for e, c in CASES]
+)
+
+
+@cache
+def answers(lesson):
+    path = HERE / "answers" / f"lesson_{lesson.split('_')[0]}.py"
+    if not path.is_file():
+        pytest.fail(f"{path} is missing: it has RIGHT, SECOND_FORMS and UNNAMED for {lesson}.")
+    spec = importlib.util.spec_from_file_location(f"answers_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def entry(exercise, table):
+    """What the answers of its lesson have for an exercise."""
+    found = getattr(answers(exercise.lesson), table, {})
+    if exercise.name not in found:
+        number = exercise.lesson.split("_")[0]
+        pytest.fail(f"answers/lesson_{number}.py: {table} has no entry {exercise.name!r}.")
+    return found[exercise.name]
+
+
+@cache
+def parsed(lesson):
+    return read_lesson(LESSONS / f"{lesson}.md")
+
+
+@cache
+def exercise_cells(lesson):
+    """The exercise cells of a lesson by the name that they define, with their place."""
+    found = {}
+    for place, cell in enumerate(parsed(lesson).cells):
+        if "exercise" in cell.metadata.get("tags", []):
+            namespace = {}
+            exec(without_solutions(cell.source, lesson), namespace)
+            (name,) = (n for n in namespace if n in all_exercises())
+            found[name] = (place, cell)
+    return found
+
+
+def cell_of(exercise):
+    cells = exercise_cells(exercise.lesson)
+    if exercise.name not in cells:
+        pytest.fail(f"{exercise.lesson}.md has no cell tagged 'exercise' for {exercise.name}.")
+    return cells[exercise.name]
+
+
+def written_in_the_lesson(exercise, edition):
+    """The function of an exercise's cell, among what the cells above it define and import."""
+    namespace = {"torch": torch, "math": math, "F": torch.nn.functional}
+    last, _ = cell_of(exercise)
+    for place, cell in exercise_cells(exercise.lesson).values():
+        if place < last:
+            exec(with_solutions(cell.source), namespace)
+    exec(edition(cell_of(exercise)[1].source), namespace)
+    return namespace[exercise.name]
+
+
+# right answers
+
+
+@each_exercise
+def test_the_library_is_right(exercise):
+    assert judge(exercise.library, exercise).state == "right"
+
+
+@each_exercise
+def test_the_solution_in_the_lesson_is_right(exercise):
+    assert BEGIN in cell_of(exercise)[1].source
+    verdict = judge(written_in_the_lesson(exercise, with_solutions), exercise)
+    assert verdict.state == "right", verdict
+
+
+@each_exercise
+def test_two_differently_written_answers_are_right(exercise):
+    right = entry(exercise, "RIGHT")
+    assert len(right) >= 2, f"{exercise.name}: RIGHT needs two answers"
+    for answer in right:
+        verdict = judge(answer, exercise)
+        assert verdict.state == "right", (answer.__name__, verdict)
+
+
+@each_exercise
+def test_the_stub_of_the_lab_edition_is_not_attempted(exercise):
+    stub = written_in_the_lesson(exercise, lambda source: without_solutions(source, "here"))
+    assert judge(stub, exercise).state == "not attempted"
+
+
+# mistakes
+
+
+@each_mistake
+def test_a_named_mistake_is_met_with_its_own_hint(exercise, mistake):
+    verdict = judge(mistake.wrong, exercise)
+    assert verdict.state == "wrong"
+    assert verdict.mistake is mistake, verdict
+
+
+@each_mistake
+def test_a_mistake_written_another_way_is_met_with_the_same_hint(exercise, mistake):
+    forms = entry(exercise, "SECOND_FORMS")
+    assert mistake.name in forms, f"SECOND_FORMS[{exercise.name!r}] lacks {mistake.name!r}"
+    verdict = judge(forms[mistake.name], exercise)
+    assert verdict.state == "wrong"
+    assert verdict.mistake is mistake, verdict
+
+
+@each_exercise
+def test_every_two_mistakes_differ_on_some_case(exercise):
+    results = {m.name: [outcome(m.wrong, c) for c in exercise.cases] for m in exercise.mistakes}
+    assert len(results) == len(exercise.mistakes), "two mistakes have one name"
+    for one, other in combinations(results, 2):
+        alike = [
+            a.error is None and b.error is None and same(a.value, b.value, exercise.tolerance)
+            for a, b in zip(results[one], results[other], strict=True)
+        ]
+        assert not all(alike), f"{one!r} and {other!r} give the same on every case"
+
+
+@each_exercise
+def test_wrong_answers_that_nobody_named_are_wrong(exercise):
+    wrong = entry(exercise, "UNNAMED")
+    assert len(wrong) >= UNNAMED_AT_LEAST, f"{exercise.name}: UNNAMED needs {UNNAMED_AT_LEAST}"
+    for number, answer in enumerate(wrong):
+        verdict = judge(answer, exercise)
+        assert verdict.state == "wrong", (number, answer)
+        assert verdict.failed and verdict.what
+
+
+@pytest.mark.parametrize("lesson", sorted({e.lesson for e in EXERCISES}))
+def test_the_answers_have_no_entry_that_is_never_tried(lesson):
+    names = {e.name for e in EXERCISES if e.lesson == lesson}
+    for table in ("RIGHT", "SECOND_FORMS", "UNNAMED"):
+        assert set(getattr(answers(lesson), table)) <= names, table
+    for name, forms in answers(lesson).SECOND_FORMS.items():
+        assert set(forms) <= {m.name for m in find(name).mistakes}, name
+
+
+# oracles
+
+
+def defused(function, monkeypatch):
+    """Make a function, or the methods of a class, fail wherever it is called from."""
+
+    def broken(*args, **kwargs):
+        raise AssertionError("the oracle calls the library")
+
+    members = vars(function).values() if isinstance(function, type) else [function]
+    for member in members:
+        if isinstance(member, types.FunctionType):
+            monkeypatch.setattr(member, "__code__", broken.__code__)
+
+
+@each_case
+def test_an_oracle_does_not_call_the_library(exercise, case, monkeypatch):
+    before = case.run(exercise.library)
+    with monkeypatch.context() as patch:
+        defused(exercise.library, patch)
+        with pytest.raises(AssertionError, match="the oracle calls the library"):
+            case.run(exercise.library)
+        expected = case.expected()
+    assert same(before, expected, exercise.tolerance)
+
+
+def slightly_off(value):
+    """An output that differs in every number by a little: one for whole numbers, 0.001 else."""
+    if isinstance(value, Tensor):
+        if value.dtype == torch.bool:
+            return ~value
+        return value + 1 if not value.is_floating_point() else value + 1e-3 * (1 + value.abs())
+    if isinstance(value, dict):
+        return {key: slightly_off(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(slightly_off(v) for v in value)
+    if isinstance(value, str):
+        return value + "?"
+    return value + 1 if isinstance(value, int) else value + 1e-3 * (1 + abs(value))
+
+
+@each_exercise
+def test_a_small_error_in_the_output_is_noticed_on_every_case(exercise):
+    if isinstance(exercise.library, type):
+        for case in exercise.cases:
+            off = slightly_off(case.run(exercise.library))
+            assert not same(off, case.expected(), exercise.tolerance), case.label
+        return
+
+    def off(*args, **kwargs):
+        return slightly_off(exercise.library(*args, **kwargs))
+
+    verdict = judge(off, exercise)
+    assert verdict.failed == tuple(case.label for case in exercise.cases)
+
+
+@each_case
+def test_a_case_gives_the_same_each_time_it_is_run(exercise, case):
+    for answer in (exercise.library, exercise.mistakes[0].wrong):
+        once, again = outcome(answer, case), outcome(answer, case)
+        assert type(once.error) is type(again.error)
+        assert once.error is not None or same(again.value, once.value, 0.0)
+    assert same(case.expected(), case.expected(), 0.0)
+
+
+# what stands around them
+
+
+@each_exercise
+def test_an_exercise_is_described_sensibly(exercise):
+    assert exercise.name == exercise.library.__name__
+    assert 1 <= exercise.minutes <= 30
+    assert exercise.difficulty in (1, 2, 3)
+    assert exercise.kind in ("core", "stretch")
+    assert 0 < exercise.tolerance <= 1e-2
+    assert len(exercise.cases) >= 2
+    assert len({c.label for c in exercise.cases}) == len(exercise.cases)
+    assert len(exercise.hints) >= 2
+    assert len(set(exercise.hints)) == len(exercise.hints)
+    assert exercise.mistakes
+    for text in (*exercise.hints, *(m.hint for m in exercise.mistakes)):
+        assert len(text) > 20, text
+        assert text == text.strip()
+        assert "  " not in text
+
+
+@each_exercise
+def test_an_exercise_stands_in_its_lesson_with_its_heading_and_its_check(exercise):
+    place, _ = cell_of(exercise)
+    cells = parsed(exercise.lesson).cells
+    above = "\n".join(c.source for c in cells[:place] if c.cell_type == "markdown")
+    headings = [x for x in above.splitlines() if x.startswith("{{exercise ")]
+    assert headings[-1] == f"{{{{exercise {exercise.name}}}}}"
+    following = cells[place + 1]
+    assert following.cell_type == "code"
+    assert following.source == f"{exercise.name} = check({exercise.name})"
+
+
+@pytest.mark.parametrize("path", sorted(LESSONS.glob("*.md")), ids=lambda p: p.stem)
+def test_a_lesson_has_exactly_the_exercises_of_its_data(path):
+    assert set(exercise_cells(path.stem)) == {e.name for e in EXERCISES if e.lesson == path.stem}
+
+
+def test_the_minutes_of_the_core_exercises_fit_into_the_lesson():
+    for lesson in {e.lesson for e in EXERCISES}:
+        core = sum(e.minutes for e in EXERCISES if e.lesson == lesson and e.kind == "core")
+        assert core < parsed(lesson).minutes, lesson
+
+
+def test_an_unknown_exercise_is_answered_with_those_that_there_are():
+    with pytest.raises(UserError) as error:
+        find("atention")
+    message = str(error.value)
+    assert "'atention'" in message
+    for exercise in EXERCISES:
+        assert exercise.name in message
+
+
+# on random shapes the library and the right answers agree: nobody who is right is told otherwise
+
+
+def all_agree(name, *inputs):
+    exercise = find(name)
+    expected = exercise.library(*inputs)
+    for answer in entry(exercise, "RIGHT"):
+        assert_close(answer(*inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+sizes = st.integers(1, 5)
+seeds = st.integers(0, 2**16)
+
+
+@given(st.lists(sizes, min_size=1, max_size=4), seeds, st.sampled_from([1.0, 30.0]), st.data())
+def test_right_softmaxes_agree_on_random_scores(shape, seed, scale, data):
+    generator = torch.Generator().manual_seed(seed)
+    x = scale * torch.randn(shape, generator=generator)
+    x[torch.rand(shape, generator=generator) < 0.3] = -math.inf
+    all_agree("softmax", x, data.draw(st.integers(-len(shape), len(shape) - 1)))
+
+
+@given(st.integers(1, 8), st.one_of(st.none(), st.integers(0, 8)))
+def test_right_causal_masks_agree_on_random_lengths(T, cached):
+    all_agree("causal_mask", T, *([] if cached is None else [T + cached]))
+
+
+@given(sizes, sizes, sizes, sizes, sizes, seeds, st.sampled_from([None, 0.0, 0.5, 1.0]))
+def test_right_attentions_agree_on_random_shapes(B, H, T, S, D, seed, share):
+    generator = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(B, H, n, D, generator=generator) for n in (T, S, S))
+    mask = None if share is None else torch.rand(B, 1, T, S, generator=generator) < share
+    all_agree("attention", q, k, v, mask)
+
+
+@given(st.lists(sizes, min_size=1, max_size=4), seeds)
+def test_right_greedies_agree_on_random_logits(shape, seed):
+    all_agree("greedy", torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
+
+
+@given(sizes, st.integers(2, 6), st.integers(1, 9), seeds, st.sampled_from([1.0, 500.0]))
+def test_right_losses_agree_on_random_texts(B, T, V, seed, scale):
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(B, T, V, generator=generator)
+    ids = torch.randint(0, V, (B, T), generator=generator)
+    all_agree("next_token_loss", logits, ids)
