@@ -178,7 +178,7 @@ def generate(
     else:
         print()
         if sys.stdout.isatty():
-            print(speed(generation), file=sys.stderr)
+            print(generation.timing, file=sys.stderr)
     if interrupted:
         raise typer.Exit(130)
 
@@ -196,16 +196,6 @@ def summary(generation: TextGeneration, device: str, model: str) -> dict[str, An
         "device": device,
         "model": model,
     }
-
-
-def speed(generation: TextGeneration) -> str:
-    """One line on how fast it went."""
-    parts = [f"{len(generation.tokens)} tokens"]
-    if generation.ttft_s is not None:
-        parts.append(f"first after {generation.ttft_s:.2f} s")
-    if generation.tokens_per_s is not None:
-        parts.append(f"then {generation.tokens_per_s:.1f} tokens/s")
-    return " · ".join(parts)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -160,7 +160,9 @@ def model() -> Iterator[Row]:
         found = f"{seconds:.2f} s for a second load"
         if before is not None and after is not None and again.device.type == "cpu":
             size = sum(p.nbytes for p in again.model.parameters()) / 1e6
-            found += f"; of {size:.0f} MB of weights, {max(after - before, 0):.0f} MB are not shared"
+            found += (
+                f"; of {size:.0f} MB of weights, {max(after - before, 0):.0f} MB are not shared"
+            )
         yield Row("load", found, True)
 
 

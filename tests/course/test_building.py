@@ -168,7 +168,7 @@ def test_what_was_built_is_not_stale(built_twice):
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [("int('seven')", "ValueError: invalid literal"), ("import os; os._exit(1)", "died")],
+    [("int('seven')", "invalid literal"), ("import os; os._exit(1)", "died")],
     ids=["an exception", "a kernel that dies"],
 )
 def test_a_failing_cell_is_named_and_nothing_is_written(root, source, reason):
@@ -198,7 +198,7 @@ def test_a_lesson_that_is_named_is_built_though_it_is_current(root, no_kernel, n
 
 
 def test_an_unknown_lesson_is_refused_with_the_known_ones(root):
-    with pytest.raises(UserError, match="'9': expected .* 07_small, 08_other"):
+    with pytest.raises(UserError, match=r"'9': expected .* 07_small, 08_other"):
         build(root, ["9"])
 
 

@@ -8,8 +8,16 @@ import torch
 from torch.testing import assert_close
 
 from decodeloop import model
-from decodeloop.course import begin, checking, exercise
-from decodeloop.course.checking import MARK, WrongAnswer, check, hint, is_ours, substitute
+from decodeloop.course import begin, exercise
+from decodeloop.course.checking import (
+    MARK,
+    WrongAnswer,
+    check,
+    failed_inputs,
+    hint,
+    is_ours,
+    substitute,
+)
 from decodeloop.course.exercise import find
 from decodeloop.course.progress import Progress
 from decodeloop.course.session import KEY, Session, current
@@ -83,16 +91,17 @@ def test_a_wrong_answer_is_told_what_came_and_the_hint_of_its_mistake(notebook, 
     assert lines[1].startswith("  first on “scores around 1,000”: the shape (3, 3) is right, ")
     assert lines[1].endswith("got nan")
     assert lines[2].startswith("  → Right for small scores, but e^89 no longer fits")
-    assert lines[3] == "  going on with the library's, so that the cells below work"
-    assert len(lines) == 4
+    assert lines[3].startswith('  → failed_inputs("softmax") gives the inputs of that case')
+    assert lines[4] == "  going on with the library's, so that the cells below work"
+    assert len(lines) == 5
 
 
 def test_a_wrong_answer_that_nobody_named_is_pointed_to_the_hints(notebook, written, capsys):
-    check(written("def softmax(x, dim=-1):\n    return x['a']\n"))
+    check(written("def softmax(x, dim=-1):\n    return x / 'a'\n"))
     lines = capsys.readouterr().out.splitlines()
     assert "on 8 of 8 cases" in lines[0]
     assert lines[1].startswith("  first on “scores (3, 3)”: it raised ")
-    assert lines[2] == "  at line 2 of your cell:  return x['a']"
+    assert lines[2] == "  at line 2 of your cell:  return x / 'a'"
     assert lines[3] == '  → stuck? hint("softmax") gives one hint at a time'
 
 
@@ -114,19 +123,19 @@ def test_a_stub_is_not_attempted(notebook, written, capsys):
 def test_what_is_ours_is_never_green(notebook, capsys, disguise):
     got = check(disguise())
     out = capsys.readouterr().out
-    assert "not attempted" in out
+    assert "○ softmax: this is the library's function, not yours" in out
     assert "✓" not in out
     assert hasattr(got, MARK)
 
 
-def test_running_the_check_cell_again_after_a_wrong_answer_stays_not_attempted(
+def test_running_the_check_cell_again_after_a_wrong_answer_counts_for_nothing(
     work, written, capsys
 ):
     softmax = check(written(NAIVE))
     for _ in range(2):
         softmax = check(softmax)
     assert "✓" not in capsys.readouterr().out
-    assert entry(work)["state"] != "right"
+    assert entry(work) == {"state": "wrong", "attempts": 1}
 
 
 def test_a_substitute_for_a_class_is_a_marked_class(notebook):
@@ -157,7 +166,7 @@ def test_in_a_worked_edition_a_wrong_answer_is_an_error(notebook, written, capsy
         with pytest.raises(WrongAnswer, match=f"softmax: the worked edition's own .* is {state}"):
             check(written(source))
     assert "✗ softmax: wrong" in capsys.readouterr().out
-    with pytest.raises(WrongAnswer):
+    with pytest.raises(WrongAnswer, match="checks the library's own function"):
         check(model.softmax)
     softmax = written(RIGHT)
     assert check(softmax) is softmax
@@ -181,6 +190,32 @@ def test_begin_makes_the_session_of_the_notebook_that_calls_it(work):
 def test_an_edition_that_there_is_not_is_refused(notebook):
     with pytest.raises(UserError, match="the edition is 'solved': expected 'worked' or 'lab'"):
         begin("01_attention", "solved")
+
+
+# what failed and what was printed
+
+
+def test_the_inputs_of_the_first_failed_case_can_be_looked_at(notebook, written):
+    check(written(NAIVE))
+    (x,) = failed_inputs("softmax")
+    assert not torch.isfinite(x.exp()).any()
+    x.zero_()
+    assert failed_inputs("softmax")[0].all()  # the learner's change reached a copy
+
+
+def test_a_right_answer_leaves_no_failed_inputs(notebook, written):
+    check(written(NAIVE))
+    check(written(RIGHT))
+    with pytest.raises(UserError, match="no failed case of 'softmax' is known in this notebook"):
+        failed_inputs("softmax")
+
+
+@pytest.mark.parametrize("source", [RIGHT, NAIVE])
+def test_what_an_answer_printed_is_shown_once_and_cut(notebook, written, capsys, source):
+    check(written(source.replace("    return ", "    print('here', 'z' * 150)\n    return ")))
+    out = capsys.readouterr().out
+    assert out.count("it printed: here zzz") == 1
+    assert 300 < out.count("z") < 420
 
 
 # what is kept
@@ -302,13 +337,13 @@ def test_a_user_error_shows_no_traceback_in_a_notebook(notebook):
 # hint
 
 
-def test_a_hint_comes_one_at_a_time_and_ends_politely(notebook, capsys):
+def test_a_hint_comes_one_at_a_time_and_after_the_last_they_begin_again(notebook, capsys):
     hints = find("attention").hints
-    for number, text in enumerate(hints, start=1):
-        hint("attention")
-        out = capsys.readouterr().out
-        assert out == f"Hint {number} of {len(hints)} for attention: {text}\n"
     for _ in range(2):
+        for number, text in enumerate(hints, start=1):
+            hint("attention")
+            out = capsys.readouterr().out
+            assert out == f"Hint {number} of {len(hints)} for attention: {text}\n"
         hint("attention")
         out = capsys.readouterr().out
         assert f"all {len(hints)} hints for attention" in out
@@ -350,7 +385,8 @@ def test_in_ipython_the_cell_is_kept_as_it_was_typed(tmp_path, monkeypatch, caps
     shell = shells.InteractiveShell.instance()
     try:
         shell.run_cell(RIGHT).raise_error()
-        shell.run_cell("from decodeloop.course import check\nsoftmax = check(softmax)").raise_error()
+        shell.run_cell("from decodeloop.course import check").raise_error()
+        shell.run_cell("softmax = check(softmax)").raise_error()
         assert (folder / "mine" / "softmax.py").read_text() == RIGHT
         assert entry(folder)["state"] == "right"
         assert shell.user_ns["softmax"].__code__.co_name == "softmax"
@@ -363,7 +399,3 @@ def test_in_ipython_the_cell_is_kept_as_it_was_typed(tmp_path, monkeypatch, caps
         assert "checking.py" not in out
     finally:
         shells.InteractiveShell.clear_instance()
-
-
-def test_the_names_that_lessons_import_are_there():
-    assert set(checking.__all__) >= {"check", "hint"}

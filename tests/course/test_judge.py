@@ -138,8 +138,7 @@ def test_the_tolerance_is_relative_and_absolute():
         (
             torch.tensor([1.0, 2.0]),
             torch.tensor([1.0, NAN]),
-            "the shape (2,) is right, 1 of 2 values are not; "
-            "the first at [1]: expected 2, got nan",
+            "the shape (2,) is right, 1 of 2 values are not; the first at [1]: expected 2, got nan",
         ),
         (
             torch.tensor([True, False]),
@@ -160,14 +159,14 @@ def test_the_tolerance_is_relative_and_absolute():
             None,
             "expected a tensor of shape (2,), got None (is a `return` missing?)",
         ),
-        (torch.zeros(2), [0.0, 0.0], "expected a tensor of shape (2,), got list [0.0, 0.0]"),
+        (torch.zeros(2), [0.0, 0.0], "expected a tensor of shape (2,), got [0.0, 0.0]"),
         (
             torch.zeros(2, 1),
             np.array([[0.0], [1.0]]),
             "expected a tensor of shape (2, 1), got ndarray array([[0.], [1.]])",
         ),
         ([1, 2], [1, 3], "output 2 of 2: expected int 2, got int 3"),
-        ([1, 2], [1], "expected list [1, 2], got list [1]"),
+        ([1, 2], [1], "expected [1, 2], got [1]"),
         ({"a": 1, "b": 2}, {"a": 1}, "expected an entry 'b', got ['a']"),
         ({"a": torch.zeros(1)}, {"a": torch.zeros(2)}, "a: expected shape (1,), got (2,)"),
         (1.0, INF, "expected 1, got inf"),
@@ -207,8 +206,15 @@ def test_a_right_answer_that_prints_and_keeps_a_gradient(capsys):
         print("x is", x.shape)
         return weight * x
 
-    assert judge(double, exercise()).state == "right"
-    assert "x is" in capsys.readouterr().out
+    verdict = judge(double, exercise())
+    assert verdict.state == "right"
+    assert verdict.printed.startswith("x is torch.Size([3])\nx is ")
+    assert not capsys.readouterr().out
+
+
+def test_what_is_printed_without_end_is_cut():
+    verdict = judge(lambda x: print("y" * 10_000), exercise())
+    assert verdict.printed == "y" * 400
 
 
 def test_a_wrong_answer_is_told_on_which_cases_and_what_came_on_the_first():
@@ -223,9 +229,9 @@ def test_a_wrong_answer_is_told_on_which_cases_and_what_came_on_the_first():
     [
         (lambda x: None, "None (is a `return` missing?)"),
         (lambda x: (2 * x).numpy(), "ndarray array([2., 4., 6.]"),
-        (lambda x: (2 * x).tolist(), "list [2.0, 4.0, 6.0]"),
+        (lambda x: (2 * x).tolist(), "[2.0, 4.0, 6.0]"),
         (lambda x: "2x", "str '2x'"),
-        (lambda x: (2 * x,), "tuple (tensor([2., 4., 6.]),)"),
+        (lambda x: (2 * x,), "(tensor([2., 4., 6.]),)"),
     ],
 )
 def test_what_is_no_tensor_is_wrong_and_said(answer, got):
@@ -314,17 +320,31 @@ def test_the_draws_of_the_notebook_go_on_as_if_nothing_had_been_checked():
 
 def test_an_answer_that_draws_is_tried_with_the_same_draws_each_time():
     case = exercise().cases[0]
-    once, again = (outcome(lambda x: torch.rand(4), case).value for _ in range(2))
-    assert torch.equal(once, again)
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        drawn.append(outcome(lambda x: torch.rand(4), case).value)
+    assert torch.equal(*drawn)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_the_learners_own_interruption_is_no_wrong_answer(error):
+def test_the_learners_own_interruption_is_no_wrong_answer():
     def double(x):
-        raise error
+        raise KeyboardInterrupt
 
-    with pytest.raises(error):
+    with pytest.raises(KeyboardInterrupt):
         judge(double, exercise())
+
+
+def test_an_exit_in_an_answer_ends_neither_the_check_nor_the_notebook():
+    verdict = judge(lambda x: sys.exit("enough"), exercise())
+    assert verdict.state == "wrong"
+    assert verdict.what == "it raised SystemExit: enough"
+
+
+def test_the_inputs_of_the_first_failed_case_are_in_the_verdict():
+    (x,) = judge(ROW_ONLY.wrong, exercise()).inputs
+    assert torch.equal(x, torch.tensor([[1.0, 4.0], [0.5, -1.0]]))
+    assert judge(lambda x: x + x, exercise()).inputs is None
 
 
 # recognise
@@ -394,7 +414,7 @@ def test_an_error_is_told_with_the_line_of_the_learners_own_cell(run_cell):
 
 def test_nothing_of_ours_and_nothing_of_pytorchs_is_in_it(run_cell):
     namespace = {"torch": torch}
-    run_cell("def double(x):\n    return torch.nn.functional.linear(\n        x, x, 3)\n", namespace)
+    run_cell("def double(x):\n    return torch.nn.functional.linear(\n    x, x, 3)\n", namespace)
     what = judge(namespace["double"], exercise()).what
     assert "it raised TypeError: " in what
     assert "at line 2 of your cell:  return torch.nn.functional.linear(" in what
@@ -404,7 +424,9 @@ def test_nothing_of_ours_and_nothing_of_pytorchs_is_in_it(run_cell):
 
 def test_the_last_line_of_the_cell_is_named_where_a_helper_in_it_failed(run_cell):
     namespace = {}
-    run_cell("def helper(x):\n    return x / '2'\n\ndef double(x):\n    return helper(x)\n", namespace)
+    run_cell(
+        "def helper(x):\n    return x / '2'\ndef double(x):\n    return helper(x)\n", namespace
+    )
     assert "at line 2 of your cell:  return x / '2'" in judge(namespace["double"], exercise()).what
 
 
@@ -418,9 +440,7 @@ def test_a_decorated_answer_is_found_in_its_cell(run_cell):
 
 def test_a_class_is_found_by_its_methods(run_cell):
     namespace = {}
-    run_cell(
-        "class Cache:\n    size = 3\n    def append(self, x):\n        raise ValueError\n", namespace
-    )
+    run_cell("class Cache:\n  size = 3\n  def append(self, x):\n    raise ValueError\n", namespace)
     cache = namespace["Cache"]
     assert source_file(cache) == CELL
     trace = Case("a trace", lambda made: made().append(1), lambda: 1)

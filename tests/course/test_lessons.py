@@ -22,6 +22,8 @@ from decodeloop.errors import UserError
 FRONT = """\
 ---
 kernelspec:
+  display_name: Python 3 (ipykernel)
+  language: python
   name: python3
 lesson:
   title: Small
@@ -222,6 +224,12 @@ def test_an_entry_of_the_wrong_type_is_refused_with_what_was_expected(lesson):
 def test_a_lesson_without_front_matter_is_refused(lesson, front):
     with pytest.raises(LessonError, match="front matter"):
         lesson(f"{front}\n# Small\n")
+
+
+def test_front_matter_that_is_no_yaml_is_refused_by_file(lesson, tmp_path):
+    with pytest.raises(LessonError, match="front matter is no YAML: mapping values") as error:
+        lesson(TEXT.replace("title: Small", "title: Small: and bad"))
+    assert str(tmp_path / "07_small.md") in str(error.value)
 
 
 def test_a_lesson_error_is_addressed_to_the_user():

@@ -41,8 +41,8 @@ def test_a_guess_is_set_beside_formula_and_measurement(notebook, capsys):
     reveal("spread", measured=8.0, formula=4.0, unit="points")
     assert capsys.readouterr().out.splitlines() == [
         "spread, in points",
-        "  your guess           16   × 2.00",
-        "  the formula           4   × 0.50",
+        "  your guess           16   2.00 of what was measured",
+        "  the formula           4   0.50 of what was measured",
         "  measured              8",
     ]
 
@@ -54,7 +54,10 @@ def test_without_a_guess_it_says_so_and_goes_on(notebook, capsys, nothing):
     reveal("spread", measured=8.0, formula=4.0, unit="points")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "  your guess    none made"
-    assert lines[2:] == ["  the formula           4   × 0.50", "  measured              8"]
+    assert lines[2:] == [
+        "  the formula           4   0.50 of what was measured",
+        "  measured              8",
+    ]
 
 
 def test_a_measurement_that_nobody_was_asked_about(notebook, capsys):
@@ -83,15 +86,15 @@ def test_the_last_guess_counts_and_each_has_its_own_name(notebook, capsys):
     predict("a", 3, "s")
     capsys.readouterr()
     reveal("a", measured=3.0)
-    assert "your guess            3   × 1.00" in capsys.readouterr().out
+    assert "your guess            3   1.00 of what" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("guess", ["many", [1, 2], "4 s"])
 def test_a_guess_that_is_no_number_is_told_so(notebook, guess):
     with pytest.raises(UserError) as error:
         predict("spread", guess, "points")
-    assert str(error.value) == (
-        f"predict('spread'): your guess is {guess!r}: expected one number, in points."
+    assert str(error.value).startswith(
+        f"predict('spread'): your guess is {guess!r}: expected one number, in points, without "
     )
 
 
@@ -128,6 +131,13 @@ def test_the_scoreboard_has_the_figures_of_earlier_lessons(notebook, tmp_path, c
         ["01", "attention", "7", "ms"],
         ["05", "loop", "2", "tokens/s"],
     ]
+
+
+def test_a_figure_that_was_not_measured_leaves_the_one_before(notebook, capsys):
+    record("05 loop", 2.0, "tokens/s")
+    record("05 loop", None, "tokens/s")
+    scoreboard()
+    assert capsys.readouterr().out.split() == ["05", "loop", "2", "tokens/s"]
 
 
 def test_without_a_work_folder_a_figure_is_written_nowhere(notebook, tmp_path):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -215,10 +216,8 @@ def test_alarm_and_trace_function_are_as_they_were(function):
     handler, tracing = signal.signal(signal.SIGALRM, mine), sys.gettrace()
     sys.settrace(tracer)
     try:
-        try:
+        with suppress(TimedOut, ZeroDivisionError):
             limited(function, 0.1)
-        except (TimedOut, ZeroDivisionError):
-            pass
         found = signal.getsignal(signal.SIGALRM), sys.gettrace(), signal.getitimer(0)
     finally:
         sys.settrace(tracing)

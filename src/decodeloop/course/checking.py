@@ -8,9 +8,9 @@ import linecache
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from decodeloop.course.exercise import Candidate, Exercise, find
+from decodeloop.course.exercise import Candidate, Exercise, copies, find
 from decodeloop.course.judge import Verdict, judge, source_file
-from decodeloop.course.session import Session, current
+from decodeloop.course.session import current
 from decodeloop.errors import UserError
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
@@ -40,10 +40,18 @@ def check(answer: Answer) -> Answer:
         )
     exercise, session = find(name), current()
     if is_ours(answer, exercise):
-        verdict = Verdict("not attempted", len(exercise.cases))
-    else:
-        verdict = judge(answer, exercise)
+        print(
+            f"{YELLOW}○ {name}: this is the library's function, not yours{PLAIN}: run the cell "
+            f"with your own again, then this one"
+        )
+        if session.strict:
+            raise WrongAnswer(f"{name}: the worked edition checks the library's own function.")
+        return substitute(exercise)
+    verdict = judge(answer, exercise)
     print(report(verdict, exercise))
+    session.failed.pop(name, None)
+    if verdict.inputs is not None:
+        session.failed[name] = verdict.inputs
     if session.progress is not None:
         right = verdict.state == "right"
         session.progress.exercise(name, verdict.state, source_of(answer) if right else None)
@@ -57,8 +65,9 @@ def check(answer: Answer) -> Answer:
 def report(verdict: Verdict, exercise: Exercise) -> str:
     """The verdict as the learner reads it."""
     name = exercise.name
+    printed = f"\n  it printed: {verdict.printed.rstrip()}" if verdict.printed.strip() else ""
     if verdict.state == "right":
-        return f"{GREEN}✓ {name}: right{PLAIN} ({verdict.cases} cases)"
+        return f"{GREEN}✓ {name}: right{PLAIN} ({verdict.cases} cases){printed}"
     if verdict.state == "not attempted":
         return f"{YELLOW}○ {name}: not attempted{PLAIN}: going on with the library's"
     lines = [f"{RED}✗ {name}: wrong{PLAIN} on {len(verdict.failed)} of {verdict.cases} cases"]
@@ -67,8 +76,10 @@ def report(verdict: Verdict, exercise: Exercise) -> str:
         lines.append(f"  → {verdict.mistake.hint}")
     else:
         lines.append(f'  → stuck? hint("{name}") gives one hint at a time')
+    if verdict.inputs is not None:
+        lines.append(f'  → failed_inputs("{name}") gives the inputs of that case, to try by hand')
     lines.append("  going on with the library's, so that the cells below work")
-    return "\n".join(lines)
+    return "\n".join(lines) + printed
 
 
 def hint(name: str) -> None:
@@ -77,13 +88,31 @@ def hint(name: str) -> None:
     shown = session.hints_shown.get(exercise.name, 0)
     total = len(exercise.hints)
     if shown == total:
+        session.hints_shown[exercise.name] = 0
         print(
-            f"That were all {total} hints for {exercise.name}. The worked edition, "
-            f"notebooks/{exercise.lesson}.ipynb, has a solution."
+            f"Those were all {total} hints for {exercise.name}; the next call begins again. The "
+            f"worked edition has a solution: notebooks/{exercise.lesson}.ipynb in the course's "
+            f"folder."
         )
         return
     session.hints_shown[exercise.name] = shown + 1
     print(f"Hint {shown + 1} of {total} for {exercise.name}: {exercise.hints[shown]}")
+
+
+def failed_inputs(name: str) -> tuple[Any, ...]:
+    """The inputs of the first case that your last answer to an exercise failed.
+
+    Raises:
+        UserError: there is no such exercise, or no such case.
+    """
+    exercise = find(getattr(name, "__name__", name))
+    inputs = current().failed.get(exercise.name)
+    if inputs is None:
+        raise UserError(
+            f"no failed case of {exercise.name!r} is known in this notebook: run its check first; "
+            f"a right answer leaves none."
+        )
+    return copies(inputs)
 
 
 def is_ours(answer: Candidate, exercise: Exercise) -> bool:
@@ -111,4 +140,4 @@ def source_of(answer: Candidate) -> str | None:
     return "".join(linecache.getlines(path)) or None if path else None
 
 
-__all__ = ["Session", "WrongAnswer", "check", "hint"]
+__all__ = ["WrongAnswer", "check", "failed_inputs", "hint"]

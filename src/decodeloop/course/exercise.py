@@ -36,6 +36,7 @@ class Case:
     label: str
     run: Callable[[Candidate], Any]
     expected: Callable[[], Any]
+    inputs: tuple[Any, ...] | None = None  # what the candidate is called with, to be looked at
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def call(label: str, *inputs: Any, oracle: Candidate, **options: Any) -> Case:
                 )
         return result
 
-    return Case(label, run, lambda: oracle(*copies(inputs), **options))
+    return Case(label, run, lambda: oracle(*copies(inputs), **options), inputs)
 
 
 def copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -57,10 +57,13 @@ def attention_map(
     """
     table = weights.detach().float().cpu().numpy()
     keys = list(query_labels if key_labels is None else key_labels)
+    alone = ax is None
     if ax is None:
         side = 1.6 + 0.36 * max(len(keys), len(query_labels))
         _, ax = plt.subplots(figsize=(min(side + 1.0, 9.0), min(side, 8.0)))
-    ax.imshow(table, cmap=MUCH, vmin=0.0, vmax=max(float(table.max()), 1e-9), aspect="equal")
+    image = ax.imshow(
+        table, cmap=MUCH, vmin=0.0, vmax=max(float(table.max()), 1e-9), aspect="equal"
+    )
     ax.set_xticks(range(len(keys)), keys, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(query_labels)), list(query_labels))
     ax.set_xlabel("key: attended to")
@@ -75,15 +78,24 @@ def attention_map(
             value = table[row, column]
             colour = "white" if value > middle else "black"
             ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+    elif alone:
+        ax.figure.colorbar(image, ax=ax, shrink=0.7, label="weight")
     return ax
 
 
-def mask_map(mask: Tensor, title: str, ax: Axes, queries: str = "query", keys: str = "key") -> None:
-    """Draw a boolean mask (T, S): filled = may attend."""
+def mask_map(
+    mask: Tensor,
+    title: str,
+    ax: Axes,
+    queries: str = "query",
+    keys: str = "key",
+    first: int = 1,
+) -> None:
+    """Draw a boolean mask (T, S): filled = may attend. `first` is the number of the first query."""
     rows, columns = mask.shape
     ax.imshow(mask.cpu().numpy(), cmap="Greys", vmin=-0.15, vmax=1.5, aspect="equal")
     ax.set_xticks(range(columns), [str(c) for c in range(1, columns + 1)])
-    ax.set_yticks(range(rows), [str(r) for r in range(1, rows + 1)])
+    ax.set_yticks(range(rows), [str(r) for r in range(first, first + rows)])
     ax.set_xticks([c - 0.5 for c in range(1, columns)], minor=True)
     ax.set_yticks([r - 0.5 for r in range(1, rows)], minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)

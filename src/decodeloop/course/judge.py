@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import linecache
 import math
 import traceback
@@ -34,12 +36,15 @@ class Verdict:
     failed: tuple[str, ...] = ()  # labels of the cases
     what: str = ""  # expected and got, on the first of them
     mistake: Mistake | None = None
+    inputs: tuple[Any, ...] | None = None  # of the first case that failed
+    printed: str = ""  # the beginning of what the candidate printed
 
 
 def judge(candidate: Candidate, exercise: Exercise) -> Verdict:
     """Try the candidate on every case, and recognise what it does wrong."""
     total = len(exercise.cases)
     outcomes: list[Outcome] = []
+    output = FirstCharacters()
 
     def try_all() -> None:
         for case in exercise.cases:
@@ -48,14 +53,15 @@ def judge(candidate: Candidate, exercise: Exercise) -> Verdict:
                 return
 
     try:
-        limited(try_all, exercise.seconds)
+        with contextlib.redirect_stdout(output):
+            limited(try_all, exercise.seconds)
     except TimedOut:
         unfinished = exercise.cases[len(outcomes)].label
         what = (
             f"it ran for {exercise.seconds:g} s without coming to an end, and was interrupted; "
             f"look for a loop whose condition never becomes false"
         )
-        return Verdict("wrong", total, (unfinished,), what)
+        return Verdict("wrong", total, (unfinished,), what, printed=output.text)
     if is_stub(outcomes[-1].error):
         return Verdict("not attempted", total)
     wrong = [
@@ -64,7 +70,7 @@ def judge(candidate: Candidate, exercise: Exercise) -> Verdict:
         if got.error is not None or not same(got.value, case.expected(), exercise.tolerance)
     ]
     if not wrong:
-        return Verdict("right", total)
+        return Verdict("right", total, printed=output.text)
     case, got = wrong[0]
     if got.error is not None:
         what = describe_error(got.error, candidate)
@@ -72,7 +78,24 @@ def judge(candidate: Candidate, exercise: Exercise) -> Verdict:
         what = difference(case.expected(), got.value, exercise.tolerance)
     failed = tuple(case.label for case, _ in wrong)
     mistake = recognise(exercise, outcomes, failed)
-    return Verdict("wrong", total, failed, what, mistake)
+    return Verdict("wrong", total, failed, what, mistake, case.inputs, output.text)
+
+
+class FirstCharacters(io.TextIOBase):
+    """Takes what a candidate prints, and keeps the beginning: a loop may print without end."""
+
+    LIMIT = 400
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if len(self.text) < self.LIMIT:
+            self.text = (self.text + text)[: self.LIMIT]
+        return len(text)
 
 
 def outcome(candidate: Candidate, case: Case) -> Outcome:
@@ -80,7 +103,7 @@ def outcome(candidate: Candidate, case: Case) -> Outcome:
         with torch.random.fork_rng(devices=[]):  # a case leaves the notebook's draws alone
             torch.manual_seed(0)
             return Outcome(value=case.run(candidate))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # exit() would end the check without a word
         return Outcome(error=error)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from decodeloop.course.exercise import Exercise, find
 from decodeloop.course.session import Edition
-from decodeloop.errors import UserError
+from decodeloop.errors import UserError, one_line
 
 BUILDER = "1"  # part of every hash: a change to what the builder makes is a change to each notebook
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -83,8 +83,12 @@ def front_matter(path: Path, text: str) -> dict[str, Any]:
     import yaml
 
     match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
-    data = yaml.safe_load(match.group(1)) if match else {}
-    found = data.get("lesson", {}) if isinstance(data, dict) else {}
+    try:
+        data = yaml.safe_load(match.group(1)) if match else {}
+    except yaml.YAMLError as error:
+        raise LessonError(f"{path}: its front matter is no YAML: {one_line(error)}.") from None
+    found = data.get("lesson") if isinstance(data, dict) else None
+    found = found if isinstance(found, dict) else {}
     for key, kind in FRONT_MATTER.items():
         if not isinstance(found.get(key), kind):
             raise LessonError(

@@ -18,7 +18,8 @@ def predict(name: str, value: float | EllipsisType | None, unit: str) -> None:
         guess = float(value)
     except (TypeError, ValueError):
         raise UserError(
-            f"predict({name!r}): your guess is {value!r}: expected one number, in {unit}."
+            f"predict({name!r}): your guess is {value!r}: expected one number"
+            f"{f', in {unit}' if unit else ''}, without quotes or unit, or the dots."
         ) from None
     current().guesses[name] = (guess, unit)
     print(f"● {name}: you say {significant(guess)} {unit}")
@@ -42,8 +43,9 @@ def reveal(name: str, *, measured: float, formula: float | None = None, unit: st
         if label == "your guess" and value is None:
             print("  your guess    none made")
         elif value is not None:
-            against = "" if label == "measured" or not measured else f"   × {value / measured:.2f}"
-            print(f"  {label:<13} {significant(value):>9}{against}")
+            compared = label != "measured" and measured != 0
+            ratio = f"   = {value / measured:.2f} × measured" if compared else ""
+            print(f"  {label:<13} {significant(value):>9}{ratio}")
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -60,8 +62,10 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{rounded:.{digits}g}"
 
 
-def record(name: str, value: float, unit: str) -> None:
-    """Put one figure of your own on the scoreboard."""
+def record(name: str, value: float | None, unit: str) -> None:
+    """Put one figure of your own on the scoreboard; None, nothing measured, leaves it as it is."""
+    if value is None:
+        return
     session = current()
     session.records[name] = (value, unit)
     if session.progress is not None:

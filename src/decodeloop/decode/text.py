@@ -149,6 +149,16 @@ class TextGeneration(Iterator[str]):
         """Tokens per second of decoding; None with fewer than two tokens."""
         return len(self.itl_s) / sum(self.itl_s) if self.itl_s else None
 
+    @property
+    def timing(self) -> str:
+        """How many tokens, and how fast, in one line."""
+        parts = [f"{len(self.tokens)} tokens"]
+        if self.ttft_s is not None:
+            parts.append(f"the first after {self.ttft_s:.2f} s")
+        if self.tokens_per_s is not None:
+            parts.append(f"then {self.tokens_per_s:.1f} tokens per second")
+        return " · ".join(parts)
+
     def _take(self, token: int) -> bool:
         self._piece = self._stream.push(token)
         return self._stream.stopped

@@ -28,6 +28,10 @@ def largest_logit(logits):
     return torch.sort(logits).values[..., -1]
 
 
+def last_of_all_sorted(logits):
+    return torch.sort(logits.flatten()).values[-1]
+
+
 def first_when_sorted_upwards(logits):
     return torch.argsort(logits)[..., 0]
 
@@ -98,6 +102,12 @@ def mean_logit(logits, token_ids):
     return F.nll_loss(logits[:, :-1].mT, token_ids[:, 1:])
 
 
+def normalised_along_the_text(logits, token_ids):
+    forecasts = logits[:, :-1] - torch.logsumexp(logits[:, :-1], dim=1, keepdim=True)
+    came = F.one_hot(token_ids[:, 1:], logits.shape[-1]) == 1
+    return -forecasts[came].mean()
+
+
 def log_of_softmax(logits, token_ids):
     total, count = 0.0, 0
     for row, ids in zip(logits, token_ids, strict=True):
@@ -139,10 +149,26 @@ RIGHT = {
     "next_token_loss": [loss_by_cross_entropy, loss_in_loops],
 }
 
+
+def largest_number(logits):
+    return torch.tensor(max(logits.flatten().tolist()))
+
+
+def shares_of_the_positions(logits, token_ids):
+    log_p = F.log_softmax(logits[:, :-1], dim=1)
+    return F.nll_loss(log_p.transpose(1, 2), token_ids[:, 1:])
+
+
+def loss_exponentiated(logits, token_ids):
+    return torch.exp(loss_by_cross_entropy(logits, token_ids))
+
+
 SECOND_FORMS = {
     "greedy": {
+        "the largest logit of all": largest_number,
         "no axis": best_of_all,
         "the value instead of its place": largest_logit,
+        "the largest logit of all": last_of_all_sorted,
         "the worst token": first_when_sorted_upwards,
         "an axis too many": topk_not_squeezed,
         "the first axis": along_axis_0,
@@ -156,6 +182,10 @@ SECOND_FORMS = {
         "no mean": surprise_of_each,
         "probabilities instead of their logarithms": mean_probability,
         "the logit instead of the log-probability": mean_logit,
+        "softmax along the text": shares_of_the_positions,
+        "the perplexity": loss_exponentiated,
+        "softmax along the text": normalised_along_the_text,
+        "the perplexity": perplexity,
         "the logarithm of a softmax": log_of_softmax,
         "log2 of a softmax": log2_of_softmax,
         "exponentials that overflow": log_of_exponentials,
@@ -171,7 +201,6 @@ UNNAMED = {
     "next_token_loss": [
         softmax_twice,
         divided_by_all_positions,
-        perplexity,
         sum_of_each_text,
     ],
 }

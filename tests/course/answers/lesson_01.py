@@ -44,6 +44,11 @@ def highest_of_all(x, dim=-1):
     return e / torch.sum(e, dim, keepdim=True)
 
 
+def highest_of_all_along_the_last(x, dim=-1):
+    e = torch.exp(x - torch.max(x))
+    return e / torch.sum(e, -1).unsqueeze(-1)
+
+
 def total_lost_its_axis(x, dim=-1):
     e = torch.exp(torch.sub(x, x.max(dim, True)[0]))
     return torch.div(e, torch.sum(e, axis=dim))
@@ -130,8 +135,8 @@ def additive(T, S=None):
 
 
 def shifted_backwards(T, S=None):
-    S = T if S is None else S
-    return torch.ones(T, S, dtype=torch.bool).tril(T - S)
+    S = S or T
+    return torch.arange(S)[None] + (S - T) <= torch.arange(T)[:, None]
 
 
 def keys_by_queries(T, S=None):
@@ -189,8 +194,7 @@ def over_d(q, k, v, mask=None):
 
 
 def over_root_of_positions(q, k, v, mask=None):
-    B, H, T, D = q.shape
-    return mixed(softmax_by_logsumexp(hidden(dots(q / T**0.5, k), mask)), v)
+    return mixed(softmax_by_logsumexp(hidden(dots(q / q.shape[2] ** 0.5, k), mask)), v)
 
 
 def shares_of_the_queries(q, k, v, mask=None):
@@ -246,6 +250,28 @@ def mixture_of_keys(q, k, v, mask=None):
 def scaled_at_the_end(q, k, v, mask=None):
     weights = softmax_by_logsumexp(hidden(dots(q, k), mask))
     return mixed(weights * q.shape[-1] ** -0.5, v)
+
+
+def zeros_hidden(q, k, v, mask=None):
+    scores = dots(q, k) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores * mask
+        scores = torch.where(scores == 0, -math.inf, scores)
+    return mixed(softmax_by_logsumexp(scores), v)
+
+
+def causal_by_default(q, k, v, mask=None):
+    if mask is None:
+        mask = causal_by_positions(q.shape[2], k.shape[2])
+    return attention_by_einsum(q, k, v, mask)
+
+
+def over_eight(q, k, v, mask=None):
+    return mixed(softmax_by_logsumexp(hidden(dots(q, k) / 8, mask)), v)
+
+
+def shares_only(q, k, v, mask=None):
+    return softmax_by_logsumexp(hidden(dots(q, k) / q.shape[-1] ** 0.5, mask))
 
 
 def times_root_d(q, k, v, mask=None):
@@ -328,8 +354,10 @@ def flattened_place(maps):
 
 
 def above_the_diagonal(maps):
-    share = maps.diagonal(offset=1, dim1=-2, dim2=-1).mean(-1)
-    return divmod(int(share.argmax()), maps.shape[1])
+    def score(rows):
+        return sum(rows[t][t + 1] for t in range(len(rows) - 1))
+
+    return best_of(maps, score)
 
 
 def by_the_last_query(maps):
@@ -427,10 +455,66 @@ RIGHT = {
     "effective_keys": [effective_with_zeros_replaced, effective_in_loops],
 }
 
+
+def powers_along_the_last(x, dim=-1):
+    return torch.pow(math.e, x) / torch.pow(math.e, x).sum(-1, keepdim=True)
+
+
+def highest_of_all_along_the_last(x, dim=-1):
+    e = torch.exp(x - max(x.flatten().tolist()))
+    return e / e.sum(-1)[..., None]
+
+
+def fewer_keys_with_a_cache(T, S=None):
+    S = S or T
+    return torch.arange(S)[None, :] <= torch.arange(T)[:, None] + (T - S)
+
+
+def zeros_filled(q, k, v, mask=None):
+    scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
+    if mask is not None:
+        scores = torch.where(mask, scores, 0.0)
+        scores[scores == 0] = -math.inf
+    return torch.softmax(scores, -1).nan_to_num(0.0) @ v
+
+
+def plus_mask(q, k, v, mask=None):
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    return torch.softmax(scores if mask is None else scores + mask.float(), -1) @ v
+
+
+def causal_by_default(q, k, v, mask=None):
+    T, S = q.shape[-2], k.shape[-2]
+    if mask is None:
+        mask = torch.ones(T, S, dtype=torch.bool).tril(S - T)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def divided_by_eight(q, k, v, mask=None):
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1 / 8)
+
+
+def weights_returned(q, k, v, mask=None):
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = torch.where(mask, scores, -math.inf)
+    return torch.softmax(scores, -1).nan_to_num(0.0)
+
+
+def first_above_the_diagonal(maps):
+    T = maps.shape[-1]
+    share = maps[..., torch.arange(T - 1), torch.arange(1, T)].mean(-1)
+    return divmod(int(share.flatten().argmax()), maps.shape[1])
+
+
 SECOND_FORMS = {
     "softmax": {
+        "overflow, and always the last axis": powers_along_the_last,
+        "one peak, and always the last axis": highest_of_all_along_the_last,
         "overflow": powers_of_e,
         "always the last axis": along_the_last,
+        "overflow, and always the last axis": naive_along_the_last,
+        "one peak, and always the last axis": highest_of_all_along_the_last,
         "summed over everything": flattened,
         "one total for everything": one_total,
         "one peak for everything": highest_of_all,
@@ -440,7 +524,9 @@ SECOND_FORMS = {
         "equal weights for a row of -inf": minus_a_billion_for_minus_infinity,
     },
     "causal_mask": {
+        "shifted the wrong way": fewer_keys_with_a_cache,
         "not shifted by the cache": rows_from_zero,
+        "shifted the wrong way": shifted_backwards,
         "blind to itself": strictly_before,
         "sees one ahead": up_to_the_next,
         "upside down": what_is_hidden,
@@ -450,11 +536,21 @@ SECOND_FORMS = {
     },
     "attention": {
         "forgot 1/√D": plain_dots,
+        "every score of 0 masked": zeros_filled,
+        "the mask added as a number": plus_mask,
+        "always causal": causal_by_default,
+        "√64 for every D": divided_by_eight,
+        "the weights themselves": weights_returned,
         "divided by D": over_d,
         "divided by the root of T": over_root_of_positions,
         "softmax over the queries": shares_of_the_queries,
         "masked with zero": scores_times_mask,
         "masked after the softmax": weights_set_to_zero,
+        "every score of 0 masked": zeros_hidden,
+        "the mask added as a number": boolean_added,
+        "always causal": causal_by_default,
+        "√64 for every D": over_eight,
+        "the weights themselves": shares_only,
         "the mask upside down": filled_where_true,
         "the mask ignored": result_of_the_mask_dropped,
         "NaN where nothing may be attended to": with_pytorchs_softmax,
@@ -464,7 +560,9 @@ SECOND_FORMS = {
     },
     "previous_token_head": {
         "the token itself": main_diagonal,
+        "one ahead": first_above_the_diagonal,
         "the sink": first_column,
+        "one ahead": above_the_diagonal,
         "two before": second_below_the_diagonal,
         "head and layer swapped": head_then_layer,
         "divided by the layers": unpacked_by_layers,
@@ -486,22 +584,19 @@ SECOND_FORMS = {
 
 UNNAMED = {
     "softmax": [
-        naive_along_the_last,
         naive_with_one_total,
         shares_without_exponentials,
         lambda x, dim=-1: F.log_softmax(x, dim),
     ],
-    "causal_mask": [additive, shifted_backwards, keys_by_queries, s_not_filled_in],
+    "causal_mask": [additive, keys_by_queries, s_not_filled_in],
     "attention": [
         times_root_d,
         root_of_heads,
-        boolean_added,
         without_softmax,
         keys_not_transposed,
     ],
     "previous_token_head": [
         flattened_place,
-        above_the_diagonal,
         by_the_last_query,
         by_the_best_query,
     ],

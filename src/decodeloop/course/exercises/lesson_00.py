@@ -48,6 +48,12 @@ GREEDY = Exercise(
             lambda logits: logits.max(dim=-1).values,
         ),
         Mistake(
+            "the largest logit of all",
+            "That is the largest logit of the whole tensor. Asked for is, in each row, its place: "
+            "the token id.",
+            lambda logits: logits.max(),
+        ),
+        Mistake(
             "the worst token",
             "That is the token with the smallest logit. A larger logit means a more probable token.",
             lambda logits: logits.argmin(dim=-1),
@@ -101,7 +107,7 @@ NEXT_TOKEN_LOSS = Exercise(
     name="next_token_loss",
     lesson=LESSON,
     library=next_token_loss,
-    minutes=8,
+    minutes=12,
     difficulty=2,
     cases=(
         call("logits (2, 6, 9)", LOGITS, IDS, oracle=cross_entropy),
@@ -154,6 +160,17 @@ NEXT_TOKEN_LOSS = Exercise(
             "the logit instead of the log-probability",
             "You took the logits themselves. Only after log_softmax are they log-probabilities.",
             lambda logits, ids: -logits[:, :-1].gather(-1, ids[:, 1:, None]).mean(),
+        ),
+        Mistake(
+            "softmax along the text",
+            "Your softmax runs along the positions. At each position the probabilities of all tokens "
+            "sum to 1: it is the last axis, that of the vocabulary.",
+            lambda logits, ids: -logits[:, :-1].log_softmax(1).gather(-1, ids[:, 1:, None]).mean(),
+        ),
+        Mistake(
+            "the perplexity",
+            "That is e to the loss: the perplexity. Asked for is the loss itself.",
+            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]).mean().exp(),
         ),
         Mistake(
             "the logarithm of a softmax",

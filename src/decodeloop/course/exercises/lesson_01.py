@@ -38,8 +38,8 @@ SOFTMAX = Exercise(
     name="softmax",
     lesson=LESSON,
     library=softmax,
-    minutes=8,
-    difficulty=1,
+    minutes=12,
+    difficulty=2,
     cases=(
         call("scores (3, 3)", SCORES, oracle=torch_softmax),
         call("scores (2, 4, 5)", torch.randn(2, 4, 5, generator=draws), oracle=torch_softmax),
@@ -65,6 +65,20 @@ SOFTMAX = Exercise(
             "always the last axis",
             "You ignore the argument `dim`: the sum (and the largest score) must be taken along it.",
             lambda x, dim=-1: torch_softmax(x, -1),
+        ),
+        Mistake(
+            "overflow, and always the last axis",
+            "Two things. First, e^89 no longer fits into a 32-bit float: exp gives inf, and inf / inf "
+            "is NaN; subtract each row's largest score first. Second, work along `dim`, not always "
+            "along the last axis.",
+            lambda x, dim=-1: exponentials(x, -1, 0.0),
+        ),
+        Mistake(
+            "one peak, and always the last axis",
+            "Two things. Subtract each row's own largest score, not that of the whole tensor: in a row "
+            "far below it every exponential is 0, and 0 / 0 is NaN. And work along `dim`, not always "
+            "along the last axis.",
+            lambda x, dim=-1: exponentials(x, -1, x.max()),
         ),
         Mistake(
             "summed over everything",
@@ -97,9 +111,9 @@ SOFTMAX = Exercise(
         ),
         Mistake(
             "NaN for a row of -inf",
-            "Right but for a row that is all -inf, where -inf - (-inf) is NaN. Who may attend to "
-            "nothing takes nothing: the weights should be zeros. Make the subtracted peak finite, and "
-            "don't divide by zero.",
+            "Right but for a row that is all -inf, where -inf - (-inf) is NaN, and so is 0 / 0. Who may "
+            "attend to nothing takes nothing: the weights should be zeros. Make the subtracted peak "
+            "finite, and don't divide by zero.",
             lambda x, dim=-1: torch.softmax(x, dim),
         ),
         Mistake(
@@ -154,6 +168,12 @@ CAUSAL_MASK = Exercise(
             "Right for S = T. But the T queries are the last T of the S keys: the first of them "
             "stands at position S - T, and may see all that came before. Shift the diagonal by S - T.",
             lambda T, S=None: square(T, S, lambda t, s: 0),
+        ),
+        Mistake(
+            "shifted the wrong way",
+            "Right for S = T. With a cache you move the diagonal to the left, so that queries lose keys; "
+            "they should gain those that are cached. It is S - T, not T - S.",
+            lambda T, S=None: square(T, S, lambda t, s: t - s),
         ),
         Mistake(
             "blind to itself",
@@ -238,6 +258,20 @@ LONELY = causal_by_comparison(4).clone()
 LONELY[1] = False  # the second query may attend to nothing
 SQUARE = (tensors(1, 1, 4, 4), tensors(1, 1, 4, 4), tensors(1, 1, 4, 4))
 
+BY_HAND = tuple(
+    torch.tensor([[rows]])
+    for rows in (
+        [[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]],
+        [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]],
+        [[1.0, 0.0], [0.0, 10.0], [5.0, 5.0]],
+    )
+)  # the three tokens of the lesson: some of their scores are 0
+
+
+def masks_what_is_zero(scores: Tensor, mask: Tensor) -> Tensor:
+    return (scores * mask).masked_fill(scores * mask == 0.0, -INF)
+
+
 ATTENTION = Exercise(
     name="attention",
     lesson=LESSON,
@@ -271,6 +305,7 @@ ATTENTION = Exercise(
             oracle=sdpa,
         ),
         call("a query that may attend to nothing", *SQUARE, LONELY, oracle=sdpa),
+        call("scores that are exactly 0", *BY_HAND, causal_by_comparison(3), oracle=sdpa),
     ),
     mistakes=(
         Mistake(
@@ -306,6 +341,44 @@ ATTENTION = Exercise(
             "You mask after the softmax: the forbidden keys have already had their share, and the rows "
             "no longer sum to 1. Mask the scores, before it.",
             wrong_attention(mask_scores=lambda s, m: s, mask_weights=lambda w, m: w * m),
+        ),
+        Mistake(
+            "every score of 0 masked",
+            "You mask whatever score is 0. A score may be 0 by itself: two vectors at a right angle. "
+            "Ask the mask, not the score.",
+            wrong_attention(mask_scores=masks_what_is_zero),
+        ),
+        Mistake(
+            "the mask added as a number",
+            "You add the boolean mask: that is 1 where a query may look and 0 where it may not. The "
+            "formula's mask is 0 and -inf. With a boolean one, set the scores where it is False.",
+            wrong_attention(mask_scores=lambda s, m: s + m),
+        ),
+        Mistake(
+            "always causal",
+            "You mask the future even if no mask was given. Who calls the function decides: without "
+            "a mask every query sees every key.",
+            lambda q, k, v, mask=None: sdpa(
+                q,
+                k,
+                v,
+                causal_by_comparison(q.shape[-2], k.shape[-2])
+                if k.shape[-2] >= q.shape[-2] and mask is None
+                else mask,
+            ),
+        ),
+        Mistake(
+            "√64 for every D",
+            "You divide by √64 whatever D is. The real model has D = 64, other tensors have not: D is "
+            "the last axis of q.",
+            wrong_attention(scale=lambda q: 8.0),
+        ),
+        Mistake(
+            "the weights themselves",
+            "Those are the weights (B, H, T, S). The output is the values in these shares: weights @ v.",
+            lambda q, k, v, mask=None: sdpa(
+                q, k, torch.eye(k.shape[-2]).expand(*k.shape[:-1], -1), mask
+            ),
         ),
         Mistake(
             "the mask upside down",
@@ -368,7 +441,8 @@ def planted(L: int, H: int, T: int, place: tuple[int, int], decoys: bool = True)
         earlier = torch.cat((eye[:1], eye[:1], eye[:-2]))  # two before
         once = torch.cat((eye[:-1], eye[-2:-1]))  # the token before, but for the last query alone
         taken = [(layer, head) for layer in range(L) for head in range(H) if (layer, head) != place]
-        for spot, pattern in zip(taken, (sink, itself, earlier, once), strict=False):
+        # from the end, so that the first place, which an argmax over zeros gives, is none of these
+        for spot, pattern in zip(reversed(taken), (sink, itself, earlier, once), strict=False):
             maps[spot] = 0.02 * maps[spot] + 0.98 * pattern
     return maps
 
@@ -405,15 +479,16 @@ def planted_case(label: str, L: int, H: int, T: int, place: tuple[int, int]) -> 
         pair = called.run(candidate)
         return [int(x) for x in pair] if isinstance(pair, tuple | list) else pair
 
-    return Case(label, run, called.expected)
+    return Case(label, run, called.expected, called.inputs)
 
 
 PREVIOUS_TOKEN_HEAD = Exercise(
     name="previous_token_head",
     lesson=LESSON,
     library=previous_token_head,
-    minutes=8,
+    minutes=10,
     difficulty=2,
+    kind="stretch",
     cases=(
         planted_case("3 layers, 4 heads", 3, 4, 7, (1, 2)),
         planted_case("2 layers, 5 heads", 2, 5, 6, (1, 4)),
@@ -432,6 +507,12 @@ PREVIOUS_TOKEN_HEAD = Exercise(
             "That head puts most weight on a single key, the first token, for every query. Look at the "
             "weight that stands just left of the diagonal.",
             lambda maps: divmod(int(maps.mean(-2).amax(-1).argmax()), maps.shape[1]),
+        ),
+        Mistake(
+            "one ahead",
+            "You looked above the diagonal, at the token after. There a causal map is empty. One "
+            "column to the left of the diagonal is offset=-1.",
+            by_diagonal(1),
         ),
         Mistake(
             "two before",
