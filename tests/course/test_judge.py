@@ -159,14 +159,14 @@ def test_the_tolerance_is_relative_and_absolute():
             None,
             "expected a tensor of shape (2,), got None (is a `return` missing?)",
         ),
-        (torch.zeros(2), [0.0, 0.0], "expected a tensor of shape (2,), got [0.0, 0.0]"),
+        (torch.zeros(2), [0.0, 0.0], "expected a tensor of shape (2,), got list [0.0, 0.0]"),
         (
             torch.zeros(2, 1),
             np.array([[0.0], [1.0]]),
             "expected a tensor of shape (2, 1), got ndarray array([[0.], [1.]])",
         ),
         ([1, 2], [1, 3], "output 2 of 2: expected int 2, got int 3"),
-        ([1, 2], [1], "expected [1, 2], got [1]"),
+        ([1, 2], [1], "expected list [1, 2], got list [1]"),
         ({"a": 1, "b": 2}, {"a": 1}, "expected an entry 'b', got ['a']"),
         ({"a": torch.zeros(1)}, {"a": torch.zeros(2)}, "a: expected shape (1,), got (2,)"),
         (1.0, INF, "expected 1, got inf"),
@@ -229,9 +229,9 @@ def test_a_wrong_answer_is_told_on_which_cases_and_what_came_on_the_first():
     [
         (lambda x: None, "None (is a `return` missing?)"),
         (lambda x: (2 * x).numpy(), "ndarray array([2., 4., 6.]"),
-        (lambda x: (2 * x).tolist(), "[2.0, 4.0, 6.0]"),
+        (lambda x: (2 * x).tolist(), "list [2.0, 4.0, 6.0]"),
         (lambda x: "2x", "str '2x'"),
-        (lambda x: (2 * x,), "(tensor([2., 4., 6.]),)"),
+        (lambda x: (2 * x,), "tuple (tensor([2., 4., 6.]),)"),
     ],
 )
 def test_what_is_no_tensor_is_wrong_and_said(answer, got):
@@ -338,7 +338,7 @@ def test_the_learners_own_interruption_is_no_wrong_answer():
 def test_an_exit_in_an_answer_ends_neither_the_check_nor_the_notebook():
     verdict = judge(lambda x: sys.exit("enough"), exercise())
     assert verdict.state == "wrong"
-    assert verdict.what == "it raised SystemExit: enough"
+    assert verdict.what.startswith("it raised SystemExit: enough")
 
 
 def test_the_inputs_of_the_first_failed_case_are_in_the_verdict():

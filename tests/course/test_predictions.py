@@ -41,8 +41,8 @@ def test_a_guess_is_set_beside_formula_and_measurement(notebook, capsys):
     reveal("spread", measured=8.0, formula=4.0, unit="points")
     assert capsys.readouterr().out.splitlines() == [
         "spread, in points",
-        "  your guess           16   2.00 of what was measured",
-        "  the formula           4   0.50 of what was measured",
+        "  your guess           16   = 2.00 × measured",
+        "  the formula           4   = 0.50 × measured",
         "  measured              8",
     ]
 
@@ -55,7 +55,7 @@ def test_without_a_guess_it_says_so_and_goes_on(notebook, capsys, nothing):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "  your guess    none made"
     assert lines[2:] == [
-        "  the formula           4   0.50 of what was measured",
+        "  the formula           4   = 0.50 × measured",
         "  measured              8",
     ]
 
@@ -86,7 +86,7 @@ def test_the_last_guess_counts_and_each_has_its_own_name(notebook, capsys):
     predict("a", 3, "s")
     capsys.readouterr()
     reveal("a", measured=3.0)
-    assert "your guess            3   1.00 of what" in capsys.readouterr().out
+    assert "your guess            3   = 1.00 × measured" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("guess", ["many", [1, 2], "4 s"])
@@ -126,6 +126,7 @@ def test_the_scoreboard_has_the_figures_of_earlier_lessons(notebook, tmp_path, c
     Progress(tmp_path).record("05 loop", 1.0, "tokens/s")
     record("05 loop", 2.0, "tokens/s")
     assert Progress(tmp_path).read()["records"]["05 loop"] == [2.0, "tokens/s"]
+    Progress(tmp_path).record("05 loop", 9.0, "tokens/s")  # another notebook: ours stays ours
     scoreboard()
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["01", "attention", "7", "ms"],

@@ -150,22 +150,8 @@ RIGHT = {
 }
 
 
-def largest_number(logits):
-    return torch.tensor(max(logits.flatten().tolist()))
-
-
-def shares_of_the_positions(logits, token_ids):
-    log_p = F.log_softmax(logits[:, :-1], dim=1)
-    return F.nll_loss(log_p.transpose(1, 2), token_ids[:, 1:])
-
-
-def loss_exponentiated(logits, token_ids):
-    return torch.exp(loss_by_cross_entropy(logits, token_ids))
-
-
 SECOND_FORMS = {
     "greedy": {
-        "the largest logit of all": largest_number,
         "no axis": best_of_all,
         "the value instead of its place": largest_logit,
         "the largest logit of all": last_of_all_sorted,
@@ -182,8 +168,6 @@ SECOND_FORMS = {
         "no mean": surprise_of_each,
         "probabilities instead of their logarithms": mean_probability,
         "the logit instead of the log-probability": mean_logit,
-        "softmax along the text": shares_of_the_positions,
-        "the perplexity": loss_exponentiated,
         "softmax along the text": normalised_along_the_text,
         "the perplexity": perplexity,
         "the logarithm of a softmax": log_of_softmax,

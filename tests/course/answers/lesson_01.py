@@ -30,6 +30,11 @@ def along_the_last(x, dim=-1):
     return torch.where(total == 0, 0.0, e / total)
 
 
+def powers_over_their_total(x, dim=-1):
+    powers = torch.pow(math.e, x)
+    return powers / powers.flatten().sum()
+
+
 def flattened(x, dim=-1):
     return F.softmax(x.flatten(), dim=0).view_as(x)
 
@@ -73,10 +78,6 @@ def shares_without_exponentials(x, dim=-1):
 
 def naive_along_the_last(x, dim=-1):
     return x.exp() / x.exp().sum(-1, keepdim=True)
-
-
-def naive_with_one_total(x, dim=-1):
-    return x.exp() / x.exp().sum()
 
 
 # --- causal_mask ----------------------------------------------------------------------------------
@@ -456,65 +457,13 @@ RIGHT = {
 }
 
 
-def powers_along_the_last(x, dim=-1):
-    return torch.pow(math.e, x) / torch.pow(math.e, x).sum(-1, keepdim=True)
-
-
-def highest_of_all_along_the_last(x, dim=-1):
-    e = torch.exp(x - max(x.flatten().tolist()))
-    return e / e.sum(-1)[..., None]
-
-
-def fewer_keys_with_a_cache(T, S=None):
-    S = S or T
-    return torch.arange(S)[None, :] <= torch.arange(T)[:, None] + (T - S)
-
-
-def zeros_filled(q, k, v, mask=None):
-    scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
-    if mask is not None:
-        scores = torch.where(mask, scores, 0.0)
-        scores[scores == 0] = -math.inf
-    return torch.softmax(scores, -1).nan_to_num(0.0) @ v
-
-
-def plus_mask(q, k, v, mask=None):
-    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-    return torch.softmax(scores if mask is None else scores + mask.float(), -1) @ v
-
-
-def causal_by_default(q, k, v, mask=None):
-    T, S = q.shape[-2], k.shape[-2]
-    if mask is None:
-        mask = torch.ones(T, S, dtype=torch.bool).tril(S - T)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def divided_by_eight(q, k, v, mask=None):
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1 / 8)
-
-
-def weights_returned(q, k, v, mask=None):
-    scores = q @ k.mT / math.sqrt(q.shape[-1])
-    if mask is not None:
-        scores = torch.where(mask, scores, -math.inf)
-    return torch.softmax(scores, -1).nan_to_num(0.0)
-
-
-def first_above_the_diagonal(maps):
-    T = maps.shape[-1]
-    share = maps[..., torch.arange(T - 1), torch.arange(1, T)].mean(-1)
-    return divmod(int(share.flatten().argmax()), maps.shape[1])
-
-
 SECOND_FORMS = {
     "softmax": {
-        "overflow, and always the last axis": powers_along_the_last,
-        "one peak, and always the last axis": highest_of_all_along_the_last,
         "overflow": powers_of_e,
         "always the last axis": along_the_last,
         "overflow, and always the last axis": naive_along_the_last,
         "one peak, and always the last axis": highest_of_all_along_the_last,
+        "overflow, and summed over everything": powers_over_their_total,
         "summed over everything": flattened,
         "one total for everything": one_total,
         "one peak for everything": highest_of_all,
@@ -524,7 +473,6 @@ SECOND_FORMS = {
         "equal weights for a row of -inf": minus_a_billion_for_minus_infinity,
     },
     "causal_mask": {
-        "shifted the wrong way": fewer_keys_with_a_cache,
         "not shifted by the cache": rows_from_zero,
         "shifted the wrong way": shifted_backwards,
         "blind to itself": strictly_before,
@@ -536,11 +484,6 @@ SECOND_FORMS = {
     },
     "attention": {
         "forgot 1/√D": plain_dots,
-        "every score of 0 masked": zeros_filled,
-        "the mask added as a number": plus_mask,
-        "always causal": causal_by_default,
-        "√64 for every D": divided_by_eight,
-        "the weights themselves": weights_returned,
         "divided by D": over_d,
         "divided by the root of T": over_root_of_positions,
         "softmax over the queries": shares_of_the_queries,
@@ -560,7 +503,6 @@ SECOND_FORMS = {
     },
     "previous_token_head": {
         "the token itself": main_diagonal,
-        "one ahead": first_above_the_diagonal,
         "the sink": first_column,
         "one ahead": above_the_diagonal,
         "two before": second_below_the_diagonal,
@@ -584,7 +526,6 @@ SECOND_FORMS = {
 
 UNNAMED = {
     "softmax": [
-        naive_with_one_total,
         shares_without_exponentials,
         lambda x, dim=-1: F.log_softmax(x, dim),
     ],

@@ -81,6 +81,13 @@ SOFTMAX = Exercise(
             lambda x, dim=-1: exponentials(x, -1, x.max()),
         ),
         Mistake(
+            "overflow, and summed over everything",
+            "Two things. First, you divide by the sum over the whole tensor: each row must sum to 1 by "
+            "itself, so sum along `dim`, with keepdim=True. Second, e^89 overflows: subtract each "
+            "row's largest score before you take the exponential.",
+            lambda x, dim=-1: x.exp() / x.exp().sum(),
+        ),
+        Mistake(
             "summed over everything",
             "You divide by the sum over the whole tensor. Each row must sum to 1 by itself: sum "
             "along `dim`, with keepdim=True.",

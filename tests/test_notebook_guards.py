@@ -1,0 +1,158 @@
+"""The guards around nbval in `notebooks/conftest.py`, tried on notebooks that misbehave.
+
+One run of pytest, on a copy of the project's own configuration, serves most tests: every notebook
+in it costs the start of a kernel.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+def cell(source, printed=None):
+    """A code cell that was executed, with what it printed then."""
+    outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)] if printed else []
+    return nbformat.v4.new_code_cell(source, execution_count=1, outputs=outputs)
+
+
+def not_run(source):
+    return nbformat.v4.new_code_cell(source)
+
+
+def project(folder, notebooks):
+    """A project with this one's configuration, and these notebooks."""
+    (folder / "notebooks").mkdir(parents=True)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in ("conftest.py", "sanitize.cfg"):
+        shutil.copy(ROOT / "notebooks" / name, folder / "notebooks")
+    for name, (cells, metadata) in notebooks.items():
+        path = folder / "notebooks" / name
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    return folder
+
+
+@dataclass
+class Result:
+    """What a run of pytest came to."""
+
+    output: str
+    seconds: float
+    tests: dict[str, list[tuple[str, str]]]  # by notebook: the state and the message of each cell
+
+    def states(self, name):
+        return [state for state, _ in self.tests[name]]
+
+
+def run(folder, *options):
+    clock = time.monotonic()
+    words = ["-p", "no:cacheprovider", "--color=no", "--junitxml=report.xml", "notebooks", *options]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], cwd=folder, capture_output=True, encoding="utf-8"
+    )
+    seconds = time.monotonic() - clock
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    tests = {}
+    for case in ET.parse(folder / "report.xml").iter("testcase"):
+        name = re.search(r"notebooks[./\\](.*\.ipynb)", f"{case.get('classname')} ")[1]
+        inner = [child for child in case if child.tag in ("failure", "error", "skipped")]
+        state, message = ("passed", "") if not inner else (inner[0].tag, inner[0].get("message"))
+        tests.setdefault(name.replace(".", "/").replace("/ipynb", ""), []).append((state, message))
+    return Result(result.stdout, seconds, tests)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    notebooks = {
+        "changed.ipynb": [cell("print('same')", "same\n"), cell("print(1 + 1)", "3 apples\n")],
+        "failing.ipynb": [cell("one = 1"), cell("one / 0"), cell("one"), cell("print(one)", "1\n")],
+        "dying.ipynb": [cell("import os; os._exit(1)"), cell("one = 1")],
+        "untouched.ipynb": [not_run("print('anything')"), not_run("one = 1")],
+        "addresses.ipynb": [
+            cell("print(object.__repr__(object()))", "<object object at 0x7fabcdef0123>\n"),
+            cell(
+                "import inspect; print(inspect.currentframe().f_code.co_filename)",
+                "/tmp/ipykernel_123/456.py\n",
+            ),
+        ],
+        "gpu.ipynb": [cell("one = 1")],
+        ".ipynb_checkpoints/old.ipynb": [cell("1 / 0")],
+    }
+    metadata = {"gpu.ipynb": {"decodeloop": {"requires": "gpu"}}}
+    folder = project(
+        tmp_path_factory.mktemp("project"),
+        {name: (cells, metadata.get(name, {})) for name, cells in notebooks.items()},
+    )
+    return run(folder, "--override-ini=norecursedirs=")  # or pytest itself leaves dot folders out
+
+
+def test_a_changed_output_fails_and_names_notebook_cell_and_difference(result):
+    assert result.states("changed") == ["passed", "failure"]
+    assert re.search(r"FAILED notebooks/changed\.ipynb::Cell 1", result.output)
+    assert "3 apples" in result.output
+    assert re.search(r"disagrees with newly computed|assert reference_output", result.output)
+    assert "print(1 + 1)" in result.output
+
+
+def test_after_a_failing_cell_the_rest_is_skipped_by_its_name(result):
+    assert result.states("failing") == ["passed", "failure", "skipped", "skipped"]
+    messages = [message for _, message in result.tests["failing"][2:]]
+    assert messages == ["Cell 1 of this notebook failed"] * 2
+    assert "ZeroDivisionError" in result.output
+
+
+def test_other_notebooks_go_on_after_one_that_failed(result):
+    assert result.states("untouched") == ["passed", "passed"]
+
+
+def test_a_kernel_that_dies_is_noticed_long_before_the_timeout_of_its_cell(result):
+    assert result.states("dying") == ["failure", "skipped"]
+    assert "the kernel died while it ran this cell" in result.output
+    assert result.tests["dying"][1][1] == "Cell 0 of this notebook failed"
+    assert "--nbval-cell-timeout=300" in (ROOT / "pyproject.toml").read_text("utf-8")
+    assert result.seconds < 150
+
+
+def test_addresses_and_temporary_files_are_not_compared(result):
+    assert result.states("addresses") == ["passed", "passed"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")
+def test_a_notebook_that_needs_a_gpu_is_skipped_with_its_reason(result):
+    assert result.tests["gpu"] == [("skipped", "the notebook needs an NVIDIA GPU")]
+
+
+def test_checkpoints_are_not_collected(result):
+    assert "old" not in str(sorted(result.tests))
+    assert sorted(result.tests) == [
+        "addresses",
+        "changed",
+        "dying",
+        "failing",
+        "gpu",
+        "untouched",
+    ]
+
+
+def test_a_timeout_is_a_failure_and_excuses_nobody(tmp_path):
+    slow = [cell("import time; time.sleep(60)"), cell("one = 1")]
+    folder = project(tmp_path, {"slow.ipynb": (slow, {})})
+    result = run(folder, "--nbval-cell-timeout=2")
+    assert result.states("slow") == ["failure", "skipped"]
+    assert "Timeout of 2 seconds exceeded" in result.output
+    assert result.tests["slow"][1][1] == "Cell 0 of this notebook failed"
+    assert "xfail" not in result.output.splitlines()[-1]
+    assert result.seconds < 50

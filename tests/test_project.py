@@ -1,0 +1,243 @@
+"""What the project promises as a whole: rooms, versions, the README, the commands."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+import decodeloop
+from decodeloop.course.building import lesson_paths
+from decodeloop.course.lessons import read_lesson
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "decodeloop"
+# What the modules of a room may import, besides those of their own.
+ROOMS = {
+    "errors": set(),
+    "devices": {"errors"},
+    "model": {"errors", "devices"},
+    "decode": {"errors", "devices", "model"},
+    "checkpoints": {"errors", "devices", "model"},
+    "course": {"errors", "devices", "model", "decode", "checkpoints"},
+    "doctor": {"errors", "devices", "checkpoints", "course"},
+    "cli": {"errors", "devices", "model", "decode", "checkpoints", "course", "doctor"},
+    "": {"checkpoints"},  # decodeloop.load
+}
+PUBLIC = ["model", "decode", "checkpoints", "course"]
+MODULES = [
+    info.name
+    for room in PUBLIC
+    for info in pkgutil.walk_packages([str(SOURCE / room)], f"decodeloop.{room}.")
+]
+REGISTRIES = [
+    host + ending
+    for host, ending in [
+        ("pypi", ".org"),
+        ("files.pythonhosted", ".org"),
+        ("registry.npmjs", ".org"),
+        ("conda.anaconda", ".org"),
+    ]
+]
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def requirements():
+    """Every direct requirement, those of the extras included."""
+    groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
+    listed = [requirement for group in groups for requirement in group]
+    found = {r.name.lower(): r for r in map(Requirement, listed) if r.name != "decodeloop"}
+    assert len(found) > 10
+    return found
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    return [line.split("==") for line in lines if line and not line.startswith("#")]
+
+
+def readme():
+    return (ROOT / "README.md").read_text("utf-8")
+
+
+# rooms
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, decodeloop.cli, decodeloop.doctor; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_load_is_at_the_top_and_nothing_else_is_pretended():
+    from decodeloop.checkpoints import load
+
+    assert decodeloop.load is load
+    with pytest.raises(AttributeError, match="no attribute 'unload'"):
+        _ = decodeloop.unload
+
+
+def room_of(path):
+    first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            top, *rest = name.split(".")
+            if top == "decodeloop":
+                yield rest[0] if rest and rest[0] in ROOMS else ""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.relative_to(SOURCE).as_posix()
+)
+def test_imports_go_one_way(path):
+    room = room_of(path)
+    assert room in ROOMS, f"say in this test what {room} may import"
+    wrong = set(imported_rooms(path)) - ROOMS[room] - {room}
+    assert not wrong, f"{path} must not import {wrong}"
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (SOURCE / "py.typed").is_file()
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+    shipped = tool["setuptools"]["package-data"]["decodeloop"]
+    assert "py.typed" in shipped
+    data = {p for p in SOURCE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert data == {p for pattern in shipped for p in SOURCE.glob(pattern)}
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_public_names_exist_are_sorted_out_and_explained(room):
+    module = importlib.import_module(f"decodeloop.{room}")
+    assert module.__doc__
+    assert len(set(module.__all__)) == len(module.__all__) > 0
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            text = thing.__doc__ or ""
+            assert len(text) > 20, f"{room}.{name} has no docstring"
+            assert not text.startswith(f"{name}("), f"{room}.{name} has only dataclass's docstring"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_true(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_there_are_examples_in_docstrings():
+    finder = doctest.DocTestFinder()
+    modules = map(importlib.import_module, MODULES)
+    assert sum(len(t.examples) for m in modules for t in finder.find(m)) >= 3
+
+
+# versions
+
+
+def test_the_conda_environment_asks_for_what_the_package_asks_for():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+    listed = [d for d in environment["dependencies"] if isinstance(d, str)]
+    [pip] = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert pip == ["-e ."]
+    wanted = {name: r.specifier for name, r in requirements().items()}
+    wanted["pytorch"] = wanted.pop("torch")
+    wanted["python"] = SpecifierSet(project()["requires-python"])
+    bounds = {r.name: r.specifier for r in map(Requirement, listed) if r.name != "pip"}
+    assert {"python", "pytorch", "jupyterlab"} <= set(bounds)
+    assert bounds == {name: wanted[name] for name in bounds}
+
+
+def test_every_constraint_is_one_exact_version():
+    for pin in pins():
+        assert len(pin) == 2, pin
+        assert re.fullmatch(r"[\w.]+", pin[1]), pin
+    names = [name.lower().replace("-", "_") for name, _ in pins()]
+    assert len(set(names)) == len(names)
+
+
+def test_the_constraints_satisfy_the_bounds_and_leave_nothing_open():
+    pinned = {name.lower().replace("_", "-"): version for name, version in pins()}
+    for name, requirement in requirements().items():
+        assert requirement.specifier.contains(pinned[name]), name
+        assert str(requirement.specifier).startswith(">="), f"{name} has no honest lower bound"
+    assert pinned["torch"] == "2.13.0"
+
+
+# texts
+
+
+def test_the_readme_lists_the_lessons_that_exist_and_no_others():
+    row = re.compile(
+        r"^\| \[(\w+)\]\(notebooks/(\w+)\.ipynb\) \| ([^|]+) \| (\d+) \|", re.MULTILINE
+    )
+    listed = [(n, name, title, int(m)) for n, name, title, m in row.findall(readme())]
+    lessons = [read_lesson(path) for path in lesson_paths(ROOT)]
+    assert listed == [(x.number, x.name, x.title, x.minutes) for x in lessons]
+
+
+def test_a_lesson_says_the_same_minutes_in_its_text():
+    for path in lesson_paths(ROOT):
+        lesson = read_lesson(path)
+        assert f"about {lesson.minutes} minutes" in path.read_text("utf-8"), path
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "AGENTS.md"])
+def test_links_lead_somewhere(name):
+    links = re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text("utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert not [link for link in local if not (ROOT / link).exists()]
+
+
+def test_the_commands_of_the_readme_exist():
+    commands = re.findall(r"^make (\w+)", readme(), re.MULTILINE)
+    assert commands[:2] == ["lab", "test"]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for command in {*commands, *re.findall(r"`make (\w+)", readme())}:
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
+    from decodeloop.cli import app
+
+    known = {c.callback.__name__ for c in app.registered_commands}
+    named = set(
+        re.findall(r"decodeloop (doctor|fetch|generate|lab|build|progress|bench)", readme())
+    )
+    assert named <= known
+
+
+def test_what_ci_runs_is_the_command_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+    assert "make test" in script
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text("utf-8")
+    assert "run: make test" in workflow
+
+
+def test_no_text_names_the_host_of_a_package_registry():
+    folders = [ROOT / name for name in ("lessons", "notebooks", "src", "tests", ".ci", ".github")]
+    files = [p for p in ROOT.iterdir() if p.is_file()]
+    files += [p for folder in folders for p in folder.rglob("*") if p.is_file()]
+    texts = {p: p.read_bytes() for p in files if p.suffix not in (".pyc", ".png")}
+    assert len(texts) > 50
+    for path, data in texts.items():
+        assert not [host for host in REGISTRIES if host.encode() in data], path
