@@ -527,6 +527,7 @@ SECOND_FORMS = {
 UNNAMED = {
     "softmax": [
         shares_without_exponentials,
+        lambda x, dim=-1: torch.sigmoid(x),
         lambda x, dim=-1: F.log_softmax(x, dim),
     ],
     "causal_mask": [additive, keys_by_queries, s_not_filled_in],
