@@ -179,7 +179,7 @@ def test_a_pipe_gets_the_text_and_nothing_else(generated):
 
 
 def test_text_comes_as_it_is_generated_and_ctrl_c_ends_it_cleanly():
-    process = start("generate", "Tell me a very long story.", "--max-new-tokens", "2000")
+    process = start("generate", "Tell me a very long story.", "--max-new-tokens", "300")
     assert process.stdout.read(1)  # comes though the story is far from over
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -204,7 +204,7 @@ def test_ctrl_c_while_torch_is_imported_ends_it_cleanly(tmp_path, monkeypatch):
 
 
 def test_a_reader_who_leaves_is_no_error_to_talk_about():
-    process = start("generate", "Tell me a very long story.", "--max-new-tokens", "2000")
+    process = start("generate", "Tell me a very long story.", "--max-new-tokens", "300")
     assert process.stdout.read(1)
     process.stdout.close()
     assert process.stderr.read() == b""
@@ -214,8 +214,9 @@ def test_a_reader_who_leaves_is_no_error_to_talk_about():
 def start(*words):
     if sys.platform == "win32":
         pytest.skip("signals and pipes are other ones on Windows")
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*SCRIPT, *words], bufsize=0, **pipes)
+    return subprocess.Popen([*SCRIPT, *words], bufsize=0, env=buffered, **pipes)
 
 
 def test_an_output_that_knows_few_characters_is_no_traceback(tmp_path):

@@ -275,6 +275,19 @@ def test_what_must_not_be_stored_is_refused_by_cell_and_nothing_is_written(
     assert notebooks(root) == {}
 
 
+def test_what_names_a_machine_is_taken_from_it_and_common_words_are_not(monkeypatch):
+    monkeypatch.setattr(building.os, "getcwd", lambda: "/srv/course")
+    monkeypatch.setattr(building.tempfile, "gettempdir", lambda: "/scratch")
+    monkeypatch.setattr(building.socket, "gethostname", lambda: "lectern")
+    monkeypatch.setattr(building.getpass, "getuser", lambda: "lovelace")
+    names = building.machine_names()
+    assert {"/srv/course", "/scratch", "lectern", "lovelace"} <= names
+    monkeypatch.setattr(building.os, "getcwd", lambda: "/")
+    monkeypatch.setattr(building.socket, "gethostname", lambda: "localhost")
+    monkeypatch.setattr(building.getpass, "getuser", lambda: "root")
+    assert building.machine_names() & {"/", "localhost", "root"} == set()
+
+
 def test_a_failing_build_leaves_the_notebooks_of_before(root, no_kernel):
     build(root)
     before = notebooks(root)
