@@ -1,4 +1,5 @@
 import math
+import mmap
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodeloop.course import measuring
-from decodeloop.course.measuring import fitted_exponent, median_seconds
+from decodeloop.course.measuring import fitted_exponent, fresh_mib, median_seconds
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 100), st.lists(st.integers(1, 10**6), min_size=2))
@@ -62,3 +63,11 @@ def test_the_device_has_finished_before_the_clock_is_read(clock, monkeypatch):
 
     monkeypatch.setattr(measuring, "synchronize", synchronize)
     assert median_seconds([lambda: waiting.append(4.0)], repeats=3) == [4.0]
+
+
+def test_fresh_memory_is_counted_by_its_pages():
+    pytest.importorskip("resource")
+    size = 100 * 2**20
+    taken = fresh_mib(lambda: mmap.mmap(-1, size).write(b"1" * size))
+    assert 90 < taken < 300
+    assert fresh_mib(lambda: None) < 1

@@ -34,6 +34,23 @@ def median_seconds(
     return [statistics.median(times) for times in rounds]
 
 
+def fresh_mib(function: Callable[[], object]) -> float:
+    """MiB of memory that the operating system handed out, page by page, for one call.
+
+    Counted by page faults; NaN on systems that don't count them (Windows). A call whose memory
+    is recycled from earlier ones takes nearly none.
+    """
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    function()  # what only the first call needs is not counted
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    function()
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    return faults * resource.getpagesize() / 2**20
+
+
 def fitted_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     """The p of the law value = c · size^p that fits best: the slope on log-log paper.
 
