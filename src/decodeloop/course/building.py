@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -25,7 +26,7 @@ from decodeloop.course.lessons import (
 from decodeloop.course.session import Edition
 from decodeloop.errors import UserError
 
-ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 CELL_FILE = re.compile(r"[^\s\"']*ipykernel_\d+[/\\]\d+\.py")
 TIMEOUT_S = 300
 
@@ -200,7 +201,8 @@ def output_texts(cell: Any) -> Iterator[str]:
 def machine_names() -> set[str]:
     """Strings by which an output would give this machine away."""
     names = {str(Path.home()), os.getcwd(), tempfile.gettempdir(), socket.gethostname()}
-    names |= {getpass.getuser()}
+    with contextlib.suppress(OSError, KeyError):  # a container may have no name for its user
+        names.add(getpass.getuser())
     common = {"root", "user", "home", "localhost", "runner", "/"}
     return {n for n in names if len(n) > 3 and n not in common}
 
