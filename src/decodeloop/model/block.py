@@ -117,6 +117,11 @@ class Linear(nn.Linear):
         if not self.weight.is_meta:
             super().reset_parameters()
 
+    def forward(self, x: Tensor) -> Tensor:
+        if x.numel() == self.in_features:  # one token: PyTorch is faster with a vector than a row
+            return torch.mv(self.weight, x.flatten()).view(*x.shape[:-1], self.out_features)
+        return F.linear(x, self.weight)
+
 
 class RMSNorm(nn.Module):
     """Holds the weight of `rms_norm`."""
