@@ -436,28 +436,21 @@ ATTENTION = Exercise(
 # --- previous_token_head --------------------------------------------------------------------------
 
 
-def planted(L: int, H: int, T: int, place: tuple[int, int], decoys: bool = True) -> Tensor:
+def planted(L: int, H: int, T: int, place: tuple[int, int]) -> Tensor:
     """Random attention maps with one head that looks at the token before, and tempting others."""
     maps = torch_softmax(tensors(L, H, T, T).masked_fill(~causal_by_comparison(T), -INF))
     eye = torch.eye(T)
     before = torch.cat((eye[:1], eye[:-1]))  # the first token can only see itself
     maps[place] = 0.1 * maps[place] + 0.9 * before
-    if decoys:
-        sink, itself = torch.zeros(T, T), eye
-        sink[:, 0] = 1.0
-        earlier = torch.cat((eye[:1], eye[:1], eye[:-2]))  # two before
-        once = torch.cat((eye[:-1], eye[-2:-1]))  # the token before, but for the last query alone
-        taken = [(layer, head) for layer in range(L) for head in range(H) if (layer, head) != place]
-        # from the end, so that the first place, which an argmax over zeros gives, is none of these
-        for spot, pattern in zip(reversed(taken), (sink, itself, earlier, once), strict=False):
-            maps[spot] = 0.02 * maps[spot] + 0.98 * pattern
+    sink, itself = torch.zeros(T, T), eye
+    sink[:, 0] = 1.0
+    earlier = torch.cat((eye[:1], eye[:1], eye[:-2]))  # two before
+    once = torch.cat((eye[:-1], eye[-2:-1]))  # the token before, but for the last query alone
+    taken = [(layer, head) for layer in range(L) for head in range(H) if (layer, head) != place]
+    # from the end, so that the first place, which an argmax over zeros gives, is none of these
+    for spot, pattern in zip(reversed(taken), (sink, itself, earlier, once), strict=False):
+        maps[spot] = 0.02 * maps[spot] + 0.98 * pattern
     return maps
-
-
-def best_previous(maps: Tensor) -> tuple[int, int]:
-    share = maps.diagonal(offset=-1, dim1=-2, dim2=-1).mean(-1)
-    place = int(share.argmax())
-    return place // maps.shape[1], place % maps.shape[1]
 
 
 def previous_token_head(maps: Tensor) -> tuple[int, int]:
@@ -529,7 +522,7 @@ PREVIOUS_TOKEN_HEAD = Exercise(
         Mistake(
             "head and layer swapped",
             "Those are the right two numbers in the wrong order: the layer comes first.",
-            lambda maps: best_previous(maps)[::-1],
+            lambda maps: previous_token_head(maps)[::-1],
         ),
         Mistake(
             "divided by the layers",
