@@ -1,10 +1,6 @@
 import linecache
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # importlib mode adds no folder by itself
 from stand_ins import decoders, llama_like, steady
 
 from decodeloop.course import session
