@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_inputs import Driven
 from torch import Tensor
-from torch.testing import assert_close
 
-from decodeloop.course.exercise import all_exercises, find
+from decodeloop.course.exercise import all_exercises, copies, find
 from decodeloop.course.judge import judge, outcome, same
 from decodeloop.course.lessons import BEGIN, read_lesson, with_solutions, without_solutions
 from decodeloop.errors import UserError
@@ -165,7 +165,7 @@ def test_wrong_answers_that_nobody_named_are_wrong(exercise):
 @pytest.mark.parametrize("lesson", sorted({e.lesson for e in EXERCISES}))
 def test_the_answers_have_no_entry_that_is_never_tried(lesson):
     names = {e.name for e in EXERCISES if e.lesson == lesson}
-    for table in ("RIGHT", "SECOND_FORMS", "UNNAMED"):
+    for table in ("RIGHT", "SECOND_FORMS", "UNNAMED", "RANDOM"):
         assert set(getattr(answers(lesson), table)) <= names, table
     for name, forms in answers(lesson).SECOND_FORMS.items():
         assert set(forms) <= {m.name for m in find(name).mistakes}, name
@@ -292,46 +292,18 @@ def test_an_unknown_exercise_is_answered_with_those_that_there_are():
 # on random shapes the library and the right answers agree: nobody who is right is told otherwise
 
 
-def all_agree(name, *inputs):
-    exercise = find(name)
-    expected = exercise.library(*inputs)
+@each_exercise
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_right_answers_agree_on_random_inputs(exercise, data):
+    random = entry(exercise, "RANDOM")
+    driven = random if isinstance(random, Driven) else Driven(random, called)
+    inputs = data.draw(driven.inputs)
+    expected = driven.run(exercise.library, *copies(inputs))
     for answer in entry(exercise, "RIGHT"):
-        assert_close(answer(*inputs), expected, rtol=1e-5, atol=1e-5)
+        got = driven.run(answer, *copies(inputs))
+        assert same(got, expected, exercise.tolerance), (answer.__name__, got, expected)
 
 
-sizes = st.integers(1, 5)
-seeds = st.integers(0, 2**16)
-
-
-@given(st.lists(sizes, min_size=1, max_size=4), seeds, st.sampled_from([1.0, 30.0]), st.data())
-def test_right_softmaxes_agree_on_random_scores(shape, seed, scale, data):
-    generator = torch.Generator().manual_seed(seed)
-    x = scale * torch.randn(shape, generator=generator)
-    x[torch.rand(shape, generator=generator) < 0.3] = -math.inf
-    all_agree("softmax", x, data.draw(st.integers(-len(shape), len(shape) - 1)))
-
-
-@given(st.integers(1, 8), st.one_of(st.none(), st.integers(0, 8)))
-def test_right_causal_masks_agree_on_random_lengths(T, cached):
-    all_agree("causal_mask", T, *([] if cached is None else [T + cached]))
-
-
-@given(sizes, sizes, sizes, sizes, sizes, seeds, st.sampled_from([None, 0.0, 0.5, 1.0]))
-def test_right_attentions_agree_on_random_shapes(B, H, T, S, D, seed, share):
-    generator = torch.Generator().manual_seed(seed)
-    q, k, v = (torch.randn(B, H, n, D, generator=generator) for n in (T, S, S))
-    mask = None if share is None else torch.rand(B, 1, T, S, generator=generator) < share
-    all_agree("attention", q, k, v, mask)
-
-
-@given(st.lists(sizes, min_size=1, max_size=4), seeds)
-def test_right_greedies_agree_on_random_logits(shape, seed):
-    all_agree("greedy", torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
-
-
-@given(sizes, st.integers(2, 6), st.integers(1, 9), seeds, st.sampled_from([1.0, 500.0]))
-def test_right_losses_agree_on_random_texts(B, T, V, seed, scale):
-    generator = torch.Generator().manual_seed(seed)
-    logits = scale * torch.randn(B, T, V, generator=generator)
-    ids = torch.randint(0, V, (B, T), generator=generator)
-    all_agree("next_token_loss", logits, ids)
+def called(candidate, *inputs):
+    return candidate(*inputs)
