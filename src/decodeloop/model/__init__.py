@@ -3,9 +3,11 @@
 from decodeloop.model.attention import attention, attention_weights, causal_mask, softmax
 from decodeloop.model.block import (
     Block,
+    BlockParts,
     FeedForward,
     RMSNorm,
     SelfAttention,
+    block,
     rms_norm,
     rope,
     rotary_angles,
@@ -13,7 +15,7 @@ from decodeloop.model.block import (
     swiglu,
 )
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig
-from decodeloop.model.decoder import Decoder
+from decodeloop.model.decoder import Decoder, Parts
 from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
 from decodeloop.model.multi_head import grouped_query_attention, merge_heads, split_heads
 
@@ -21,15 +23,18 @@ __all__ = [
     "SMOLLM2_135M",
     "TINY",
     "Block",
+    "BlockParts",
     "ContiguousKVCache",
     "Decoder",
     "FeedForward",
     "KVCache",
     "ModelConfig",
+    "Parts",
     "RMSNorm",
     "SelfAttention",
     "attention",
     "attention_weights",
+    "block",
     "causal_mask",
     "grouped_query_attention",
     "merge_heads",

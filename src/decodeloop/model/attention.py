@@ -6,6 +6,7 @@ Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1. Built in less
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -54,7 +55,13 @@ def causal_mask(T: int, S: int | None = None, device: torch.device | str | None 
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention_weights(
+    q: Tensor,
+    k: Tensor,
+    mask: Tensor | None = None,
+    *,
+    softmax: Callable[[Tensor], Tensor] = softmax,
+) -> Tensor:
     """How much each query takes from each key: softmax(q kᵀ / √D), masked.
 
     Shapes: q (..., T, D), k (..., S, D), mask broadcastable to (..., T, S) → (..., T, S). The
@@ -71,7 +78,14 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     return softmax(scores)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    *,
+    softmax: Callable[[Tensor], Tensor] = softmax,
+) -> Tensor:
     """Scaled dot-product attention: the weighted sum of the values.
 
     Shapes: q (B, H, T, D), k and v (B, H, S, D), mask broadcastable to (B, H, T, S), ``True`` =
@@ -89,7 +103,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
             f"keys {tuple(k.shape)} and values {tuple(v.shape)} must agree in all axes but the "
             f"last: there is one value for every key."
         )
-    return attention_weights(q, k, mask) @ v
+    return attention_weights(q, k, mask, softmax=softmax) @ v
 
 
 def _check_queries_and_keys(q: Tensor, k: Tensor) -> None:

@@ -7,15 +7,16 @@ Shazeer, "GLU Variants Improve Transformer" (2020). The block as Llama has it: T
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError
-from decodeloop.model.attention import causal_mask
 from decodeloop.model.config import ModelConfig
-from decodeloop.model.kv_cache import KVCache
-from decodeloop.model.multi_head import grouped_query_attention, merge_heads, split_heads
+from decodeloop.model.multi_head import merge_heads, split_heads
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -126,49 +127,25 @@ class Linear(nn.Linear):
 class RMSNorm(nn.Module):
     """Holds the weight of `rms_norm`."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.weight, self.eps)
 
 
 class SelfAttention(nn.Module):
-    """Holds the four projections around grouped-query attention with rotary positions."""
+    """Holds the four projections of grouped-query attention."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
         C, D = config.width, config.head_dim
         self.query = Linear(C, config.heads * D)
         self.key = Linear(C, config.kv_heads * D)
         self.value = Linear(C, config.kv_heads * D)
         self.output = Linear(config.heads * D, C)
 
-    def forward(
-        self,
-        x: Tensor,  # (B, T, C)
-        angles: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        cache: KVCache | None,
-        layer: int,
-    ) -> Tensor:
-        q = rotate(split_heads(self.query(x), self.config.heads), *angles)  # (B, H, T, D)
-        k = rotate(split_heads(self.key(x), self.config.kv_heads), *angles)  # (B, G, T, D)
-        v = split_heads(self.value(x), self.config.kv_heads)
-        if cache is not None:
-            attended = cache.attend(layer, q, k, v, mask)
-        else:
-            mask = causal_mask(x.shape[1], device=x.device) if mask is None else mask
-            attended = grouped_query_attention(q, k, v, mask)
-        return self.output(merge_heads(attended))  # (B, T, C)
-
 
 class FeedForward(nn.Module):
-    """Holds the three projections of `swiglu`; they are called as modules, so that a quantized or
-    sharded one can take the place of any of them."""
+    """Holds the three projections of `swiglu`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -176,27 +153,71 @@ class FeedForward(nn.Module):
         self.up = Linear(config.width, config.feed_forward)
         self.down = Linear(config.feed_forward, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
-
 
 class Block(nn.Module):
-    """One layer: attention and feed-forward, each normalised first and added to the stream."""
+    """Holds the weights of one layer; `block` computes with them."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width, config.norm_eps)
+        self.config = config
+        self.attention_norm = RMSNorm(config.width)
         self.attention = SelfAttention(config)
-        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps)
+        self.feed_forward_norm = RMSNorm(config.width)
         self.feed_forward = FeedForward(config)
 
-    def forward(
-        self,
-        x: Tensor,  # (B, T, C)
-        angles: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        cache: KVCache | None,
-        layer: int,
-    ) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), angles, mask, cache, layer)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def feed_forward(x: Tensor, layer: FeedForward) -> Tensor:
+    """`swiglu` with the projections of a layer called as modules, so that a quantized or sharded
+    one can take the place of any of them. Shapes: (..., C) → (..., C)."""
+    gated: Tensor = layer.down(F.silu(layer.gate(x)) * layer.up(x))
+    return gated
+
+
+@dataclass(frozen=True)
+class BlockParts:
+    """The functions that a block is made of; pass your own in the place of any."""
+
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor] = rms_norm
+    split_heads: Callable[[Tensor, int], Tensor] = split_heads
+    merge_heads: Callable[[Tensor], Tensor] = merge_heads
+    rope: Callable[[Tensor, Tensor, float], Tensor] = rope
+    feed_forward: Callable[[Tensor, FeedForward], Tensor] = feed_forward
+
+
+LIBRARY_PARTS = BlockParts()
+
+
+def block(
+    x: Tensor,
+    layer: Block,
+    positions: Tensor,
+    attend: Attend,
+    parts: BlockParts = LIBRARY_PARTS,
+) -> Tensor:
+    """One layer: normalise, attend, add; normalise, feed forward, add.
+
+    It knows neither mask nor cache: `attend(q, k, v)` does. Queries and keys come to it turned by
+    their positions.
+
+    Shapes: x (B, T, C), positions (T,) or (B, T); attend gets q (B, H, T, D), k and v
+    (B, G, T, D), and gives (B, H, T, D) → (B, T, C).
+
+    >>> from decodeloop.model import TINY, grouped_query_attention
+    >>> x = torch.zeros(1, 3, TINY.width)
+    >>> block(x, Block(TINY), torch.arange(3), grouped_query_attention).shape
+    torch.Size([1, 3, 48])
+    """
+    config, projections = layer.config, layer.attention
+    H, G, eps, base = config.heads, config.kv_heads, config.norm_eps, config.rope_base
+
+    normed = parts.rms_norm(x, layer.attention_norm.weight, eps)
+    q = parts.rope(parts.split_heads(projections.query(normed), H), positions, base)  # (B, H, T, D)
+    k = parts.rope(parts.split_heads(projections.key(normed), G), positions, base)  # (B, G, T, D)
+    v = parts.split_heads(projections.value(normed), G)
+    x = x + projections.output(parts.merge_heads(attend(q, k, v)))  # (B, T, C)
+
+    normed = parts.rms_norm(x, layer.feed_forward_norm.weight, eps)
+    return x + parts.feed_forward(normed, layer.feed_forward)

@@ -5,13 +5,20 @@ Touvron et al., "LLaMA" (2023). Built in lesson 04.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.model.block import Block, Linear, RMSNorm, check_positions, rotary_angles
+from decodeloop.model.attention import causal_mask
+from decodeloop.model.block import Attend, Block, Linear, RMSNorm, block, check_positions, rms_norm
 from decodeloop.model.config import ModelConfig
 from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
+from decodeloop.model.multi_head import grouped_query_attention
 
 
 class Embedding(nn.Embedding):
@@ -20,6 +27,20 @@ class Embedding(nn.Embedding):
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:
             super().reset_parameters()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The functions that a decoder is made of; pass your own in the place of any."""
+
+    block: Callable[[Tensor, Block, Tensor, Attend], Tensor] = block
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor] = rms_norm
+    attention: Callable[..., Tensor] = grouped_query_attention  # where there is no cache
+    causal_mask: Callable[..., Tensor] = causal_mask
+    cache: Callable[..., KVCache] = ContiguousKVCache
+
+
+LIBRARY_PARTS = Parts()
 
 
 class Decoder(nn.Module):
@@ -33,12 +54,13 @@ class Decoder(nn.Module):
     torch.Size([1, 3, 97])
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, parts: Parts = LIBRARY_PARTS) -> None:
         super().__init__()
         self.config = config
+        self.parts = parts
         self.embedding = Embedding(config.vocabulary, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width, config.norm_eps)
+        self.norm = RMSNorm(config.width)
         self.output = Linear(config.width, config.vocabulary)
         if config.tied:
             self.output.weight = self.embedding.weight
@@ -80,24 +102,38 @@ class Decoder(nn.Module):
         if positions is None:
             positions = torch.arange(start, start + T, device=device)
         check_positions(positions, B, T)
+        positions = positions.to(device)
         if mask is not None:
             mask = mask.to(device)
-        angles = rotary_angles(positions.to(device), self.config.head_dim, self.config.rope_base)
+        elif cache is None:
+            mask = self.parts.causal_mask(T, device=device)
+
+        def attend_in(number: int) -> Attend:
+            if cache is None:
+                return lambda q, k, v: self.parts.attention(q, k, v, mask)
+            return lambda q, k, v: cache.attend(number, q, k, v, mask)
+
         x = self.embedding(token_ids.to(device))  # (B, T, C)
-        for layer, block in enumerate(self.layers):
-            x = block(x, angles, mask, cache, layer)
+        for number, layer in enumerate(self.layers):
+            x = self.parts.block(x, cast(Block, layer), positions, attend_in(number))
         if cache is not None:
             cache.advance(T)
-        return self.norm(x)
+        return self.parts.rms_norm(x, self.norm.weight, self.config.norm_eps)
 
     def head(self, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
         return self.output(hidden)
 
-    def new_cache(self, batch: int, max_length: int) -> ContiguousKVCache:
+    def new_cache(self, batch: int, max_length: int) -> KVCache:
         """An empty cache of this model's shape, type and device."""
         weight = self.embedding.weight
-        return ContiguousKVCache(self.config, batch, max_length, weight.dtype, weight.device)
+        return self.parts.cache(self.config, batch, max_length, weight.dtype, weight.device)
+
+    def with_parts(self, parts: Parts) -> Decoder:
+        """A decoder with these very weights that computes with other functions."""
+        twin = copy.copy(self)
+        twin.parts = parts
+        return twin
 
 
 def check_token_ids(token_ids: Tensor, vocabulary: int) -> None:

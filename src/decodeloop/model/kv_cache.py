@@ -5,7 +5,7 @@ Pope et al., "Efficiently Scaling Transformer Inference" (2022), section 2.1. Bu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -49,6 +49,8 @@ class KVCache(Protocol):
 class ContiguousKVCache:
     """A cache that is allocated once, at its full length, and filled from the left.
 
+    `attention` and `causal_mask` are what it attends with.
+
     Shapes: keys and values are (L, B, G, max_length, D).
 
     Raises:
@@ -62,6 +64,9 @@ class ContiguousKVCache:
         max_length: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
+        *,
+        attention: Callable[..., Tensor] = grouped_query_attention,
+        causal_mask: Callable[..., Tensor] = causal_mask,
     ) -> None:
         if batch < 1 or max_length < 1:
             raise UserError(
@@ -71,6 +76,7 @@ class ContiguousKVCache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self._length = 0
+        self._attention, self._causal_mask = attention, causal_mask
 
     @property
     def length(self) -> int:
@@ -111,8 +117,8 @@ class ContiguousKVCache:
         T = q.shape[2]
         keys, values = self.append(layer, k, v)
         if mask is None and T > 1:  # a single new token may see everything: nothing to mask
-            mask = causal_mask(T, self._length + T, device=q.device)
-        return grouped_query_attention(q, keys, values, mask)
+            mask = self._causal_mask(T, self._length + T, device=q.device)
+        return self._attention(q, keys, values, mask)
 
     def advance(self, T: int) -> None:
         if not 0 <= T <= self.max_length - self._length:

@@ -6,6 +6,8 @@ You Need" (2019); Ainslie et al., "GQA" (2023). Built in lesson 02.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from einops import rearrange
 from torch import Tensor
 
@@ -34,7 +36,14 @@ def merge_heads(x: Tensor) -> Tensor:
     return rearrange(x, "B H T D -> B T (H D)")
 
 
-def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def grouped_query_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    *,
+    attention: Callable[..., Tensor] = attention,
+) -> Tensor:
     """Attention with G KV heads for H query heads: query head h reads KV head h // (H/G).
 
     G = H is multi-head attention, G = 1 multi-query attention. The queries that share a KV head
