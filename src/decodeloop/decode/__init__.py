@@ -1,16 +1,20 @@
 """What drives the model: the loop, the samplers, and text as it is generated."""
 
+from decodeloop.decode.beam import Beam, beam_candidates, beam_search
 from decodeloop.decode.loop import (
     Completion,
     Generation,
     decode_step,
+    decoding_loop,
     generate,
     generate_batch,
+    loop_without_cache,
     pad_left,
     prefill,
 )
 from decodeloop.decode.sampling import (
     Sampling,
+    SamplingParts,
     greedy,
     min_p,
     repetition_penalty,
@@ -23,15 +27,21 @@ from decodeloop.decode.scoring import next_token_loss, perplexity, text_loss
 from decodeloop.decode.text import TextGeneration, TextStream, stream
 
 __all__ = [
+    "Beam",
     "Completion",
     "Generation",
     "Sampling",
+    "SamplingParts",
     "TextGeneration",
     "TextStream",
+    "beam_candidates",
+    "beam_search",
     "decode_step",
+    "decoding_loop",
     "generate",
     "generate_batch",
     "greedy",
+    "loop_without_cache",
     "min_p",
     "next_token_loss",
     "pad_left",

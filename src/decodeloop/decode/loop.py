@@ -6,7 +6,7 @@ prefill is limited by arithmetic, decode by memory traffic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -77,19 +77,97 @@ def decode_step(
     return model.head(model.hidden(token_ids, cache, positions, mask)[:, -1])
 
 
+Choose = Callable[[Tensor, Tensor], Tensor]  # logits (1, V), sequence (1, T) → token ids (1,)
+Loop = Callable[..., Generator[int, None, FinishReason]]
+
+
+def decoding_loop(
+    model: Model,
+    token_ids: Tensor,
+    max_new_tokens: int,
+    choose: Choose,
+    eos_ids: Collection[int] = (),
+    stop: Callable[[int], bool] | None = None,
+    *,
+    prefill: Callable[..., Tensor] = prefill,
+    decode_step: Callable[..., Tensor] = decode_step,
+) -> Generator[int, None, FinishReason]:
+    """Prefill, choose, then one decode step for each further token; `generate` with less comfort.
+
+    Yields each new token and returns why it ended: ``eos`` before an end-of-sequence token, which
+    is not yielded, ``stop`` after the first token for which `stop` is true, or ``length``. The
+    model is not run on the last token, whose successor nobody reads.
+
+    Shapes: token_ids (1, T); `choose` gets the logits (1, V) and the sequence so far, and gives
+    the next token (1,).
+    """
+    cache = model.new_cache(1, token_ids.shape[1] + max_new_tokens - 1)
+
+    def read(sequence: Tensor) -> Tensor:
+        if cache.length == 0:
+            return prefill(model, sequence, cache)
+        return decode_step(model, sequence[:, -1:], cache)
+
+    return (yield from _loop(read, token_ids, max_new_tokens, choose, eos_ids, stop))
+
+
+def loop_without_cache(
+    model: Model,
+    token_ids: Tensor,
+    max_new_tokens: int,
+    choose: Choose,
+    eos_ids: Collection[int] = (),
+    stop: Callable[[int], bool] | None = None,
+) -> Generator[int, None, FinishReason]:
+    """`decoding_loop` as lesson 05 has it: every step reads the whole sequence again."""
+
+    def read(sequence: Tensor) -> Tensor:
+        return prefill(model, sequence, None)
+
+    return (yield from _loop(read, token_ids, max_new_tokens, choose, eos_ids, stop))
+
+
+def _loop(
+    read: Callable[[Tensor], Tensor],  # the sequence so far → logits (1, V) of its last position
+    token_ids: Tensor,
+    max_new_tokens: int,
+    choose: Choose,
+    eos_ids: Collection[int],
+    stop: Callable[[int], bool] | None,
+) -> Generator[int, None, FinishReason]:
+    sequence = token_ids.cpu()
+    for _ in range(max_new_tokens):
+        next_ids = choose(read(sequence), sequence)  # (1,)
+        token = int(next_ids)
+        if token in eos_ids:
+            return "eos"
+        stops = stop is not None and stop(token)
+        yield token
+        if stops:
+            return "stop"
+        sequence = torch.cat((sequence, next_ids[:, None]), dim=1)
+    return "length"
+
+
 class Generation(Iterator[int]):
     """The token ids of one generation, as they come.
 
     `finish_reason` is None while it runs, then ``eos`` (the model ended its text), ``stop`` (the
-    caller did) or ``length``. The end-of-sequence token is not among the ids.
+    caller did) or ``length``. The last two are known before the last token is handed out. The
+    end-of-sequence token is not among the ids.
     """
 
-    def __init__(self, run: Callable[[Generation], Iterator[int]]) -> None:
+    def __init__(self, run: Callable[[Generation], Generator[int, None, FinishReason]]) -> None:
         self.finish_reason: FinishReason | None = None
-        self._tokens = run(self)
+        self._tokens = self._follow(run)
 
     def __next__(self) -> int:
         return next(self._tokens)
+
+    def _follow(
+        self, run: Callable[[Generation], Generator[int, None, FinishReason]]
+    ) -> Iterator[int]:
+        self.finish_reason = yield from run(self)
 
 
 def generate(
@@ -102,6 +180,7 @@ def generate(
     eos_ids: Collection[int] = (),
     stop: Callable[[int], bool] | None = None,
     use_cache: bool = True,
+    loop: Loop | None = None,
 ) -> Generation:
     """Continue `token_ids`, one token at a time, until something ends it.
 
@@ -113,6 +192,7 @@ def generate(
         eos_ids: ends before any of these, with finish reason ``eos``.
         stop: called with each token; ends after the first for which it is true.
         use_cache: without it every step reads the whole sequence again (lesson 05: same tokens).
+        loop: a loop of your own in the place of `decoding_loop`, called as that is.
 
     Raises:
         UserError: the prompt is empty, longer than the context, not one row, or holds an id
@@ -126,28 +206,24 @@ def generate(
         )
     budget = token_budget(model.config, token_ids.shape[1], max_new_tokens)
     chosen_by = sampling or Sampling()
+    loop = loop or (decoding_loop if use_cache else loop_without_cache)
 
-    def run(generation: Generation) -> Iterator[int]:
-        sequence = token_ids.cpu()
-        cache = model.new_cache(1, sequence.shape[1] + budget - 1) if use_cache else None
-        logits = prefill(model, sequence, cache)
-        for made in range(1, budget + 1):
-            next_ids = chosen_by.choose(logits, sequence, generator)  # (1,)
-            token = int(next_ids)
-            if token in eos_ids:
-                generation.finish_reason = "eos"
-                return
-            stops = stop is not None and stop(token)
-            if stops or made == budget:  # known before the caller sees the token
-                generation.finish_reason = "stop" if stops else "length"
-            yield token
-            if generation.finish_reason:
-                return
-            sequence = torch.cat((sequence, next_ids[:, None]), dim=1)
-            if cache is None:
-                logits = prefill(model, sequence, None)
-            else:
-                logits = decode_step(model, next_ids[:, None], cache)
+    def run(generation: Generation) -> Generator[int, None, FinishReason]:
+        made = 0
+
+        def choose(logits: Tensor, sequence: Tensor) -> Tensor:
+            return chosen_by.choose(logits, sequence, generator)
+
+        def stops(token: int) -> bool:
+            nonlocal made
+            made += 1
+            if stop is not None and stop(token):
+                generation.finish_reason = "stop"
+            elif made == budget:
+                generation.finish_reason = "length"
+            return generation.finish_reason == "stop"
+
+        return (yield from loop(model, token_ids, budget, choose, eos_ids, stops))
 
     return Generation(run)
 

@@ -7,7 +7,8 @@ section 4.1. Min-p: Nguyen et al. (2024). Built in lesson 07.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -94,10 +95,24 @@ def sample(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 @dataclass(frozen=True)
+class SamplingParts:
+    """The functions that `Sampling` is made of; pass your own in the place of any."""
+
+    repetition_penalty: Callable[[Tensor, Tensor, float], Tensor] = repetition_penalty
+    temperature: Callable[[Tensor, float], Tensor] = temperature
+    top_k: Callable[[Tensor, int], Tensor] = top_k
+    top_p: Callable[[Tensor, float], Tensor] = top_p
+    min_p: Callable[[Tensor, float], Tensor] = min_p
+    greedy: Callable[[Tensor], Tensor] = greedy
+    sample: Callable[[Tensor, torch.Generator | None], Tensor] = sample
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen; as it stands, greedily.
 
-    Applied in this order: repetition penalty, temperature, top-k, top-p, min-p.
+    Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. `parts` are the
+    functions that do it.
 
     Raises:
         UserError: a value is outside its range.
@@ -108,6 +123,7 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
+    parts: SamplingParts = field(default=SamplingParts(), repr=False)
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
@@ -122,19 +138,19 @@ class Sampling:
 
     def process(self, logits: Tensor, token_ids: Tensor) -> Tensor:
         """The logits that are drawn from. Shapes: (..., V) and (..., T) → (..., V)."""
+        parts = self.parts
         if self.repetition_penalty is not None:
-            logits = repetition_penalty(
-                logits, token_ids.to(logits.device), self.repetition_penalty
-            )
-        logits = temperature(logits, self.temperature)
+            seen = token_ids.to(logits.device)
+            logits = parts.repetition_penalty(logits, seen, self.repetition_penalty)
+        logits = parts.temperature(logits, self.temperature)
         if self.temperature == 0.0:
             return logits
         if self.top_k is not None:
-            logits = top_k(logits, self.top_k)
+            logits = parts.top_k(logits, self.top_k)
         if self.top_p is not None:
-            logits = top_p(logits, self.top_p)
+            logits = parts.top_p(logits, self.top_p)
         if self.min_p is not None:
-            logits = min_p(logits, self.min_p)
+            logits = parts.min_p(logits, self.min_p)
         return logits
 
     def choose(
@@ -142,9 +158,11 @@ class Sampling:
     ) -> Tensor:
         """The next token. Shapes: (..., V) and (..., T) → (...), on the CPU."""
         if self.temperature == 0.0 and self.repetition_penalty is None:
-            return greedy(logits).cpu()
+            return self.parts.greedy(logits).cpu()
         logits = self.process(logits, token_ids)
-        return greedy(logits).cpu() if self.temperature == 0.0 else sample(logits, generator)
+        if self.temperature == 0.0:
+            return self.parts.greedy(logits).cpu()
+        return self.parts.sample(logits, generator).cpu()
 
 
 def check_temperature(t: float) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 import torch
 
-from decodeloop.decode.loop import FinishReason, Model, generate
+from decodeloop.decode.loop import FinishReason, Loop, Model, generate
 from decodeloop.decode.sampling import Sampling
 from decodeloop.errors import UserError
 
@@ -120,6 +120,8 @@ class TextGeneration(Iterator[str]):
         eos_ids: Collection[int] = (),
         stop: Sequence[str] = (),
         use_cache: bool = True,
+        loop: Loop | None = None,
+        text_stream: Callable[..., TextStream] = TextStream,
     ) -> None:
         self.prompt_tokens = len(prompt_ids)
         self.tokens: list[int] = []
@@ -127,7 +129,7 @@ class TextGeneration(Iterator[str]):
         self.finish_reason: FinishReason | None = None
         self.ttft_s: float | None = None
         self.itl_s: list[float] = []
-        self._stream = TextStream(tokenizer, stop)
+        self._stream = text_stream(tokenizer, stop)
         self._piece = ""
         self._generation = generate(
             model,
@@ -138,6 +140,7 @@ class TextGeneration(Iterator[str]):
             eos_ids=eos_ids,
             stop=self._take,
             use_cache=use_cache,
+            loop=loop,
         )
         self._pieces = self._run()
 
@@ -197,6 +200,8 @@ def stream(
     generator: torch.Generator | None = None,
     stop: Sequence[str] = (),
     use_cache: bool = True,
+    loop: Loop | None = None,
+    text_stream: Callable[..., TextStream] = TextStream,
 ) -> TextGeneration:
     """Answer a prompt; the result is iterated over, and gives the text piece by piece.
 
@@ -204,6 +209,8 @@ def stream(
         llm: a loaded model, as `decodeloop.load` gives it.
         prompt: a message to the model, or, with `raw`, a text that it continues.
         stop: ends before any of these strings.
+        loop: a loop of your own in the place of `decoding_loop`.
+        text_stream: a class of your own in the place of `TextStream`.
 
     Raises:
         UserError: as `generate`; the prompt or a stop string is empty.
@@ -218,4 +225,6 @@ def stream(
         eos_ids=llm.eos_ids,
         stop=stop,
         use_cache=use_cache,
+        loop=loop,
+        text_stream=text_stream,
     )
