@@ -21,7 +21,9 @@ import typer
 from decodeloop.errors import UserError
 
 if TYPE_CHECKING:
-    from decodeloop.decode import TextGeneration
+    from decodeloop.checkpoints import LanguageModel
+    from decodeloop.course.own import OwnModel
+    from decodeloop.decode import BeamText, TextGeneration
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -122,6 +124,18 @@ def generate(
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the best tokens, of mass p.")
     ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop tokens less than p times as probable as the best.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1: tokens that occurred become less likely.")
+    ] = None,
+    beams: Annotated[
+        int, typer.Option(help="Above 1: beam search, which follows so many texts at once.")
+    ] = 1,
+    length_penalty: Annotated[
+        float | None, typer.Option(help="For beams: above 0 favours long texts; 1 if not given.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The same draws again.")] = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; repeatable.")
@@ -134,6 +148,12 @@ def generate(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Without the KV cache: the same text, slowly.")
     ] = False,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Through the answers that you wrote in the lessons.")
+    ] = False,
+    work: Annotated[
+        Path | None, typer.Option(help="For --mine: where you work; `work/` if not given.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Answer a prompt, streamed as it is generated."""
@@ -141,30 +161,68 @@ def generate(
         import torch
 
         from decodeloop.checkpoints import load
-        from decodeloop.decode import Sampling, stream
+        from decodeloop.decode import Sampling, search, stream
+        from decodeloop.decode.beam import check_beams, check_length_penalty
 
-    sampling = Sampling(temperature, top_k, top_p)  # bad values are refused before a slow load
+    # bad values are refused before a slow load
+    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    check_beams(beams)
+    if length_penalty is not None:
+        check_length_penalty(length_penalty)
+        if beams == 1:
+            raise UserError("--length-penalty is for beam search: give --beams 4, say, too.")
+    if beams > 1 and (sampling != Sampling() or no_cache):
+        raise UserError(
+            "--beams looks for the most probable text with the cache: leave out temperature, "
+            "top-k, top-p, min-p, repetition penalty and --no-cache."
+        )
+    if work is not None and not mine:
+        raise UserError("--work says where --mine finds your answers: give --mine too.")
     if not prompt:
         raise UserError("the prompt is empty: expected at least one character.")
     if max_new_tokens < 1:
         raise UserError(f"--max-new-tokens is {max_new_tokens}: expected at least 1.")
     if any(not s for s in stop or ()):
         raise UserError("--stop is an empty string: expected at least one character.")
+    folder = work_folder(work) if mine else None
     llm = load(model, device)
+    own = None
+    if folder is not None:
+        from decodeloop.course.own import mine as through_answers
+
+        own = through_answers(llm, folder, quiet=True)
+        if not as_json:
+            print(own.report() + "\n", file=sys.stderr)
+    if beams > 1:
+        options: dict[str, Any] = {
+            "beams": beams,
+            "length_penalty": 1.0 if length_penalty is None else length_penalty,
+            "raw": raw,
+            "stop": stop or (),
+        }
+        found = (
+            own.search(prompt, max_new_tokens, **options)
+            if own
+            else search(llm, prompt, max_new_tokens, **options)
+        )
+        show(found, own, llm, as_json)
+        return
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed % 2**64)
-    generation = stream(
-        llm,
-        prompt,
-        max_new_tokens,
-        raw=raw,
-        sampling=sampling,
-        generator=generator,
-        stop=stop or (),
-        use_cache=not no_cache,
+    options = {
+        "raw": raw,
+        "sampling": sampling,
+        "generator": generator,
+        "stop": stop or (),
+        "use_cache": not no_cache,
+    }
+    generation = (
+        own.stream(prompt, max_new_tokens, **options)
+        if own
+        else stream(llm, prompt, max_new_tokens, **options)
     )
     interrupted = False
     try:
@@ -173,29 +231,64 @@ def generate(
                 print(piece, end="", flush=True)
     except KeyboardInterrupt:
         interrupted = True
-    if as_json:
-        print(json.dumps(summary(generation, str(llm.device), llm.name), ensure_ascii=False))
-    else:
-        print()
-        if sys.stdout.isatty():
-            print(generation.timing, file=sys.stderr)
+    show(generation, own, llm, as_json)
     if interrupted:
         raise typer.Exit(130)
 
 
-def summary(generation: TextGeneration, device: str, model: str) -> dict[str, Any]:
+def show(
+    generation: TextGeneration | BeamText, own: OwnModel | None, llm: LanguageModel, as_json: bool
+) -> None:
+    """What is left to print when a generation is over."""
+    if as_json:
+        data = summary(generation, str(llm.device), llm.name)
+        if own:
+            data["parts"] = {part.name: part.whose for part in own.parts}
+            data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
+        print(json.dumps(data, ensure_ascii=False))
+        return
+    streamed = hasattr(generation, "itl_s")
+    print("" if streamed else generation.text)
+    if own:
+        print("\n" + own.used(), file=sys.stderr)
+    if sys.stdout.isatty():
+        print(generation.timing, file=sys.stderr)
+
+
+def summary(generation: TextGeneration | BeamText, device: str, model: str) -> dict[str, Any]:
     """What `generate --json` prints."""
-    return {
+    from decodeloop.decode import BeamText
+
+    data: dict[str, Any] = {
         "prompt_tokens": generation.prompt_tokens,
         "tokens": generation.tokens,
         "text": generation.text,
         "finish_reason": generation.finish_reason or "interrupted",
-        "ttft_s": generation.ttft_s,
-        "itl_s": generation.itl_s,
-        "tokens_per_s": generation.tokens_per_s,
         "device": device,
         "model": model,
     }
+    if isinstance(generation, BeamText):
+        return data | {"score": generation.score, "seconds": generation.seconds}
+    return data | {
+        "ttft_s": generation.ttft_s,
+        "itl_s": generation.itl_s,
+        "tokens_per_s": generation.tokens_per_s,
+    }
+
+
+def work_folder(work: Path | None) -> Path:
+    """The folder that a learner works in.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    from decodeloop.course import building
+    from decodeloop.course.progress import find_work
+
+    folder = work or find_work(Path.cwd()) or building.project_root() / "work"
+    if find_work(folder) != folder:
+        raise UserError(f"{folder} is no work folder yet: 'make lab' makes one.")
+    return folder
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -273,14 +366,10 @@ def progress(
     as_json: Json = False,
 ) -> None:
     """What you have done so far, lesson by lesson. It stays on this machine."""
-    from decodeloop.course import building
     from decodeloop.course.exercise import all_exercises
-    from decodeloop.course.progress import Progress, find_work
+    from decodeloop.course.progress import Progress
 
-    folder = work or find_work(Path.cwd()) or building.project_root() / "work"
-    if find_work(folder) != folder:
-        raise UserError(f"{folder} is no work folder yet: 'make lab' makes one.")
-    done = Progress(folder).read().get("exercises", {})
+    done = Progress(work_folder(work)).read().get("exercises", {})
     rows = [
         {
             "lesson": exercise.lesson,

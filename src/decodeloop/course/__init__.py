@@ -1,7 +1,18 @@
 """What makes it a course: exercises, checks, hints, predictions, figures, and the builder."""
 
 from decodeloop.course.checking import check, failed_inputs, hint
+from decodeloop.course.own import mine
 from decodeloop.course.predictions import predict, record, reveal, scoreboard
 from decodeloop.course.session import begin
 
-__all__ = ["begin", "check", "failed_inputs", "hint", "predict", "record", "reveal", "scoreboard"]
+__all__ = [
+    "begin",
+    "check",
+    "failed_inputs",
+    "hint",
+    "mine",
+    "predict",
+    "record",
+    "reveal",
+    "scoreboard",
+]

@@ -8,9 +8,10 @@ import linecache
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from decodeloop.course.answers import standalone
 from decodeloop.course.exercise import Candidate, Exercise, copies, find
 from decodeloop.course.judge import Verdict, judge, source_file
-from decodeloop.course.session import current
+from decodeloop.course.session import Session, current
 from decodeloop.errors import UserError
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
@@ -52,9 +53,9 @@ def check(answer: Answer) -> Answer:
     session.failed.pop(name, None)
     if verdict.inputs is not None:
         session.failed[name] = verdict.inputs
+    source = keep(answer, session) if verdict.state == "right" else None
     if session.progress is not None:
-        right = verdict.state == "right"
-        session.progress.exercise(name, verdict.state, source_of(answer) if right else None)
+        session.progress.exercise(name, verdict.state, source)
     if verdict.state == "right":
         return answer
     if session.strict:
@@ -134,10 +135,17 @@ def substitute(exercise: Exercise) -> Any:
     return stand_in
 
 
-def source_of(answer: Candidate) -> str | None:
-    """The whole cell that an answer stands in, since it may use helpers beside it."""
+def keep(answer: Candidate, session: Session) -> str | None:
+    """Keep the source of an accepted answer, such that it can speak outside of this notebook."""
     path = source_file(answer)
-    return "".join(linecache.getlines(path)) or None if path else None
+    if path is None or not linecache.getlines(path):
+        return None
+    source, lost = standalone(answer, path)
+    session.accepted[answer.__name__] = source
+    if lost:
+        names = ", ".join(lost)
+        print(f"  it leans on what stands in another cell ({names}), which can't be kept with it")
+    return source
 
 
 __all__ = ["WrongAnswer", "check", "failed_inputs", "hint"]

@@ -27,6 +27,7 @@ class Session:
     guesses: dict[str, tuple[float | None, str]] = field(default_factory=dict)
     hints_shown: dict[str, int] = field(default_factory=dict)
     records: dict[str, tuple[float, str]] = field(default_factory=dict)
+    accepted: dict[str, str] = field(default_factory=dict)  # exercise → source
     failed: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # exercise → inputs
 
     @property

@@ -24,10 +24,11 @@ from decodeloop.decode.sampling import (
     top_p,
 )
 from decodeloop.decode.scoring import next_token_loss, perplexity, text_loss
-from decodeloop.decode.text import TextGeneration, TextStream, stream
+from decodeloop.decode.text import BeamText, TextGeneration, TextStream, search, stream
 
 __all__ = [
     "Beam",
+    "BeamText",
     "Completion",
     "Generation",
     "Sampling",
@@ -49,6 +50,7 @@ __all__ = [
     "prefill",
     "repetition_penalty",
     "sample",
+    "search",
     "stream",
     "temperature",
     "text_loss",

@@ -143,12 +143,10 @@ def beam_candidates(
     return best, places // V, places % V
 
 
-def check_beams(beams: int, vocabulary: int) -> None:
-    if not (1 <= beams <= vocabulary and beams == int(beams)):
-        raise UserError(
-            f"beams is {beams}: expected a whole number from 1 (greedy) to {vocabulary}, the size "
-            f"of the vocabulary."
-        )
+def check_beams(beams: int, vocabulary: int | None = None) -> None:
+    if not (beams >= 1 and beams == int(beams) and (vocabulary is None or beams <= vocabulary)):
+        most = "up" if vocabulary is None else f"to {vocabulary}, the size of the vocabulary"
+        raise UserError(f"beams is {beams}: expected a whole number from 1 (greedy) {most}.")
 
 
 def check_length_penalty(penalty: float) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
+from decodeloop.decode.beam import Beam, beam_search
 from decodeloop.decode.loop import FinishReason, Loop, Model, generate
 from decodeloop.decode.sampling import Sampling
 from decodeloop.errors import UserError
@@ -228,3 +230,65 @@ def stream(
         loop=loop,
         text_stream=text_stream,
     )
+
+
+@dataclass(frozen=True)
+class BeamText:
+    """A text found by beam search. It is known only at the end, so there is no stream of it.
+
+    `score` is as in `Beam`; `seconds` is the time of the whole search.
+    """
+
+    prompt_tokens: int
+    tokens: list[int]
+    text: str
+    finish_reason: FinishReason
+    score: float | None
+    seconds: float
+
+    @property
+    def timing(self) -> str:
+        """How many tokens, and how fast, in one line."""
+        return f"{len(self.tokens)} tokens by beam search in {self.seconds:.2f} s"
+
+
+def search(
+    llm: LanguageModel,
+    prompt: str,
+    max_new_tokens: int = 256,
+    *,
+    beams: int,
+    length_penalty: float = 1.0,
+    raw: bool = False,
+    stop: Sequence[str] = (),
+    beam_search: Callable[..., Beam | Sequence[int]] = beam_search,
+    text_stream: Callable[..., TextStream] = TextStream,
+) -> BeamText:
+    """Answer a prompt by beam search.
+
+    Args:
+        stop: the text is cut before any of these strings; the search itself knows nothing of them.
+        beam_search: one of your own in the place of the library's; it may give the tokens alone.
+
+    Raises:
+        UserError: as `beam_search`; the prompt or a stop string is empty.
+    """
+    ids = llm.prompt_ids(prompt, raw=raw)
+    pieces = text_stream(llm.tokenizer, stop)
+    clock = time.perf_counter()
+    found = beam_search(
+        llm.model,
+        torch.tensor([ids], dtype=torch.long),
+        max_new_tokens,
+        beams,
+        length_penalty,
+        llm.eos_ids,
+    )
+    seconds = time.perf_counter() - clock
+    if isinstance(found, Beam):
+        tokens, reason, score = found.tokens, found.finish_reason, found.score
+    else:
+        tokens, score = [int(token) for token in found], None
+        reason = "length" if len(tokens) == max_new_tokens else "eos"
+    text = "".join(pieces.push(token) for token in tokens) + pieces.finish()
+    return BeamText(len(ids), tokens, text, "stop" if pieces.stopped else reason, score, seconds)

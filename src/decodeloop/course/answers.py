@@ -1,0 +1,173 @@
+"""A learner's answer as a file that stands by itself, and back from the file to a function.
+
+A cell leans on its notebook: imports at the top, helpers in other cells. What it leans on is
+written above it, so that the answer can be run elsewhere. Other exercises are left out: they are
+linked by name when the answers are put together (`mine`).
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import linecache
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from decodeloop.course.exercise import all_exercises
+from decodeloop.errors import UserError
+
+Namespace = dict[str, Any]
+
+
+def standalone(answer: Callable[..., Any], path: str) -> tuple[str, list[str]]:
+    """The cell of an answer (the source file `path`), under the imports, constants and helpers of
+    its notebook that it needs; and the names that could not be taken along."""
+    cell = "".join(linecache.getlines(path))
+    try:
+        kept = needed_statements(cell, answer.__name__)
+    except SyntaxError:  # a cell that begins with a magic, say
+        return cell, []
+    above: list[str] = []
+    lost: list[str] = []
+    borrow(missing_names(kept), namespace_of(answer), above, lost, {answer.__name__})
+    return "\n".join(above) + "\n\n\n" + cell if above else cell, lost
+
+
+def borrow(
+    names: set[str],
+    namespace: Mapping[str, Any],
+    above: list[str],
+    lost: list[str],
+    done: set[str],
+) -> None:
+    """Append to `above` what defines these names of a notebook, and what that needs in turn."""
+    for name in sorted(names - done):
+        done.add(name)
+        if name in all_exercises() or name not in namespace:
+            continue
+        value = namespace[name]
+        if line := simple_definition(name, value):
+            above.append(line)
+        elif source := definition(value):
+            borrow(missing_names(ast.parse(source).body), namespace, above, lost, done)
+            above.append(source)
+        else:
+            lost.append(name)
+
+
+def simple_definition(name: str, value: Any) -> str | None:
+    """One line that binds `name` to a module, to what a module has, or to a plain constant."""
+    if isinstance(value, types.ModuleType):
+        return f"import {value.__name__} as {name}"
+    for home in (getattr(value, "__module__", None), "torch", "torch.nn.functional", "math"):
+        label = getattr(value, "__name__", None)
+        module = sys.modules.get(home) if isinstance(home, str) and home != "__main__" else None
+        if module and isinstance(label, str) and getattr(module, label, None) is value:
+            return f"from {home} import {label} as {name}"
+    try:
+        plain = ast.literal_eval(repr(value)) == value
+    except (ValueError, SyntaxError, RuntimeError, TypeError):
+        return None
+    return f"{name} = {value!r}" if plain is True else None
+
+
+def definition(value: Any) -> str | None:
+    """The source of a function or class of another cell, without the rest of that cell."""
+    names = {getattr(value, "__name__", "")}
+    for path in files_of(value):
+        cell = "".join(linecache.getlines(path))
+        try:
+            body = ast.parse(cell).body
+        except SyntaxError:
+            continue
+        for statement in body:
+            if names & bound_names(statement):
+                return ast.get_source_segment(cell, statement)
+    return None
+
+
+def files_of(value: Any) -> Iterator[str]:
+    members = vars(value).values() if isinstance(value, type) else [value]
+    for member in members:
+        if hasattr(member, "__code__"):
+            yield member.__code__.co_filename
+
+
+def namespace_of(answer: Callable[..., Any]) -> Mapping[str, Any]:
+    """The globals of a function, or of the first method of a class."""
+    members = vars(answer).values() if isinstance(answer, type) else [answer]
+    return next((m.__globals__ for m in members if hasattr(m, "__globals__")), {})
+
+
+def needed_statements(source: str, name: str) -> list[ast.stmt]:
+    """The statements of a cell that define `name`, and those that it needs; no others, since a
+    learner also tries things out there.
+
+    Of several statements that bind `name` only definitions count: `softmax = check(softmax)` is
+    none.
+    """
+    body = ast.parse(source).body
+    definitions = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
+    wanted = [s for s in body if isinstance(s, definitions) and s.name == name]
+    if not wanted:  # an answer may also be made otherwise, by a lambda or a decorator's result
+        wanted = [s for s in body if name in bound_names(s)]
+    while True:
+        missing = missing_names(wanted) - {name}
+        more = [s for s in body if s not in wanted and missing & bound_names(s)]
+        if not more:
+            return [s for s in body if s in wanted]
+        wanted += more
+
+
+def bound_names(statement: ast.stmt) -> set[str]:
+    """The names that a statement gives a value to, at the top level of its cell."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        return {statement.name}
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return {(a.asname or a.name).split(".")[0] for a in statement.names}
+    stored = (n for n in ast.walk(statement) if isinstance(n, ast.Name))
+    return {n.id for n in stored if isinstance(n.ctx, ast.Store)}
+
+
+def missing_names(statements: list[ast.stmt]) -> set[str]:
+    """The global names that statements use and do not bind themselves."""
+    module = ast.Module(body=statements, type_ignores=[])
+    code = compile(ast.unparse(ast.fix_missing_locations(module)), "<cell>", "exec")
+    bound = set().union(*map(bound_names, statements)) if statements else set()
+    return set(loaded_names(code)) - bound - set(vars(builtins))
+
+
+def loaded_names(code: types.CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from loaded_names(constant)
+
+
+def run_answer(name: str, source: str, filename: str, collaborators: Namespace) -> Namespace:
+    """Run what defines an answer, in a namespace of its own, and give that namespace.
+
+    `collaborators` are the other exercises, for what the source does not define itself.
+
+    Raises:
+        UserError: the source can't be run, or defines no such name.
+    """
+    namespace: Namespace = {"__name__": f"mine.{name}", **collaborators}
+    lines = source.splitlines(keepends=True)
+    linecache.cache[filename] = (len(source), None, lines, filename)  # for messages
+    try:
+        tree = ast.Module(body=needed_statements(source, name), type_ignores=[])
+        exec(compile(tree, filename, "exec"), namespace)
+    except Exception as error:
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(
+            f"{filename}{where}: it can't be run, {type(error).__name__}: {error}"
+        ) from None
+    if namespace.get(name) is collaborators.get(name):
+        raise UserError(f"{filename}: it does not define {name}.")
+    return namespace
