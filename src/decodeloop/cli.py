@@ -259,20 +259,22 @@ def summary(generation: TextGeneration | BeamText, device: str, model: str) -> d
     """What `generate --json` prints."""
     from decodeloop.decode import BeamText
 
-    data: dict[str, Any] = {
+    if isinstance(generation, BeamText):
+        times: dict[str, Any] = {"score": generation.score, "seconds": generation.seconds}
+    else:
+        times = {
+            "ttft_s": generation.ttft_s,
+            "itl_s": generation.itl_s,
+            "tokens_per_s": generation.tokens_per_s,
+        }
+    return {
         "prompt_tokens": generation.prompt_tokens,
         "tokens": generation.tokens,
         "text": generation.text,
         "finish_reason": generation.finish_reason or "interrupted",
+        **times,
         "device": device,
         "model": model,
-    }
-    if isinstance(generation, BeamText):
-        return data | {"score": generation.score, "seconds": generation.seconds}
-    return data | {
-        "ttft_s": generation.ttft_s,
-        "itl_s": generation.itl_s,
-        "tokens_per_s": generation.tokens_per_s,
     }
 
 
