@@ -15,6 +15,8 @@ import pytest
 
 from decodeloop.course import building
 from decodeloop.course.building import build, check_outputs, project_root, stale
+from decodeloop.course.cheatsheet import write_cheat_sheet
+from decodeloop.course.exercise import all_exercises
 from decodeloop.course.lessons import BEGIN, END, STUB, LessonError
 from decodeloop.errors import UserError
 
@@ -74,6 +76,7 @@ def root(tmp_path):
 def checkout(root):
     (root / "lessons").mkdir()
     (root / "notebooks").mkdir()
+    write_cheat_sheet(root)
     write(root, "07_small", cell("one = 1"))
     write(root, "08_other", cell("two = 2"))
     return root
@@ -84,7 +87,7 @@ def write(root, name, text):
 
 
 def notebooks(root):
-    found = (root / "notebooks").rglob("*")
+    found = (root / "notebooks").rglob("*[!d]")  # without the cheat-sheet
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in found if p.is_file()}
 
 
@@ -249,6 +252,20 @@ def test_lessons_come_in_the_order_of_the_course_appendices_last(root):
     (root / "lessons" / "README.md").write_text("no lesson")
     names = [path.stem for path in building.lesson_paths(root)]
     assert names == ["00_start", "07_small", "08_other", "10_later", "A1_primer"]
+
+
+@pytest.mark.parametrize("name", ["A2", "a2", "A2_encoders"])
+def test_an_appendix_is_built_by_its_number(root, no_kernel, name):
+    write(root, "A2_encoders", cell("three = 3"))
+    assert build(root, [name]) == ["A2_encoders"]
+    assert notebooks(root)
+
+
+def test_the_exercises_of_an_appendix_come_after_those_of_the_numbered_lessons():
+    lessons = [exercise.lesson for exercise in all_exercises().values()]
+    appendices = [lesson.startswith("A") for lesson in lessons]
+    assert any(appendices)
+    assert appendices == sorted(appendices)
 
 
 @pytest.mark.parametrize(

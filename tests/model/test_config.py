@@ -4,7 +4,7 @@ import math
 import pytest
 
 from decodeloop.errors import UserError
-from decodeloop.model import SMOLLM2_135M, TINY
+from decodeloop.model import SMOLLM2_135M, TINY, Decoder, ModelConfig, parameter_count
 
 SIZES = [field.name for field in dataclasses.fields(TINY) if field.type == "int"]
 
@@ -41,3 +41,36 @@ def test_the_tiny_preset_shows_a_mixed_up_size():
 
 def test_the_preset_is_the_model_that_is_loaded(smollm2):
     assert smollm2.config == SMOLLM2_135M
+
+
+# parameters
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kv_heads", [1, 2, 6])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_parameters_are_counted_as_a_decoder_has_them(layers, kv_heads, tied):
+    config = dataclasses.replace(TINY, layers=layers, kv_heads=kv_heads, tied=tied)
+    held = sum(weight.numel() for weight in Decoder(config).parameters())
+    assert parameter_count(config) == held
+
+
+# vocabulary, width, layers, heads, kv_heads, head_dim, feed_forward; the counts are those that the
+# models were published with
+@pytest.mark.parametrize(
+    ("sizes", "tied", "published"),
+    [
+        ((49_152, 960, 32, 15, 5, 64, 2_560), True, 361_821_120),  # SmolLM2-360M
+        ((49_152, 2_048, 24, 32, 32, 64, 8_192), True, 1_711_376_384),  # SmolLM2-1.7B
+        ((32_000, 2_048, 22, 32, 4, 64, 5_632), False, 1_100_048_384),  # TinyLlama-1.1B
+        ((128_256, 4_096, 32, 32, 8, 128, 14_336), False, 8_030_261_248),  # Llama-3.1-8B
+        ((128_256, 8_192, 80, 64, 8, 128, 28_672), False, 70_553_706_496),  # Llama-3.1-70B
+    ],
+)
+def test_parameters_of_published_models(sizes, tied, published):
+    assert parameter_count(ModelConfig(*sizes, context=8_192, tied=tied)) == published
+
+
+def test_parameters_of_the_model_that_is_loaded(smollm2):
+    held = sum(weight.numel() for weight in smollm2.model.parameters())
+    assert parameter_count(SMOLLM2_135M) == held == 134_515_008

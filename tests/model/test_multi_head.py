@@ -6,7 +6,13 @@ from torch.nn.functional import multi_head_attention_forward, scaled_dot_product
 from torch.testing import assert_close
 
 from decodeloop.errors import ShapeError
-from decodeloop.model import causal_mask, grouped_query_attention, merge_heads, split_heads
+from decodeloop.model import (
+    causal_mask,
+    grouped_query_attention,
+    merge_heads,
+    multi_head_attention,
+    split_heads,
+)
 
 sizes = st.integers(1, 4)
 
@@ -123,3 +129,81 @@ def test_a_mask_that_does_not_fit_is_named():
     q, k = torch.zeros(2, 6, 3, 4), torch.zeros(2, 3, 5, 4)
     with pytest.raises(ShapeError, match=r"mask of shape \(3, 4\).*\(2, 6, 3, 5\)"):
         grouped_query_attention(q, k, k, torch.ones(3, 4, dtype=torch.bool))
+
+
+# multi_head_attention
+
+
+def projections(C, H, G, D, generator=None):
+    rows = (H * D, G * D, G * D)
+    weights = [torch.randn(n, C, generator=generator) / C**0.5 for n in rows]
+    return [*weights, torch.randn(C, H * D, generator=generator) / (H * D) ** 0.5]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_with_as_many_kv_heads_it_is_pytorchs_module(causal):
+    B, T, C, H = 2, 5, 12, 3
+    theirs = torch.nn.MultiheadAttention(C, H, bias=False, batch_first=True)
+    x, mask = torch.randn(B, T, C), causal_mask(T) if causal else None
+    weights = (*theirs.in_proj_weight.chunk(3), theirs.out_proj.weight)
+    # theirs says who may not attend
+    expected, _ = theirs(x, x, x, attn_mask=None if mask is None else ~mask)
+    assert_close(multi_head_attention(x, *weights, H, mask), expected)
+
+
+@given(
+    st.sampled_from([(H, G) for H in (1, 2, 6, 9) for G in range(1, H + 1) if H % G == 0]),
+    sizes,
+    sizes,
+    sizes,
+    st.sampled_from([None, "TT", "B1TT", "BHTT", "H11"]),
+    st.integers(0, 2**16),
+)
+def test_with_shared_kv_heads_it_is_pytorchs_grouped_attention(heads, B, T, D, mask_axes, seed):
+    H, G = heads
+    C = 7
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(B, T, C, generator=generator)
+    weights = projections(C, H, G, D, generator)
+    mask = None
+    if mask_axes is not None:
+        shape = [{"B": B, "H": H, "T": T, "1": 1}[axis] for axis in mask_axes]
+        mask = torch.rand(shape, generator=generator) < 0.6
+    q, k, v = (
+        (x @ w.mT).unflatten(-1, (heads, D)).transpose(1, 2)
+        for w, heads in zip(weights, (H, G, G), strict=False)
+    )
+    attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    expected = attended.transpose(1, 2).flatten(2) @ weights[-1].mT
+    assert_close(multi_head_attention(x, *weights, H, mask), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_mask_a_shuffled_text_gives_shuffled_outputs():
+    x, weights = torch.randn(1, 6, 8), projections(8, 4, 2, 3)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    shuffled = multi_head_attention(x[:, order], *weights, 4)
+    assert_close(shuffled, multi_head_attention(x, *weights, 4)[:, order])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"x": (5, 8)}, r"x \(5, 8\) must be \(B, T, C\)"),
+        ({"x": (2, 5, 9)}, r"\(2, 5, 9\).*must be C = 9"),
+        ({"w_query": (13, 8)}, r"w_query \(13, 8\) must have H = 6 times D rows"),
+        ({"w_key": (7, 8), "w_value": (7, 8)}, r"w_key \(7, 8\) and w_value \(7, 8\) G times D"),
+        ({"w_value": (2, 8)}, r"w_key \(4, 8\) and w_value \(2, 8\)"),
+        ({"w_output": (12, 8)}, r"w_output \(12, 8\) must be \(C, H·D\) = \(8, 12\)"),
+        ({"w_key": (8, 8), "w_value": (8, 8)}, r"6 query heads can't share 4 KV heads"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(changed, message):
+    fitting = {
+        "x": (2, 5, 8),
+        "w_query": (12, 8),
+        "w_key": (4, 8),
+        "w_value": (4, 8),
+        "w_output": (8, 12),
+    }
+    with pytest.raises(ShapeError, match=message):
+        multi_head_attention(*(torch.zeros(s) for s in (fitting | changed).values()), 6)

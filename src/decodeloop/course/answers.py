@@ -11,6 +11,7 @@ import ast
 import builtins
 import dis
 import linecache
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,8 @@ def standalone(answer: Callable[..., Any], path: str) -> tuple[str, list[str]]:
         return cell, []
     above: list[str] = []
     lost: list[str] = []
-    borrow(missing_names(kept), namespace_of(answer), above, lost, {answer.__name__})
+    names, namespace = missing_names(kept), namespace_of(answer)
+    borrow(names, namespace, above, lost, {answer.__name__}, os.path.dirname(path))
     return "\n".join(above) + "\n\n\n" + cell if above else cell, lost
 
 
@@ -42,6 +44,7 @@ def borrow(
     above: list[str],
     lost: list[str],
     done: set[str],
+    cells: str,
 ) -> None:
     """Append to `above` what defines these names of a notebook, and what that needs in turn."""
     for name in sorted(names - done):
@@ -51,8 +54,8 @@ def borrow(
         value = namespace[name]
         if line := simple_definition(name, value):
             above.append(line)
-        elif source := definition(value):
-            borrow(missing_names(ast.parse(source).body), namespace, above, lost, done)
+        elif source := definition(name, cells):
+            borrow(missing_names(ast.parse(source).body), namespace, above, lost, done, cells)
             above.append(source)
         else:
             lost.append(name)
@@ -74,26 +77,22 @@ def simple_definition(name: str, value: Any) -> str | None:
     return f"{name} = {value!r}" if plain is True else None
 
 
-def definition(value: Any) -> str | None:
-    """The source of a function or class of another cell, without the rest of that cell."""
-    names = {getattr(value, "__name__", "")}
-    for path in files_of(value):
+def definition(name: str, cells: str) -> str | None:
+    """The source of a function or class of another cell, without the rest of that cell.
+
+    `cells` is the folder that the notebook's cells pretend to lie in; the latest counts.
+    """
+    for path in reversed([path for path in linecache.cache if os.path.dirname(path) == cells]):
         cell = "".join(linecache.getlines(path))
         try:
-            body = ast.parse(cell).body
+            found = [s for s in ast.parse(cell).body if name in bound_names(s)]
         except SyntaxError:
             continue
-        for statement in body:
-            if names & bound_names(statement):
-                return ast.get_source_segment(cell, statement)
+        for statement in found:
+            if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                decorators = "".join(f"@{ast.unparse(d)}\n" for d in statement.decorator_list)
+                return decorators + (ast.get_source_segment(cell, statement) or "")
     return None
-
-
-def files_of(value: Any) -> Iterator[str]:
-    members = vars(value).values() if isinstance(value, type) else [value]
-    for member in members:
-        if hasattr(member, "__code__"):
-            yield member.__code__.co_filename
 
 
 def namespace_of(answer: Callable[..., Any]) -> Mapping[str, Any]:
@@ -111,7 +110,7 @@ def needed_statements(source: str, name: str) -> list[ast.stmt]:
     """
     body = ast.parse(source).body
     definitions = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
-    wanted = [s for s in body if isinstance(s, definitions) and s.name == name]
+    wanted: list[ast.stmt] = [s for s in body if isinstance(s, definitions) and s.name == name]
     if not wanted:  # an answer may also be made otherwise, by a lambda or a decorator's result
         wanted = [s for s in body if name in bound_names(s)]
     while True:
@@ -157,7 +156,10 @@ def run_answer(name: str, source: str, filename: str, collaborators: Namespace) 
     Raises:
         UserError: the source can't be run, or defines no such name.
     """
-    namespace: Namespace = {"__name__": f"mine.{name}", **collaborators}
+    module = types.ModuleType(f"mine.{name}")
+    sys.modules[module.__name__] = module  # dataclasses look there for the module of a class
+    namespace: Namespace = vars(module)
+    namespace.update(collaborators)
     lines = source.splitlines(keepends=True)
     linecache.cache[filename] = (len(source), None, lines, filename)  # for messages
     try:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from decodeloop.course.cheatsheet import cheat_sheet_path, is_stale, write_cheat_sheet
 from decodeloop.course.lessons import (
     Lesson,
     LessonError,
@@ -67,7 +68,8 @@ def built_from(path: Path) -> str | None:
 
 
 def stale(root: Path) -> list[Path]:
-    """The notebooks that are missing, or older than their lesson, and those without a lesson."""
+    """The notebooks that are missing, or older than their lesson, and those without a lesson; and
+    the cheat-sheet, if the docstrings say something else."""
     wanted = {
         notebook_path(root, path.stem, kind): source_hash(path)
         for path in lesson_paths(root)
@@ -75,7 +77,8 @@ def stale(root: Path) -> list[Path]:
     }
     orphans = set((root / "notebooks").glob("**/*.ipynb")) - set(wanted)
     orphans = {p for p in orphans if ".ipynb_checkpoints" not in p.parts}
-    return sorted({p for p, digest in wanted.items() if built_from(p) != digest} | orphans)
+    sheet = {cheat_sheet_path(root)} if is_stale(root) else set()
+    return sorted({p for p, digest in wanted.items() if built_from(p) != digest} | orphans | sheet)
 
 
 def build(
@@ -108,12 +111,15 @@ def build(
         write(worked, targets["worked"])
         write(edition(lesson, "lab"), targets["lab"])
         built.append(lesson.name)
+    if is_stale(root):
+        write_cheat_sheet(root)
+        built.append(cheat_sheet_path(root).stem)
     return built
 
 
 def pick(paths: list[Path], name: str) -> Path:
     for path in paths:
-        if path.stem == name or path.stem.split("_")[0] == name:
+        if name.casefold() in (path.stem.casefold(), path.stem.split("_")[0].casefold()):
             return path
     known = ", ".join(p.stem for p in paths)
     raise UserError(f"unknown lesson {name!r}: expected a number or a name among {known}.")

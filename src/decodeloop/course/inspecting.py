@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from decodeloop.errors import UserError
 from decodeloop.model import ContiguousKVCache, Decoder, attention_weights, causal_mask
 
 
@@ -41,6 +42,43 @@ def attention_maps(model: Decoder, token_ids: Sequence[int]) -> Tensor:
     cache = RecordingCache(model, 1, len(token_ids))
     model.hidden(torch.tensor([list(token_ids)]), cache)
     return torch.stack([cache.weights[layer][0] for layer in range(model.config.layers)]).cpu()
+
+
+class SilencedCache(ContiguousKVCache):
+    """A cache that switches attention heads off: their outputs become zeros.
+
+    `silent` has one list of (layer, head) for each row of the batch, so that one forward of B
+    copies of a text tries B different heads. The keys and values are stored as ever.
+
+    Raises:
+        UserError: the model has no such layer or head.
+    """
+
+    def __init__(
+        self, model: Decoder, max_length: int, silent: Sequence[Sequence[tuple[int, int]]]
+    ) -> None:
+        config, weight = model.config, model.embedding.weight
+        super().__init__(config, len(silent), max_length, weight.dtype, weight.device)
+        self.audible = torch.ones(config.layers, len(silent), config.heads, dtype=torch.bool)
+        for row, places in enumerate(silent):
+            for layer, head in places:
+                if not (0 <= layer < config.layers and 0 <= head < config.heads):
+                    raise UserError(
+                        f"SilencedCache: there is no head {head} in layer {layer}: expected "
+                        f"layers 0 to {config.layers - 1} and heads 0 to {config.heads - 1}."
+                    )
+                self.audible[layer, row, head] = False
+        self.audible = self.audible.to(weight.device)
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        attended = super().attend(layer, q, k, v, mask)  # (B, H, T, D)
+        return attended * self.audible[layer, :, :, None, None]
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        super().select(rows)
+        self.audible = self.audible[:, torch.as_tensor(rows, device=self.audible.device)]
 
 
 def peak_bytes(function: Callable[[], object]) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from decodeloop.course.building import built_from
+from decodeloop.course.cheatsheet import cheat_sheet_path
 from decodeloop.course.progress import Progress
 from decodeloop.errors import UserError
 
@@ -20,7 +22,7 @@ class Copied:
 
 
 def prepare(root: Path, work: Path) -> Copied:
-    """Copy the lab editions that are missing from `work`.
+    """Copy the lab editions, and the cheat-sheet, that are missing from `work`.
 
     A notebook that is there is left alone. If the course has a newer edition of it, that arrives
     beside it, under a name with its edition, once.
@@ -40,11 +42,13 @@ def prepare(root: Path, work: Path) -> Copied:
 def copy_editions(root: Path, work: Path) -> Copied:
     Progress(work).start()
     new, beside = [], []
-    for source in sorted((root / "notebooks" / "lab").glob("*.ipynb")):
+    for source in [*sorted((root / "notebooks" / "lab").glob("*.ipynb")), cheat_sheet_path(root)]:
+        if not source.exists():  # a checkout may be without the cheat-sheet
+            continue
         target = work / source.name
-        edition = built_from(source)
-        if target.exists() and built_from(target) != edition:
-            target = work / f"{source.stem}.newer-{(edition or 'edition')[:6]}.ipynb"
+        edition = edition_of(source)
+        if target.exists() and edition_of(target) != edition:
+            target = work / f"{source.stem}.newer-{edition[:6]}{source.suffix}"
             if not target.exists():
                 beside.append(target)
         elif not target.exists():
@@ -52,3 +56,10 @@ def copy_editions(root: Path, work: Path) -> Copied:
         if not target.exists():
             shutil.copyfile(source, target)
     return Copied(tuple(new), tuple(beside))
+
+
+def edition_of(path: Path) -> str:
+    """What changes with each edition: the hash of the lesson, or that of a page's own text."""
+    if path.suffix == ".ipynb":
+        return built_from(path) or "edition"
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -440,7 +440,7 @@ def told(error: Exception, part: Part, answer: Candidate) -> PartFailed:
         where = f" at line {own[-1].lineno} of {own[-1].filename}: {line}"
     message = " ".join(str(error).split()) or "no message"
     return PartFailed(
-        f"your part {part.name} failed: {type(error).__name__}: {message}{where}. Check it again "
+        f"your part {part.name} failed: {type(error).__name__}: {message}{where}; check it again "
         f"in lesson {find(part.name).lesson[:2]}, or move its file out of mine/ to go on with the "
         f"library's."
     )

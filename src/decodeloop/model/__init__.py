@@ -14,10 +14,15 @@ from decodeloop.model.block import (
     rotate,
     swiglu,
 )
-from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig
+from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
 from decodeloop.model.decoder import Decoder, Parts
 from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
-from decodeloop.model.multi_head import grouped_query_attention, merge_heads, split_heads
+from decodeloop.model.multi_head import (
+    grouped_query_attention,
+    merge_heads,
+    multi_head_attention,
+    split_heads,
+)
 
 __all__ = [
     "SMOLLM2_135M",
@@ -38,6 +43,8 @@ __all__ = [
     "causal_mask",
     "grouped_query_attention",
     "merge_heads",
+    "multi_head_attention",
+    "parameter_count",
     "rms_norm",
     "rope",
     "rotary_angles",

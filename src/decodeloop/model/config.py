@@ -43,6 +43,23 @@ class ModelConfig:
             )
 
 
+def parameter_count(config: ModelConfig) -> int:
+    """How many numbers a `Decoder` of this shape has learned: the entries of all its weights.
+
+    A tied head is the embedding itself, so it is counted once. There are no biases.
+
+    >>> parameter_count(SMOLLM2_135M)
+    134515008
+    """
+    C, query_rows = config.width, config.heads * config.head_dim
+    kv_rows = config.kv_heads * config.head_dim
+    attention = C * (query_rows + 2 * kv_rows) + query_rows * C  # q, k and v; output
+    feed_forward = 3 * C * config.feed_forward  # gate, up, down
+    table = config.vocabulary * C
+    head = 0 if config.tied else table
+    return table + config.layers * (attention + feed_forward + 2 * C) + C + head
+
+
 # Small enough for a unit test, yet with every feature of the real one: shared KV heads, a head
 # dimension that is not C / H, sizes that are all different.
 TINY = ModelConfig(

@@ -30,10 +30,12 @@ class KVCache(Protocol):
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Store k and v (B, G, T, D) after what is there, and attend to all of it.
+        """Store k and v after what is there, and attend to all of it.
 
-        `q` is (B, H, T, D); `mask` is broadcastable to (B, H, T, length + T), and None means causal
-        over what is cached and what is new. Returns (B, H, T, D).
+        `mask` None means causal over what is cached and what is new.
+
+        Shapes: q (B, H, T, D), k and v (B, G, T, D), mask broadcastable to (B, H, T, length + T) →
+        (B, H, T, D).
         """
 
     def advance(self, T: int) -> None:
@@ -91,8 +93,10 @@ class ContiguousKVCache:
         return self.keys.shape[3]
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k and v (B, G, T, D) after what is stored; return all keys and values, views of
-        shape (B, G, length + T, D)."""
+        """Write k and v after what is stored; return all keys and all values, which are views.
+
+        Shapes: k and v (B, G, T, D) → two of (B, G, length + T, D).
+        """
         end = self._length + k.shape[2]
         expected = (self.batch, self.keys.shape[2], k.shape[2], self.keys.shape[4])
         if tuple(k.shape) != expected or tuple(v.shape) != expected:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError
 from decodeloop.model.attention import attention, check_mask
@@ -77,3 +78,54 @@ def grouped_query_attention(
         check_mask(mask, (B, H, T, S))
         mask = mask.expand(B, H, T, S).reshape(B, G, -1, S)
     return attention(q.reshape(B, G, -1, D), k, v, mask).reshape(B, H, T, v.shape[-1])
+
+
+def multi_head_attention(
+    x: Tensor,
+    w_query: Tensor,
+    w_key: Tensor,
+    w_value: Tensor,
+    w_output: Tensor,
+    H: int,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """A text attends to itself with `H` heads: project, split, attend, merge, project.
+
+    The number of KV heads follows from the shapes: the head dimension D is the rows of `w_query`
+    over H, and G the rows of `w_key` over D. No positions: the order of the tokens plays no part
+    but by the mask.
+
+    Shapes: x (B, T, C); w_query (H·D, C), w_key and w_value (G·D, C), w_output (C, H·D), as
+    `nn.Linear` stores them; mask broadcastable to (B, H, T, T) → (B, T, C).
+
+    Raises:
+        ShapeError: the shapes do not fit.
+
+    >>> import torch
+    >>> w_query, w_key = torch.randn(12, 8), torch.randn(4, 8)  # C = 8, H = 3, D = 4, G = 1
+    >>> x, w_output = torch.randn(2, 5, 8), torch.randn(8, 12)
+    >>> multi_head_attention(x, w_query, w_key, w_key, w_output, 3).shape
+    torch.Size([2, 5, 8])
+    """
+    C, rows = x.shape[-1], w_query.shape[0]
+    if x.ndim != 3 or {w.shape[-1] for w in (w_query, w_key, w_value)} != {C}:
+        raise ShapeError(
+            f"multi_head_attention: x {tuple(x.shape)} must be (B, T, C), and the last axis of "
+            f"w_query {tuple(w_query.shape)}, w_key {tuple(w_key.shape)} and w_value "
+            f"{tuple(w_value.shape)} must be C = {C}."
+        )
+    if H < 1 or rows % H or w_key.shape[0] % (rows // H) or w_key.shape != w_value.shape:
+        raise ShapeError(
+            f"multi_head_attention: w_query {tuple(w_query.shape)} must have H = {H} times D "
+            f"rows, w_key {tuple(w_key.shape)} and w_value {tuple(w_value.shape)} G times D."
+        )
+    if w_output.shape != (C, rows):
+        raise ShapeError(
+            f"multi_head_attention: w_output {tuple(w_output.shape)} must be (C, H·D) = "
+            f"({C}, {rows})."
+        )
+    G = w_key.shape[0] // (rows // H)
+    q = split_heads(F.linear(x, w_query), H)  # (B, H, T, D)
+    k = split_heads(F.linear(x, w_key), G)  # (B, G, T, D)
+    v = split_heads(F.linear(x, w_value), G)
+    return F.linear(merge_heads(grouped_query_attention(q, k, v, mask)), w_output)

@@ -1,0 +1,112 @@
+"""The cheat-sheet: the notation and every function with its shapes, on one page.
+
+It is made out of the docstrings, so it can't say anything else than they do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+NAME = "cheat-sheet.md"
+NOTATION = {
+    "B": "batch",
+    "T": "query positions",
+    "S": "key positions",
+    "H": "query heads",
+    "G": "KV heads",
+    "D": "head dimension",
+    "C": "model width",
+    "F": "feed-forward width",
+    "V": "vocabulary",
+    "L": "layers",
+}
+ROOMS = (  # lesson, title, module
+    ("01", "Attention", "decodeloop.model.attention"),
+    ("02", "Several heads", "decodeloop.model.multi_head"),
+    ("03", "The block", "decodeloop.model.block"),
+    ("04", "The decoder", "decodeloop.model.decoder"),
+    ("04", "Its numbers", "decodeloop.model.config"),
+    ("06", "The KV cache", "decodeloop.model.kv_cache"),
+    ("07", "Sampling", "decodeloop.decode.sampling"),
+    ("05 · 06 · 08", "The loop", "decodeloop.decode.loop"),
+    ("08", "Beams", "decodeloop.decode.beam"),
+    ("08", "Text", "decodeloop.decode.text"),
+    ("00", "Loss", "decodeloop.decode.scoring"),
+)
+SHAPES = re.compile(r"Shapes: (.*?)(?:\n\s*\n|\Z)", re.DOTALL)
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    notation = " · ".join(f"`{letter}` {meaning}" for letter, meaning in NOTATION.items())
+    lines = [
+        "# Cheat-sheet",
+        "",
+        f"{notation}. Masks are boolean, and `True` means *may attend*.",
+        "",
+        "| lesson | function | shapes |",
+        "| --- | --- | --- |",
+    ]
+    for lesson, title, name in ROOMS:
+        for number, (signature, shapes) in enumerate(rows(importlib.import_module(name))):
+            heading = f"{lesson} {title}" if number == 0 else ""
+            lines.append(f"| {heading} | `{signature}` | {shapes} |")
+    return "\n".join([*lines, ""])
+
+
+def rows(module: Any) -> Iterator[tuple[str, str]]:
+    """Signature and shapes of each public function of a module, and of its classes' methods."""
+    room = importlib.import_module(module.__name__.rpartition(".")[0])
+    for name, value in vars(module).items():
+        if name not in room.__all__ or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(value):
+            yield name + parameters(value), shapes_of(value)
+        elif inspect.isclass(value):
+            for label, method in vars(value).items():
+                own = getattr(method, "__qualname__", "") == f"{name}.{label}"
+                if inspect.isfunction(method) and own and label[0] != "_" and method.__doc__:
+                    yield f"{name}.{label}{parameters(method)}", shapes_of(method)
+
+
+def shapes_of(function: Callable[..., Any]) -> str:
+    """What the docstring says after "Shapes:", up to the end of the sentence; else its first one,
+    for a function that takes no tensors."""
+    text = inspect.getdoc(function) or ""
+    found = SHAPES.search(text)
+    words = " ".join((found[1] if found else text.split("\n\n")[0]).split())
+    words = re.split(r"\. |\.$|: |; ", words)[0] if not found else words.split(". ")[0]
+    return words.rstrip(".").replace("|", "\\|").replace("``", "`")
+
+
+def parameters(function: Callable[..., Any]) -> str:
+    """The positional parameters with their defaults, without types."""
+    written = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY or name == "self":
+            continue
+        default = parameter.default
+        plain = default is None or isinstance(default, bool | int | float | str | tuple)
+        if default is parameter.empty:
+            written.append(name)
+        elif plain:
+            written.append(f"{name}={default!r}")
+    return f"({', '.join(written)})"
+
+
+def cheat_sheet_path(root: Path) -> Path:
+    return root / "notebooks" / NAME
+
+
+def write_cheat_sheet(root: Path) -> None:
+    cheat_sheet_path(root).write_text(page(), "utf-8", newline="\n")
+
+
+def is_stale(root: Path) -> bool:
+    path = cheat_sheet_path(root)
+    return not path.is_file() or path.read_text("utf-8") != page()

@@ -1,0 +1,499 @@
+"""Exercises of lesson 05: the loop without a cache, and what it computes again and again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.model import TINY, Decoder
+
+LESSON = "05_generating_without_a_cache"
+Forward = Callable[[Tensor], Tensor]  # token_ids (B, T) → logits (B, T, V)
+
+# --- generate_without_cache -----------------------------------------------------------------------
+
+
+def generate_without_cache(model: Forward, token_ids: Tensor, max_new_tokens: int) -> Iterator[int]:
+    """Continue a prompt greedily; every step reads the whole sequence again.
+
+    Shapes: `model` maps token_ids (B, T) to logits (B, T, V); token_ids (1, T) → an iterator of
+    `max_new_tokens` new ids. (`decodeloop.decode.generate(..., use_cache=False)` does the same,
+    and also stops at the end of a text.)
+    """
+    sequence = token_ids
+    for _ in range(max_new_tokens):
+        token = int(model(sequence)[0, -1].argmax())
+        yield token
+        sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
+
+
+class Sums:
+    """A model that one can follow on paper, and that depends on every token and its place.
+
+    After T tokens it is sure of token (Σ position · id + T) mod V, positions counted from 1. It
+    notes the lengths that it was given to read.
+    """
+
+    def __init__(self, V: int) -> None:
+        self.V = V
+        self.read: list[int] = []
+
+    def __call__(self, token_ids: Tensor) -> Tensor:
+        self.read.append(token_ids.shape[1])
+        positions = torch.arange(1, token_ids.shape[1] + 1)
+        following = ((positions * token_ids).cumsum(-1) + positions) % self.V  # (B, T)
+        return F.one_hot(following, self.V).float()  # (B, T, V)
+
+
+def sums_by_hand(V: int, prompt: Sequence[int], n: int) -> list[int]:
+    """What `Sums` goes on to say, in whole numbers alone."""
+    ids = list(prompt)
+    for _ in range(n):
+        ids.append((sum(i * token for i, token in enumerate(ids, start=1)) + len(ids)) % V)
+    return ids[len(prompt) :]
+
+
+def varied_decoder() -> Decoder:
+    """A tiny random decoder whose greedy text does not merely repeat one token."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(9)
+        decoder = Decoder(replace(TINY, layers=2, tied=False))
+        for name, weight in decoder.named_parameters():
+            if "norm" not in name and weight.ndim == 2:
+                torch.nn.init.normal_(weight, std=0.6)
+    return decoder.requires_grad_(False).eval()
+
+
+DECODER = varied_decoder()
+
+
+def best_by_sorting(model: Forward, prompt: Sequence[int], n: int) -> list[int]:
+    """The greedy text, one list of ids at a time."""
+    ids = list(prompt)
+    for _ in range(n):
+        ids.append(int(model(torch.tensor([ids]))[0, -1].sort(descending=True).indices[0]))
+    return ids[len(prompt) :]
+
+
+def plainly(yielded: Any) -> Any:
+    """A yielded value to be compared: an int as it is, of anything else what it is."""
+    return yielded if type(yielded) is int else f"a {type(yielded).__name__}"
+
+
+def at_most(iterator: Iterator[Any], n: int) -> list[Any]:
+    return [plainly(token) for token in itertools.islice(iterator, n)]
+
+
+def text_case(label: str, model: Forward, prompt: Sequence[int], n: int, oracle: Any) -> Case:
+    """The new ids, and the caller's prompt as it is afterwards."""
+
+    def run(candidate: Candidate) -> Any:
+        lent = torch.tensor([list(prompt)])
+        tokens = at_most(iter(candidate(model, lent, n)), 10 * n + 50)
+        return {"the new ids": tokens, "the caller's prompt, afterwards": lent.tolist()}
+
+    def expected() -> Any:
+        return {"the new ids": oracle(), "the caller's prompt, afterwards": [list(prompt)]}
+
+    return Case(label, run, expected, (model, torch.tensor([list(prompt)]), n))
+
+
+def sums_case(V: int, prompt: Sequence[int], n: int) -> Case:
+    label = f"a model of sums, V = {V}: prompt {list(prompt)}, {n} new"
+    return text_case(label, Sums(V), prompt, n, lambda: sums_by_hand(V, prompt, n))
+
+
+def decoder_case(prompt: Sequence[int], n: int) -> Case:
+    label = f"a random decoder: prompt of {len(prompt)}, {n} new"
+    return text_case(label, DECODER, prompt, n, lambda: best_by_sorting(DECODER, prompt, n))
+
+
+def read_in_all(candidate: Candidate) -> list[int]:
+    model = Sums(11)
+    at_most(iter(candidate(model, torch.tensor([[3, 1, 4]]), 5)), 50)
+    return model.read
+
+
+def read_for_two(candidate: Candidate) -> dict[str, Any]:
+    model = Sums(11)
+    tokens = at_most(iter(candidate(model, torch.tensor([[3, 1, 4]]), 5)), 2)
+    return {"the first two ids": tokens, "lengths read until then": model.read}
+
+
+def wrong_loop(
+    choose: Callable[[Tensor], int] = lambda logits: int(logits[0, -1].argmax()),
+    grow: Callable[[Tensor, Tensor, Tensor], Tensor] = (
+        lambda prompt, sequence, new: torch.cat((sequence, new), dim=1)
+    ),
+    steps: Callable[[int], int] = lambda n: n,
+) -> Callable[..., Iterator[int]]:
+    """The loop with one of its parts exchanged."""
+
+    def run(model: Forward, token_ids: Tensor, max_new_tokens: int) -> Iterator[int]:
+        sequence = token_ids
+        for _ in range(steps(max_new_tokens)):
+            token = choose(model(sequence))
+            yield token
+            sequence = grow(token_ids, sequence, torch.tensor([[token]]))
+
+    return run
+
+
+def yields_the_prompt_too(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
+    yield from token_ids[0].tolist()
+    yield from wrong_loop()(model, token_ids, n)
+
+
+def overwrites(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
+    for _ in range(n):
+        token = int(model(token_ids)[0, -1].argmax())
+        yield token
+        token_ids[0, -1] = token
+
+
+def grows_the_prompt(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
+    for _ in range(n):
+        token = int(model(token_ids)[0, -1].argmax())
+        yield token
+        token_ids.data = torch.cat((token_ids, torch.tensor([[token]])), dim=1)
+
+
+def reads_once_more(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
+    sequence, logits = token_ids, model(token_ids)
+    for _ in range(n):
+        token = int(logits[0, -1].argmax())
+        yield token
+        sequence = torch.cat((sequence, torch.tensor([[token]])), dim=1)
+        logits = model(sequence)
+
+
+def chooses_ahead(model: Forward, token_ids: Tensor, n: int) -> list[int]:
+    return list(wrong_loop()(model, token_ids, n))
+
+
+def yields_tensors(model: Forward, token_ids: Tensor, n: int) -> Iterator[Any]:
+    for token in wrong_loop()(model, token_ids, n):
+        yield torch.tensor(token)
+
+
+GENERATE_WITHOUT_CACHE = Exercise(
+    name="generate_without_cache",
+    lesson=LESSON,
+    library=generate_without_cache,
+    minutes=12,
+    difficulty=2,
+    cases=(
+        sums_case(10, [1, 4], 4),
+        sums_case(13, [7, 2, 5, 11, 3], 8),
+        sums_case(17, [6], 6),
+        sums_case(11, [1, 2, 3, 4], 1),
+        decoder_case([17, 3, 80, 41], 12),
+        decoder_case([9, 9, 60, 2, 33, 71, 5], 6),
+        Case(
+            "the lengths that the model reads: prompt of 3, 5 new",
+            read_in_all,
+            lambda: [3, 4, 5, 6, 7],
+        ),
+        Case(
+            "two ids asked for, of 5",
+            read_for_two,
+            lambda: {
+                "the first two ids": sums_by_hand(11, [3, 1, 4], 2),
+                "lengths read until then": [3, 4],
+            },
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "forgets the past",
+            "After the first step you give the model the new token alone. Without a cache it has no "
+            "memory: it knows only what you pass. Append the new token to all that came before.",
+            wrong_loop(grow=lambda prompt, sequence, new: new),
+        ),
+        Mistake(
+            "forgets all but the prompt and the newest token",
+            "You append each new token to the prompt, not to the sequence so far, so the earlier new "
+            "tokens are lost. Keep the result of `torch.cat` and append to that.",
+            wrong_loop(grow=lambda prompt, sequence, new: torch.cat((prompt, new), dim=1)),
+        ),
+        Mistake(
+            "appends to the front",
+            "Your new token stands before the text. The order in `torch.cat` is the order in the "
+            "sequence: first what came before, then the new token.",
+            wrong_loop(grow=lambda prompt, sequence, new: torch.cat((new, sequence), dim=1)),
+        ),
+        Mistake(
+            "never appends",
+            "You give the same token for ever: the sequence never grows. Does `torch.cat` stand in "
+            "the loop, and is its result kept? It changes none of its inputs.",
+            wrong_loop(grow=lambda prompt, sequence, new: sequence),
+        ),
+        Mistake(
+            "keeps only a window",
+            "You drop the first token whenever you append one, so the sequence stays as long as the "
+            "prompt, and the model forgets how it began. Nothing is to be dropped.",
+            wrong_loop(grow=lambda prompt, sequence, new: torch.cat((sequence[:, 1:], new), dim=1)),
+        ),
+        Mistake(
+            "the last token overwritten",
+            "You write each new token over the last one, and into the caller's own tensor. The "
+            "sequence must get longer by one: `torch.cat` makes a new tensor, and leaves the old alone.",
+            overwrites,
+        ),
+        Mistake(
+            "the first position",
+            "You read the logits of the first position: the forecast of the second token of the "
+            "prompt. The token that is not there yet is forecast at the last position.",
+            wrong_loop(choose=lambda logits: int(logits[0, 0].argmax())),
+        ),
+        Mistake(
+            "the second last position",
+            "You read the logits of the second last position: the forecast of the last token, which "
+            "is there already. The logits at position t are about token t + 1: read the last ones.",
+            wrong_loop(choose=lambda logits: int(logits[0, -2].argmax())),
+        ),
+        Mistake(
+            "the best of all positions",
+            "You take the largest logit of the whole table of positions and tokens, and get a place "
+            "in that table. First choose the last position, then the best token there.",
+            wrong_loop(choose=lambda logits: int(logits.argmax())),
+        ),
+        Mistake(
+            "argmax over the wrong axis",
+            "Your argmax runs along the positions: it says where a token scores best. Asked for is, at "
+            "the last position, which token scores best: the last axis, that of the vocabulary.",
+            wrong_loop(choose=lambda logits: int(logits[0].argmax(0)[-1])),
+        ),
+        Mistake(
+            "one token too many",
+            "You yield one token more than was asked for. `range(max_new_tokens)` counts from 0 and has "
+            "max_new_tokens numbers.",
+            wrong_loop(steps=lambda n: n + 1),
+        ),
+        Mistake(
+            "one token too few",
+            "You yield one token less than was asked for. `range(max_new_tokens)` counts from 0 and has "
+            "max_new_tokens numbers.",
+            wrong_loop(steps=lambda n: n - 1),
+        ),
+        Mistake(
+            "the prompt is yielded too",
+            "You also yield the tokens of the prompt. The caller has those; only the new ones are asked "
+            "for.",
+            yields_the_prompt_too,
+        ),
+        Mistake(
+            "the caller's prompt grows",
+            "The ids are right, but the tensor that the caller gave you has grown: whoever generates "
+            "twice from the same prompt gets two different texts. Work on a tensor of your own.",
+            grows_the_prompt,
+        ),
+        Mistake(
+            "reads once more at the end",
+            "The ids are right, but the model is run once more than needed: after the last token, for "
+            "a forecast that nobody looks at. It is the longest and dearest pass of all. n tokens need "
+            "n passes.",
+            reads_once_more,
+        ),
+        Mistake(
+            "all at once",
+            "The ids are right, but the first comes only when the last is done. Whoever reads along "
+            "wants each at once: `yield` it inside the loop, in place of collecting a list.",
+            chooses_ahead,
+        ),
+        Mistake(
+            "tensors instead of numbers",
+            "The ids are right, but they are tensors. Make each a Python number with int(...): only "
+            "then can it be looked up, compared and printed like any other.",
+            yields_tensors,
+        ),
+    ),
+    hints=(
+        "It is the loop of lesson 00: forecast, choose, append, repeat. What are the shapes of the "
+        "logits, and which of their positions speaks of a token that is not there yet?",
+        "`model(sequence)` is (1, T, V). The last position is `[0, -1]`, a row of V logits; its argmax "
+        "is the new token. `int(...)` turns it into a number: that is what you yield.",
+        "To append: `torch.cat((sequence, torch.tensor([[token]])), dim=1)`. The two pairs of brackets "
+        "make it (1, 1), so that both have two axes; dim=1 is the axis of positions.",
+        "In order: a variable `sequence` that begins as the prompt; for each of max_new_tokens steps: "
+        "the logits of `sequence`, the token, `yield token`, and `sequence` becomes longer by it.",
+    ),
+)
+
+# --- positions_computed ---------------------------------------------------------------------------
+
+
+def positions_computed(prompt_length: int, new_tokens: int) -> int:
+    """How many positions the model computes to make `new_tokens` tokens without a cache.
+
+    Step i, counted from 0, reads prompt_length + i positions.
+
+    >>> positions_computed(3, 4)  # 3 + 4 + 5 + 6
+    18
+    """
+    return new_tokens * prompt_length + new_tokens * (new_tokens - 1) // 2
+
+
+def added_up(prompt_length: int, new_tokens: int) -> int:
+    return sum(range(prompt_length, prompt_length + new_tokens))
+
+
+LENGTHS = ((3, 4), (20, 50), (1, 1), (5, 1), (1, 7), (7, 2), (100, 3))
+
+POSITIONS_COMPUTED = Exercise(
+    name="positions_computed",
+    lesson=LESSON,
+    library=positions_computed,
+    minutes=5,
+    difficulty=1,
+    tolerance=1e-9,
+    cases=tuple(call(f"P = {P}, n = {n}", P, n, oracle=added_up) for P, n in LENGTHS),
+    mistakes=(
+        Mistake(
+            "forgets the growth",
+            "That is n · P, as if each step read the prompt alone. But the sequence grows: the second "
+            "step reads P + 1 positions, the third P + 2.",
+            lambda P, n: n * P,
+        ),
+        Mistake(
+            "one step too many",
+            "You add up n + 1 steps. The last token is chosen but never read: n tokens need n passes, "
+            "of P, P + 1, …, P + n - 1 positions.",
+            lambda P, n: added_up(P, n + 1),
+        ),
+        Mistake(
+            "begins at P + 1",
+            "Your steps read P + 1, P + 2, …, P + n positions. The first reads the prompt alone, which "
+            "is P; the last token is never read, so the last step reads P + n - 1.",
+            lambda P, n: added_up(P + 1, n),
+        ),
+        Mistake(
+            "one step too few",
+            "You add up n - 1 steps. The first new token needs a pass, too: that over the prompt.",
+            lambda P, n: added_up(P, n - 1),
+        ),
+        Mistake(
+            "each position once",
+            "P + n - 1 is the number of positions that there are: with a cache each is computed once "
+            "(lesson 06). Without one, each step computes all of them again.",
+            lambda P, n: P + n - 1,
+        ),
+        Mistake(
+            "the length of the text",
+            "P + n is how long the text is in the end. Asked for is the sum over all steps of what each "
+            "reads.",
+            lambda P, n: P + n,
+        ),
+        Mistake(
+            "the last step only",
+            "That is what the last step reads, n times. The earlier ones read less: add up "
+            "P, P + 1, …, P + n - 1.",
+            lambda P, n: n * (P + n - 1),
+        ),
+        Mistake(
+            "forgets the half",
+            "0 + 1 + … + (n - 1) is half of n · (n - 1): the numbers pair up, the first with the last, "
+            "and there are n / 2 pairs.",
+            lambda P, n: n * P + n * (n - 1),
+        ),
+        Mistake(
+            "the prompt token by token",
+            "You add up 1, 2, …, as if the prompt were read token by token, too. It is all there from "
+            "the beginning: the first step reads its P positions at once.",
+            lambda P, n: sum(range(1, P + n)),
+        ),
+    ),
+    hints=(
+        "Write down for P = 3, n = 4 how many positions each step reads. How many terms are there? "
+        "What is the last one?",
+        "P + (P + 1) + … + (P + n - 1): n times P, and 0 + 1 + … + (n - 1) on top.",
+        "0 + 1 + … + (n - 1) = n · (n - 1) / 2. Or let Python add it up: `sum(range(...))`, whose end "
+        "is not included.",
+    ),
+)
+
+# --- repeated_share -------------------------------------------------------------------------------
+
+
+def repeated_share(prompt_length: int, new_tokens: int) -> float:
+    """The share of the computed positions that an earlier step had already computed.
+
+    >>> round(repeated_share(3, 4), 3)  # 6 of 18 are new
+    0.667
+    """
+    computed = new_tokens * prompt_length + new_tokens * (new_tokens - 1) / 2
+    return 1.0 - (prompt_length + new_tokens - 1) / computed
+
+
+def share_by_marking(prompt_length: int, new_tokens: int) -> float:
+    """Closed form by doing it: mark each position when it is first computed."""
+    marked: set[int] = set()
+    again = computed = 0
+    for step in range(new_tokens):
+        for position in range(prompt_length + step):
+            again += position in marked
+            computed += 1
+            marked.add(position)
+    return again / computed
+
+
+REPEATED_SHARE = Exercise(
+    name="repeated_share",
+    lesson=LESSON,
+    library=repeated_share,
+    minutes=6,
+    difficulty=2,
+    kind="stretch",
+    tolerance=1e-6,
+    cases=tuple(call(f"P = {P}, n = {n}", P, n, oracle=share_by_marking) for P, n in LENGTHS),
+    mistakes=(
+        Mistake(
+            "the new share",
+            "That is the share that is computed for the first time. Asked for is the rest: 1 minus it.",
+            lambda P, n: (P + n - 1) / added_up(P, n),
+        ),
+        Mistake(
+            "the last token counted",
+            "You take P + n positions as needed. The last token is chosen but never read: P + n - 1 "
+            "positions are computed at least once.",
+            lambda P, n: 1 - (P + n) / added_up(P, n),
+        ),
+        Mistake(
+            "only the prompt is repeated",
+            "You count only the prompt as computed for the first time. Each step but the first also "
+            "computes one new position: that of the token made before it.",
+            lambda P, n: 1 - P / added_up(P, n),
+        ),
+        Mistake(
+            "only the new tokens are new",
+            "You count one new position for each step. But the first step computes the whole prompt "
+            "for the first time: P new positions, and then one for each of the other n - 1 steps.",
+            lambda P, n: 1 - n / added_up(P, n),
+        ),
+        Mistake(
+            "in percent",
+            "That is the share in percent. Asked for is a number between 0 and 1.",
+            lambda P, n: 100 * share_by_marking(P, n),
+        ),
+        Mistake(
+            "how many, not which share",
+            "That is how many positions are computed again. Divide by all that are computed.",
+            lambda P, n: added_up(P, n) - (P + n - 1),
+        ),
+    ),
+    hints=(
+        "How many positions are there to compute at all, if each were computed once?",
+        "The prompt has P, and all new tokens but the last are read: P + n - 1. All others that are "
+        "computed are computed again.",
+        "1 - (P + n - 1) / (all that are computed). The second number you have from the exercise above.",
+    ),
+)
+
+EXERCISES = (GENERATE_WITHOUT_CACHE, POSITIONS_COMPUTED, REPEATED_SHARE)

@@ -1,0 +1,1202 @@
+"""Exercises of lesson 07: the samplers, and drawing a token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.decode import min_p, repetition_penalty, sample, temperature, top_k, top_p
+
+LESSON = "07_sampling"
+INF = math.inf
+draws = torch.Generator().manual_seed(7)
+
+
+def scores(*shape: int, scale: float = 2.0) -> Tensor:
+    return scale * torch.randn(*shape, generator=draws)
+
+
+def by_rows(x: Tensor, rule: Callable[[list[float]], list[float]]) -> Tensor:
+    """A rule for one row of logits, in plain Python, applied to every row."""
+    rows = [rule(row) for row in x.reshape(-1, x.shape[-1]).tolist()]
+    return torch.tensor(rows).reshape(x.shape)
+
+
+def shares(row: list[float]) -> list[float]:
+    """Softmax of one row, in plain Python."""
+    peak = max(row)
+    powers = [math.exp(x - peak) for x in row]
+    return [x / sum(powers) for x in powers]
+
+
+VOTES = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()  # four tokens, easy to check by hand
+BATCH = scores(2, 3, 7)
+BELOW_ZERO = -10.0 + scores(2, 6)  # 0 would be better than all of them
+SOME_OUT = torch.tensor([[1.0, -INF, 2.0, 0.5, -INF], [-INF, 3.0, 0.0, 1.0, 2.0]])
+
+# --- temperature ----------------------------------------------------------------------------------
+
+
+def scaled(x: Tensor, t: float) -> Tensor:
+    """Closed form: divided by t; at 0 the best of each row alone."""
+    if t == 0:
+        return by_rows(x, lambda row: [v if v == max(row) else -INF for v in row])
+    return by_rows(x, lambda row: [v / t for v in row])
+
+
+def at_zero(label: str, x: Tensor, t: float = 0.0) -> Case:
+    """At t = 0 it matters what is left, and with which probability; not with which logit."""
+
+    def seen(answer: Candidate) -> Any:
+        out = called(answer)
+        if not isinstance(out, Tensor) or out.shape != x.shape:
+            return {"what came": out}
+        return {"left": torch.isfinite(out), "probabilities": torch.softmax(out.float(), -1)}
+
+    called = call(label, x, t, oracle=scaled).run
+    return Case(label, seen, lambda: seen(scaled), (x, t))
+
+
+def cold(away: Callable[[Tensor], Tensor]) -> Candidate:
+    """Right for every t above 0, and something else at 0."""
+    return lambda logits, t: away(logits) if t == 0 else logits / t
+
+
+TEMPERATURE = Exercise(
+    name="temperature",
+    lesson=LESSON,
+    library=temperature,
+    minutes=4,
+    difficulty=1,
+    cases=(
+        call("four tokens, t = 0.5", VOTES, 0.5, oracle=scaled),
+        call("logits (2, 3, 7), t = 2", BATCH, 2.0, oracle=scaled),
+        call("t = 1 changes nothing", BATCH, 1.0, oracle=scaled),
+        call("t = 0.1, large logits", 100.0 + 50 * BATCH, 0.1, oracle=scaled),
+        call("some tokens are out already, t = 0.7", SOME_OUT, 0.7, oracle=scaled),
+        at_zero("t = 0, logits (6,)", scores(6)),
+        at_zero("t = 0, logits (2, 3, 7)", BATCH),
+        at_zero("t = 0, all logits below 0", BELOW_ZERO),
+        at_zero("t = 0, a logit is exactly 0", torch.tensor([-1.0, 0.0, 2.0, 1.0])),
+        at_zero("t = 0, some tokens are out already", SOME_OUT),
+    ),
+    mistakes=(
+        Mistake(
+            "multiplied",
+            "You multiply by t. A low temperature must sharpen: divide, so that t = 0.5 doubles every "
+            "distance between two logits.",
+            lambda logits, t: scaled(logits, 0) if t == 0 else logits * t,
+        ),
+        Mistake(
+            "multiplied, at 0 too",
+            "You multiply by t. A low temperature must sharpen: divide instead. And t = 0 is a case of "
+            "its own, where the best token of each row is left alone.",
+            lambda logits, t: logits * t,
+        ),
+        Mistake(
+            "the probabilities divided",
+            "You divide probabilities. Dividing all of them by one number changes no ratio between "
+            "two tokens, and they no longer sum to 1. Divide the logits, before any softmax.",
+            lambda logits, t: scaled(logits, 0) if t == 0 else torch.softmax(logits, -1) / t,
+        ),
+        Mistake(
+            "division by zero",
+            "Right but at t = 0, where x / 0 is ±inf or NaN. There the best token of each row stays, "
+            "and every other becomes -inf: a case of its own, before you divide.",
+            lambda logits, t: logits / t,
+        ),
+        Mistake(
+            "a tiny number for 0",
+            "At t = 0 you divide by some tiny number. Two tokens that are nearly equal then still "
+            "share the draws, and no token is out. Set every token but the best to -inf.",
+            cold(lambda x: x / 1e-4),
+        ),
+        Mistake(
+            "probabilities returned",
+            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
+            "the softmax comes once, at the end.",
+            lambda logits, t: torch.softmax(scaled(logits, t), -1),
+        ),
+        Mistake(
+            "the id of the best",
+            "At t = 0 you return the id of the best token. Return logits (…, V), as at every other "
+            "temperature: the best one's stays, the others become -inf.",
+            cold(lambda x: x.argmax(-1)),
+        ),
+        Mistake(
+            "0 instead of -inf",
+            "At t = 0 you set the other tokens to 0. A logit of 0 is no small one, e⁰ = 1: what is out "
+            "must be -inf.",
+            cold(lambda x: torch.where(x == x.amax(-1, keepdim=True), x, 0.0)),
+        ),
+        Mistake(
+            "unchanged at 0",
+            "At t = 0 you change nothing. Temperature 0 is the limit of ever sharper: only the best "
+            "token of each row is left.",
+            cold(lambda x: x.clone()),
+        ),
+        Mistake(
+            "the best of all rows",
+            "At t = 0 you look for the largest logit of the whole tensor, so that every other row is "
+            "left with nothing. Each row has its own best: argmax(-1, keepdim=True) or amax(-1, "
+            "keepdim=True).",
+            cold(lambda x: x.masked_fill(x < x.max(), -INF)),
+        ),
+    ),
+    hints=(
+        "softmax(logits / t): for t above 0 it is one division. t = 0 can't be divided by: treat it "
+        "first.",
+        "At t = 0: find the best of each row with `logits.amax(-1, keepdim=True)`, (…, 1), and fill "
+        "what is less with -inf.",
+        "`logits.masked_fill(logits < logits.amax(-1, keepdim=True), -math.inf)` if t == 0, else "
+        "logits / t.",
+    ),
+)
+
+# --- top_k ----------------------------------------------------------------------------------------
+
+
+def k_best(x: Tensor, k: int) -> Tensor:
+    """In plain Python: all that is at least the k-th of the sorted row."""
+
+    def rule(row: list[float]) -> list[float]:
+        last = sorted(row, reverse=True)[min(k, len(row)) - 1]
+        return [v if v >= last else -INF for v in row]
+
+    return by_rows(x, rule)
+
+
+def kth(x: Tensor, k: int) -> Tensor:
+    """The k-th best of each row, (..., 1): the mistakes are made around it."""
+    return x.sort(dim=-1, descending=True).values[..., [min(k, x.shape[-1]) - 1]]
+
+
+def as_they_were(out: Tensor, x: Tensor) -> bool:
+    """Whether what is kept has kept its logit."""
+    kept = torch.isfinite(out)
+    return bool(torch.isclose(out[kept], x[kept], rtol=1e-5).all()) and not bool(out.isnan().any())
+
+
+def number_kept(label: str, x: Tensor, *options: Any, oracle: Candidate) -> Case:
+    """Only how many tokens of each row are left: of equal ones, which is nobody's business."""
+
+    def seen(answer: Candidate) -> Any:
+        out = called(answer)
+        if not isinstance(out, Tensor) or out.shape != x.shape:
+            return {"what came": out}
+        return {
+            "kept in each row": torch.isfinite(out).sum(-1),
+            "as they were": as_they_were(out, x),
+        }
+
+    called = call(label, x, *options, oracle=oracle).run
+    return Case(label, seen, lambda: seen(oracle), (x, *options))
+
+
+def exactly_k(x: Tensor, k: int) -> Tensor:
+    best = x.topk(min(k, x.shape[-1])).indices
+    return torch.full_like(x, -INF).scatter(-1, best, x.gather(-1, best))
+
+
+TOP_K = Exercise(
+    name="top_k",
+    lesson=LESSON,
+    library=top_k,
+    minutes=4,
+    difficulty=1,
+    cases=(
+        call("four tokens, k = 2", VOTES, 2, oracle=k_best),
+        call("logits (2, 3, 7), k = 3", BATCH, 3, oracle=k_best),
+        call("k = 1", BATCH, 1, oracle=k_best),
+        call("as many as there are", BATCH, 7, oracle=k_best),
+        call("more than there are", BATCH, 50, oracle=k_best),
+        call("all logits below 0, k = 2", BELOW_ZERO, 2, oracle=k_best),
+        call("some tokens are out already, k = 2", SOME_OUT, 2, oracle=k_best),
+        number_kept(
+            "a tie with the last, k = 2",
+            torch.tensor([[1.0, 3.0, 2.0, 2.0, 2.0], [0.0, 1.0, 2.0, 3.0, 4.0]]),
+            2,
+            oracle=k_best,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "the k smallest",
+            "You keep the k smallest logits. The largest are the likely ones: sort in descending "
+            "order, or use topk.",
+            lambda x, k: -k_best(-x, k).masked_fill(k_best(-x, k) == -INF, INF),
+        ),
+        Mistake(
+            "0 instead of -inf",
+            "You set what is out to 0. A logit of 0 is no small one, e⁰ = 1, and here it is even larger "
+            "than those that you keep when they are negative. What is out must be -inf.",
+            lambda x, k: x.masked_fill(x < kth(x, k), 0.0),
+        ),
+        Mistake(
+            "the k values alone",
+            "You return the k best values, (…, k). Every token must keep its place: return (…, V), "
+            "with -inf where a token is out.",
+            lambda x, k: x.topk(min(k, x.shape[-1])).values,
+        ),
+        Mistake(
+            "in sorted order",
+            "The right values, but in sorted order: the first is no longer the logit of token 0. Use "
+            "the sorted row only to find the threshold, and mask the logits where they stand.",
+            lambda x, k: (lambda s: s.masked_fill(s < kth(s, k), -INF))(
+                x.sort(dim=-1, descending=True).values
+            ),
+        ),
+        Mistake(
+            "over the whole batch",
+            "You take the k best of the whole tensor. Each row has its own k best: work along the "
+            "last axis.",
+            lambda x, k: x.masked_fill(x < x.flatten().topk(min(k, x.numel())).values[-1], -INF),
+        ),
+        Mistake(
+            "the k-th is dropped",
+            "You drop the k-th as well, and for k = 1 nothing is left. Out is what is less than the "
+            "k-th, not what is equal to it.",
+            lambda x, k: x.masked_fill(x <= kth(x, k), -INF),
+        ),
+        Mistake(
+            "one too many",
+            "You keep k + 1 tokens. In a sorted row the k-th best stands at place k - 1.",
+            lambda x, k: x.masked_fill(x < kth(x, k + 1), -INF),
+        ),
+        Mistake(
+            "ties broken",
+            "Right but for a tie: tokens whose logit equals that of the k-th are kept too, since "
+            "nothing says which of them is better. Compare with the k-th value instead of "
+            "scattering k of them.",
+            exactly_k,
+        ),
+        Mistake(
+            "probabilities returned",
+            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
+            "what is kept keeps its logit.",
+            lambda x, k: torch.softmax(k_best(x, k), -1),
+        ),
+    ),
+    hints=(
+        "You need one number for each row: the logit of its k-th best token. What is less than it is "
+        "out.",
+        "`logits.topk(k).values` is (…, k), in descending order: the k-th best is its last, and "
+        "`[..., -1:]` keeps the axis. k may be larger than V: min(k, V).",
+        "`logits.masked_fill(logits < last, -math.inf)`.",
+    ),
+)
+
+# --- top_p ----------------------------------------------------------------------------------------
+
+
+def nucleus(x: Tensor, p: float) -> Tensor:
+    """In plain Python: the best tokens one by one, until their probabilities sum to p."""
+
+    def rule(row: list[float]) -> list[float]:
+        chances, total, kept = shares(row), 0.0, set()
+        for token in sorted(range(len(row)), key=lambda i: -row[i]):
+            if total >= p and p < 1.0:
+                break
+            kept.add(token)
+            total += chances[token]
+        return [v if i in kept else -INF for i, v in enumerate(row)]
+
+    return by_rows(x, rule)
+
+
+def wrong_top_p(
+    order: Callable[[Tensor], Tensor] = lambda x: x.argsort(dim=-1, descending=True),
+    masses: Callable[[Tensor], Tensor] = lambda x: torch.softmax(x, -1),
+    out: Callable[[Tensor, float], Tensor] = lambda m, p: m.cumsum(-1) - m >= p,
+    undo: bool = True,
+    fill: float = -INF,
+) -> Candidate:
+    """Top-p with one of its steps exchanged; at p = 1 it keeps all."""
+
+    def choose(x: Tensor, p: float) -> Tensor:
+        places = order(x)
+        mask = out(masses(x.gather(-1, places)), p)
+        if p == 1.0:
+            mask = torch.zeros_like(mask)
+        if undo:
+            mask = torch.zeros_like(mask).scatter(-1, places, mask)
+        return x.masked_fill(mask, fill)
+
+    return choose
+
+
+def crossing_dropped(m: Tensor, p: float) -> Tensor:
+    return m.cumsum(-1) > p
+
+
+def crossing_dropped_but_for_the_best(m: Tensor, p: float) -> Tensor:
+    mask = m.cumsum(-1) > p
+    mask[..., 0] = False
+    return mask
+
+
+def left_at_one(label: str, x: Tensor) -> Case:
+    """Whether p = 1 keeps every token; what rounding drops depends on how one sums."""
+
+    def seen(answer: Candidate) -> Any:
+        out = called(answer)
+        if not isinstance(out, Tensor) or out.shape != x.shape:
+            return {"what came": out}
+        kept = bool(torch.isfinite(out).all())
+        return {"every token kept": kept, "as they were": as_they_were(out, x)}
+
+    called = call(label, x, 1.0, oracle=nucleus).run
+    return Case(label, seen, lambda: seen(nucleus), (x, 1.0))
+
+
+# four quarters are exactly 1, so that every sum is 1 long before the last token
+LONG_TAIL = torch.cat((torch.zeros(4), torch.linspace(-30.0, -60.0, 200)))
+
+TOP_P = Exercise(
+    name="top_p",
+    lesson=LESSON,
+    library=top_p,
+    minutes=7,
+    difficulty=3,
+    cases=(
+        call("four tokens, p = 0.6", VOTES, 0.6, oracle=nucleus),
+        call("four tokens, p = 0.35: the best has 0.4", VOTES, 0.35, oracle=nucleus),
+        call("four tokens, p = 0.75", VOTES, 0.75, oracle=nucleus),
+        call("logits (2, 3, 7), p = 0.8", BATCH, 0.8, oracle=nucleus),
+        call("logits (2, 3, 7), p = 0.01: one token each", BATCH, 0.01, oracle=nucleus),
+        call("all logits below 0, p = 0.5", BELOW_ZERO, 0.5, oracle=nucleus),
+        call("logits around 1,000, p = 0.9", 1000.0 + BATCH, 0.9, oracle=nucleus),
+        call("some tokens are out already, p = 0.7", SOME_OUT, 0.7, oracle=nucleus),
+        left_at_one("p = 1, and a tail of tiny probabilities", LONG_TAIL),
+    ),
+    mistakes=(
+        Mistake(
+            "the crossing token dropped",
+            "You drop the token that crosses p: what you keep has less than p. And where one token "
+            "alone has more than p, nothing is left. Ask of each token how much stood *before* it: "
+            "cumsum minus its own probability.",
+            wrong_top_p(out=crossing_dropped),
+        ),
+        Mistake(
+            "the crossing token dropped, but for the best",
+            "You drop the token that crosses p, unless it is the best. What is kept must have at "
+            "least p, so the crossing one belongs to it. Ask of each token how much stood *before* "
+            "it: cumsum minus its own probability.",
+            wrong_top_p(out=crossing_dropped_but_for_the_best),
+        ),
+        Mistake(
+            "the mask never unsorted",
+            "Your mask is in the order of the sorted row, but you put it on the unsorted one: the wrong "
+            "tokens are out. Bring it back: mask.scatter(-1, order, mask) puts each entry at its "
+            "token's place.",
+            wrong_top_p(undo=False),
+        ),
+        Mistake(
+            "in sorted order",
+            "You return the sorted logits: the first is no longer the logit of token 0. Bring the mask "
+            "back to the order of the vocabulary, and apply it to the logits as they came.",
+            lambda x, p: nucleus(x, p).sort(dim=-1, descending=True).values,
+        ),
+        Mistake(
+            "not sorted at all",
+            "You sum in the order of the vocabulary. The nucleus is made of the best tokens: sort by "
+            "probability first.",
+            wrong_top_p(order=lambda x: torch.arange(x.shape[-1]).expand(x.shape)),
+        ),
+        Mistake(
+            "ascending order",
+            "You sort in ascending order, so you keep the worst tokens. descending=True.",
+            wrong_top_p(order=lambda x: x.argsort(dim=-1)),
+        ),
+        Mistake(
+            "a sum of logits",
+            "You sum up the logits. p is a probability: softmax first.",
+            wrong_top_p(masses=lambda x: x, out=lambda m, p: (m.cumsum(-1) - m >= p).bool()),
+        ),
+        Mistake(
+            "the tail kept",
+            "You keep the tail, and remove the nucleus: the condition is upside down.",
+            wrong_top_p(out=lambda m, p: ~(m.cumsum(-1) - m >= p)),
+        ),
+        Mistake(
+            "0 instead of -inf",
+            "You set what is out to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be -inf.",
+            wrong_top_p(fill=0.0),
+        ),
+        Mistake(
+            "the tail dropped at p = 1",
+            "Right but at p = 1, where every token must stay. Rounded sums reach 1 before the last "
+            "token, and the rest goes out. Leave the logits alone when p is 1.",
+            lambda x, p: x.masked_fill(
+                (lambda m: m.cumsum(-1) - m >= p)(
+                    x.sort(dim=-1, descending=True).values.softmax(-1)
+                ).gather(-1, x.argsort(dim=-1, descending=True).argsort(dim=-1)),
+                -INF,
+            ),
+        ),
+        Mistake(
+            "every probability against p",
+            "You compare each token's own probability with p. It is the sum of the best that must "
+            "reach p: sort, and take a cumulative sum.",
+            lambda x, p: x.clone() if p == 1 else x.masked_fill(torch.softmax(x, -1) < p, -INF),
+        ),
+        Mistake(
+            "one distribution for the whole batch",
+            "You take the softmax over all rows together. Each row is a forecast of its own, and sums "
+            "to 1 by itself: softmax(-1).",
+            lambda x, p: nucleus(x.reshape(1, -1), p).reshape(x.shape),
+        ),
+        Mistake(
+            "probabilities returned",
+            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
+            "what is kept keeps its logit.",
+            lambda x, p: torch.softmax(nucleus(x, p), -1),
+        ),
+    ),
+    hints=(
+        "Four steps: sort in descending order, softmax, cumulative sum, and the mask brought back to "
+        "the order of the vocabulary. Do them on paper for 0.1, 0.4, 0.2, 0.3 and p = 0.6.",
+        "A token is out if those *before* it already have p: `before = probabilities.cumsum(-1) - "
+        "probabilities`, and out is `before >= p`. The best has 0 before it, so it always stays.",
+        "`ordered, order = logits.sort(descending=True)`; with `out` in sorted order, "
+        "`out.scatter(-1, order, out)` has every entry at the place of its token.",
+        "Rounded sums may reach 1 too early: if p is 1, return the logits as they are. In the end "
+        "`logits.masked_fill(mask, -math.inf)`.",
+    ),
+)
+
+# --- min_p ----------------------------------------------------------------------------------------
+
+
+def near_the_best(x: Tensor, p: float) -> Tensor:
+    """In plain Python: every token at least p times as probable as the best of its row."""
+
+    def rule(row: list[float]) -> list[float]:
+        chances = shares(row)
+        return [v if c >= p * max(chances) else -INF for v, c in zip(row, chances, strict=True)]
+
+    return by_rows(x, rule)
+
+
+def wrong_min_p(out: Callable[[Tensor, float], Tensor], fill: float = -INF) -> Candidate:
+    return lambda x, p: x.masked_fill(out(torch.softmax(x, -1), p), fill)
+
+
+def best(m: Tensor) -> Tensor:
+    return m.amax(-1, keepdim=True)
+
+
+MIN_P = Exercise(
+    name="min_p",
+    lesson=LESSON,
+    library=min_p,
+    minutes=3,
+    difficulty=1,
+    cases=(
+        call("four tokens, p = 0.6", VOTES, 0.6, oracle=near_the_best),
+        call("four tokens, p = 0.3", VOTES, 0.3, oracle=near_the_best),
+        call("logits (2, 3, 7), p = 0.1", BATCH, 0.1, oracle=near_the_best),
+        call("p = 0 keeps all", BATCH, 0.0, oracle=near_the_best),
+        call("p = 1 keeps the best", BATCH, 1.0, oracle=near_the_best),
+        call("all logits below 0, p = 0.2", BELOW_ZERO, 0.2, oracle=near_the_best),
+        call("logits around 1,000, p = 0.3", 1000.0 + BATCH, 0.3, oracle=near_the_best),
+        call("some tokens are out already, p = 0.2", SOME_OUT, 0.2, oracle=near_the_best),
+        call(
+            "a flat row and a sharp one, p = 0.5",
+            torch.tensor([[0.3, 0.0, 0.1, 0.2, -0.9], [9.0, 0.0, 1.0, 8.9, 8.0]]),
+            0.5,
+            oracle=near_the_best,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "an absolute threshold",
+            "You compare each probability with p itself. Min-p is relative: the threshold is p times "
+            "the probability of the best token, so it falls where the model is unsure.",
+            wrong_min_p(lambda m, p: m < p),
+        ),
+        Mistake(
+            "relative to the logit",
+            "You compare logits with p times the best logit. That means nothing: add 100 to all logits "
+            "and the forecast is the same, but your threshold is not. Compare probabilities.",
+            lambda x, p: x.masked_fill(x < p * best(x), -INF),
+        ),
+        Mistake(
+            "the likely ones out",
+            "You remove the tokens that are likely enough, and keep the others: the comparison is the "
+            "wrong way round.",
+            wrong_min_p(lambda m, p: m >= p * best(m)),
+        ),
+        Mistake(
+            "the best of the whole batch",
+            "You take the largest probability of the whole tensor. Each row has its own best: "
+            "amax(-1, keepdim=True).",
+            wrong_min_p(lambda m, p: m < p * m.max()),
+        ),
+        Mistake(
+            "the best is out at p = 1",
+            "What is exactly p times as probable as the best stays. With ≤ instead of < even the best "
+            "itself goes out at p = 1.",
+            wrong_min_p(lambda m, p: m <= p * best(m)),
+        ),
+        Mistake(
+            "0 instead of -inf",
+            "You set what is out to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be -inf.",
+            wrong_min_p(lambda m, p: m < p * best(m), 0.0),
+        ),
+        Mistake(
+            "a distance to the best",
+            "You keep what is at most p *below* the best. It is a ratio: at least p *times* the "
+            "probability of the best.",
+            wrong_min_p(lambda m, p: m < best(m) - p),
+        ),
+        Mistake(
+            "1 - p",
+            "You compare with (1 - p) times the best. A small p is to keep much: at least p times as "
+            "probable as the best.",
+            wrong_min_p(lambda m, p: m < (1 - p) * best(m)),
+        ),
+        Mistake(
+            "probabilities returned",
+            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
+            "what is kept keeps its logit.",
+            lambda x, p: torch.softmax(near_the_best(x, p), -1),
+        ),
+    ),
+    hints=(
+        "Softmax first. Then each row has its own threshold: p times its largest probability.",
+        "`probabilities.amax(-1, keepdim=True)` is (…, 1), so that it broadcasts against (…, V).",
+        "`logits.masked_fill(probabilities < p * largest, -math.inf)`.",
+    ),
+)
+
+# --- repetition_penalty ---------------------------------------------------------------------------
+
+
+def penalised(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
+    """In plain Python: every token that occurred, once."""
+    rows = x.reshape(-1, x.shape[-1]).tolist()
+    ids = token_ids.reshape(len(rows), token_ids.shape[-1]).tolist()
+    for row, seen in zip(rows, ids, strict=True):
+        for token in set(seen):
+            row[token] = row[token] / penalty if row[token] > 0 else row[token] * penalty
+    return torch.tensor(rows).reshape(x.shape)
+
+
+def seen_mask(x: Tensor, token_ids: Tensor) -> Tensor:
+    """Where a token occurred: (..., V), boolean."""
+    return torch.zeros_like(x, dtype=torch.bool).scatter(-1, token_ids, True)
+
+
+def wrong_penalty(change: Callable[[Tensor, float], Tensor]) -> Candidate:
+    """A change of the logits of what was seen."""
+    return lambda x, ids, penalty: torch.where(seen_mask(x, ids), change(x, penalty), x)
+
+
+def by_sign(x: Tensor, penalty: float) -> Tensor:
+    return torch.where(x > 0, x / penalty, x * penalty)
+
+
+def once_per_occurrence(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
+    out = x.clone()
+    for place in range(token_ids.shape[-1]):
+        ids = token_ids[..., place : place + 1]
+        out = out.scatter(-1, ids, by_sign(out.gather(-1, ids), penalty))
+    return out
+
+
+def in_place(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
+    return x.copy_(penalised(x, token_ids, penalty))
+
+
+def leaves_its_input(label: str, x: Tensor, ids: Tensor, penalty: float) -> Case:
+    """The same penalty twice on the same logits, as a loop that keeps its logits would do."""
+
+    def run(answer: Candidate) -> Any:
+        lent = x.clone()
+        answer(lent, ids.clone(), penalty)
+        return {"the second time": answer(lent, ids.clone(), penalty)}
+
+    return Case(label, run, lambda: {"the second time": penalised(x, ids, penalty)})
+
+
+SIGNS = torch.tensor([4.0, -4.0, 1.0, 0.0, -1.0])
+ROWS_SEEN = torch.tensor(
+    [[[0, 1, 2, 2], [6, 6, 6, 6], [3, 0, 5, 1]], [[4, 4, 1, 4], [2, 3, 4, 5], [0, 6, 0, 6]]]
+)
+
+REPETITION_PENALTY = Exercise(
+    name="repetition_penalty",
+    lesson=LESSON,
+    library=repetition_penalty,
+    minutes=5,
+    difficulty=2,
+    cases=(
+        call("five tokens, 0 and 1 seen", SIGNS, torch.tensor([0, 1]), 2.0, oracle=penalised),
+        call(
+            "a token seen three times",
+            SIGNS,
+            torch.tensor([0, 1, 0, 1, 0]),
+            2.0,
+            oracle=penalised,
+        ),
+        call("logits (2, 3, 7), penalty 1.3", BATCH, ROWS_SEEN, 1.3, oracle=penalised),
+        call("penalty 1 changes nothing", BATCH, ROWS_SEEN, 1.0, oracle=penalised),
+        call("penalty 0.5 makes it likelier", BATCH, ROWS_SEEN, 0.5, oracle=penalised),
+        call("a logit of exactly 0", SIGNS, torch.tensor([3, 4]), 1.5, oracle=penalised),
+        call(
+            "nothing written yet",
+            SIGNS,
+            torch.zeros(0, dtype=torch.long),
+            1.5,
+            oracle=penalised,
+        ),
+        call(
+            "a token that is out",
+            SOME_OUT,
+            torch.tensor([[1, 2], [0, 1]]),
+            1.5,
+            oracle=penalised,
+        ),
+        leaves_its_input("called twice with the same logits", SIGNS, torch.tensor([0, 1, 1]), 2.0),
+    ),
+    mistakes=(
+        Mistake(
+            "negative logits divided",
+            "You divide negative logits too. -4 / 2 = -2 is more than -4: the penalty rewards. "
+            "Multiply where the logit is negative.",
+            wrong_penalty(lambda x, penalty: x / penalty),
+        ),
+        Mistake(
+            "once per occurrence",
+            "A token that occurred three times is penalised three times. Once is enough, however often "
+            "it occurred: read all logits first, then write.",
+            once_per_occurrence,
+        ),
+        Mistake(
+            "subtracted",
+            "You subtract the penalty. (Others do that, and call it a presence penalty.) Here positive "
+            "logits are divided by it, negative ones multiplied; 1 changes nothing.",
+            wrong_penalty(lambda x, penalty: x - penalty),
+        ),
+        Mistake(
+            "probabilities divided",
+            "You divide probabilities and return them. The penalty works on logits, and gives logits.",
+            lambda x, ids, penalty: torch.where(
+                seen_mask(x, ids), torch.softmax(x, -1) / penalty, torch.softmax(x, -1)
+            ),
+        ),
+        Mistake(
+            "in place",
+            "You write into the caller's logits: called again with the same tensor, the penalty is "
+            "applied twice. Work on a new tensor: `scatter` without the underscore, or `clone()`.",
+            in_place,
+        ),
+        Mistake(
+            "only the last token",
+            "You penalise only the token written last. All that occur in token_ids are meant.",
+            lambda x, ids, penalty: penalised(x, ids[..., -1:], penalty),
+        ),
+        Mistake(
+            "every token",
+            "You penalise the whole vocabulary. Only tokens that occur in token_ids are meant.",
+            lambda x, ids, penalty: by_sign(x, penalty),
+        ),
+        Mistake(
+            "what was not seen",
+            "You penalise the tokens that did not occur.",
+            lambda x, ids, penalty: torch.where(seen_mask(x, ids), x, by_sign(x, penalty)),
+        ),
+        Mistake(
+            "a reward",
+            "Yours makes repetition likelier: positive logits must become smaller (divide), negative "
+            "ones more negative (multiply).",
+            wrong_penalty(lambda x, penalty: torch.where(x > 0, x * penalty, x / penalty)),
+        ),
+        Mistake(
+            "one row's tokens for all",
+            "You penalise in every row what occurred in any of them. Each row has its own text: "
+            "gather and scatter along the last axis keep rows apart.",
+            lambda x, ids, penalty: torch.where(
+                torch.isin(torch.arange(x.shape[-1]), ids), by_sign(x, penalty), x
+            ),
+        ),
+        Mistake(
+            "the wrong tokens by place",
+            "You penalise the first tokens of the vocabulary: `token_ids` are ids, not places 0, 1, 2… "
+            "Write with scatter(-1, token_ids, …).",
+            lambda x, ids, penalty: torch.cat(
+                (by_sign(x.gather(-1, ids), penalty)[..., : x.shape[-1]], x[..., ids.shape[-1] :]),
+                -1,
+            ),
+        ),
+    ),
+    hints=(
+        "Read, change, write: `logits.gather(-1, token_ids)` are the logits of what was written, "
+        "(…, T).",
+        "`torch.where(seen > 0, seen / penalty, seen * penalty)` changes them by their sign.",
+        "`logits.scatter(-1, token_ids, changed)` writes them back, into a new tensor. If a token "
+        "occurs twice, the same value is written twice: once penalised, as it should be.",
+    ),
+)
+
+# --- sample ---------------------------------------------------------------------------------------
+
+DRAWS, CALLS = 4000, 20  # so many in all, in so many calls
+UNLIKELY = 1e-6  # a right sampler is called wrong once in a million cases
+
+
+def p_value(drawn: Tensor, probabilities: Tensor) -> float:
+    """How probable it is that right draws would fit no better than these: a chi-square test."""
+    expected = probabilities.double() * drawn.numel()
+    if drawn.min() < 0 or drawn.max() >= len(probabilities):
+        return 0.0
+    observed = torch.bincount(drawn, minlength=len(probabilities))
+    if observed[expected == 0].sum() > 0:
+        return 0.0
+    inside = expected > 0
+    if inside.sum() < 2:
+        return 1.0
+    statistic = ((observed - expected).square() / expected)[inside].sum()
+    degrees = (inside.sum() - 1).double()
+    return float(torch.special.gammaincc(degrees / 2, statistic / 2))
+
+
+def fits(drawn: Tensor, probabilities: Tensor) -> bool:
+    return p_value(drawn, probabilities) > UNLIKELY
+
+
+def exact(row: Tensor) -> Tensor:
+    """The probabilities of softmax, in plain Python."""
+    return torch.tensor(shares(row.tolist()))
+
+
+def alternatives(row: Tensor) -> dict[str, Tensor]:
+    """What wrong samplers draw from."""
+    inside = torch.isfinite(row).double()
+    finite = torch.where(torch.isfinite(row), row, 0.0).clamp(min=0.0).double()
+    return {
+        "all tokens that are left equally often": inside / inside.sum(),
+        "in proportion to the logits": finite / finite.sum(),
+        "in proportion to a softmax of a softmax": torch.softmax(exact(row), -1).double(),
+        "in proportion to softmax(-logits)": exact(torch.where(torch.isfinite(row), -row, row)),
+    }
+
+
+def flags_of(drawn: Tensor, row: Tensor) -> dict[str, Any]:
+    """What is seen of the draws of one token, (calls, draws)."""
+    if drawn.is_floating_point() or drawn.dtype == torch.bool:
+        return {"token ids are whole numbers": False}
+    ids = drawn.flatten().cpu()
+    seen = {
+        "drawn with the probabilities of softmax": fits(ids, exact(row)),
+        "always the best": bool((ids == int(row.argmax())).all()),
+        "all rows of a call alike": bool((drawn == drawn[:, :1]).all()),
+    }
+    return seen | {name: fits(ids, other) for name, other in alternatives(row).items()}
+
+
+RIGHT_FLAGS = {
+    "drawn with the probabilities of softmax": True,
+    "always the best": False,
+    "all rows of a call alike": False,
+    "all tokens that are left equally often": False,
+    "in proportion to the logits": False,
+    "in proportion to a softmax of a softmax": False,
+    "in proportion to softmax(-logits)": False,
+}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn_in_calls(answer: Candidate, logits: Tensor, generator: bool = True) -> Any:
+    """`CALLS` calls with (DRAWS / CALLS, …) logits: (CALLS, DRAWS / CALLS, …), or the wrong shape."""
+    rows = logits.expand(DRAWS // CALLS, *logits.shape)
+    calls = [answer(rows.clone(), *([seeded(i)] if generator else [])) for i in range(CALLS)]
+    for drawn in calls:
+        if not isinstance(drawn, Tensor) or drawn.shape != rows.shape[:-1]:
+            return {"shape": list(drawn.shape) if isinstance(drawn, Tensor) else drawn}
+    return torch.stack(calls)
+
+
+def many_draws(label: str, row: Tensor, generator: bool = True) -> Case:
+    def run(answer: Candidate) -> Any:
+        drawn = drawn_in_calls(answer, row, generator)
+        return flags_of(drawn, row) if isinstance(drawn, Tensor) else drawn
+
+    return Case(label, run, lambda: RIGHT_FLAGS, (row.expand(DRAWS // CALLS, -1),))
+
+
+def rows_of_their_own(label: str, rows: Tensor) -> Case:
+    """Different forecasts in one tensor: each row must fit its own."""
+
+    def run(answer: Candidate) -> Any:
+        drawn = drawn_in_calls(answer, rows)
+        if not isinstance(drawn, Tensor):
+            return drawn
+        return [flags_of(drawn[:, :, i], row) for i, row in enumerate(rows)]
+
+    inputs = (rows.expand(DRAWS // CALLS, *rows.shape),)
+    return Case(label, run, lambda: [RIGHT_FLAGS for _ in rows], inputs)
+
+
+def shapes(label: str, *sizes: tuple[int, ...]) -> Case:
+    """The shape of what comes, and whether it is ids: an axis less than the logits."""
+
+    def run(answer: Candidate) -> Any:
+        seen = []
+        for size in sizes:
+            drawn = answer(torch.zeros(*size), seeded())
+            integers = isinstance(drawn, Tensor) and not drawn.is_floating_point()
+            inside = integers and bool(((drawn >= 0) & (drawn < size[-1])).all())
+            seen.append({"shape": list(getattr(drawn, "shape", ["none"])), "ids": inside})
+        return seen
+
+    return Case(label, run, lambda: [{"shape": list(s[:-1]), "ids": True} for s in sizes])
+
+
+def by_the_generator(label: str) -> Case:
+    """A seed means the same draws; two calls don't; and the global generator stands still."""
+
+    def run(answer: Candidate) -> Any:
+        logits = torch.zeros(50, 20)
+
+        def drawn(generator: torch.Generator) -> list[int]:
+            got = answer(logits.clone(), generator)
+            return got.flatten().tolist() if isinstance(got, Tensor) else [got]
+
+        before = torch.get_rng_state()
+        first = drawn(seeded(5))
+        untouched = torch.equal(before, torch.get_rng_state())
+        torch.manual_seed(99)  # the global one, which must not matter
+        one = seeded(5)
+        again, next_one = drawn(one), drawn(one)
+        return {
+            "the same seed, the same draws": first == again,
+            "another seed, other draws": drawn(seeded(6)) != first,
+            "the next call, other draws": again != next_one,
+            "the global generator left alone": untouched,
+            "ids inside the vocabulary": all(0 <= x < 20 for x in first),
+        }
+
+    names = (
+        "the same seed, the same draws",
+        "another seed, other draws",
+        "the next call, other draws",
+        "the global generator left alone",
+        "ids inside the vocabulary",
+    )
+    return Case(label, run, lambda: dict.fromkeys(names, True))
+
+
+def drawn_from(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+    rows = probabilities.reshape(-1, probabilities.shape[-1])
+    return torch.multinomial(rows, 1, generator=generator).reshape(probabilities.shape[:-1])
+
+
+def wrong_sample(probabilities: Callable[[Tensor], Tensor]) -> Candidate:
+    return lambda logits, generator=None: drawn_from(probabilities(logits), generator)
+
+
+def one_draw_for_all(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """One random number, looked up in every row."""
+    at = torch.rand(1, generator=generator)
+    below = torch.softmax(logits, -1).cumsum(-1) < at
+    return below.sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def seeds_again(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    if generator is not None:
+        generator.manual_seed(generator.initial_seed())
+    return drawn_from(torch.softmax(logits, -1), generator)
+
+
+def seeds_the_global_one(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    if generator is not None:
+        torch.manual_seed(generator.initial_seed())
+    return drawn_from(torch.softmax(logits, -1), None)
+
+
+CHANCES = torch.tensor([2.0, 1.0, 0.2, 3.0, 0.5, 1.5])  # all positive
+MIXED = torch.tensor([-1.0, 2.0, -2.0, 0.5, 1.0])
+CUT = torch.tensor([-INF, 1.0, 2.5, -INF, 0.3, 1.5, -INF])
+SPREAD_ROWS = torch.tensor([[0.5, 2.0, 1.0, 0.2], [3.0, 1.0, 2.0, 2.5], [0.3, 0.1, 2.0, 1.5]])
+
+SAMPLE = Exercise(
+    name="sample",
+    lesson=LESSON,
+    library=sample,
+    minutes=4,
+    difficulty=2,
+    cases=(
+        many_draws(f"{DRAWS:,} draws from six tokens", CHANCES),
+        many_draws(f"{DRAWS:,} draws, some logits below 0", MIXED),
+        many_draws(f"{DRAWS:,} draws, three tokens are out", CUT),
+        many_draws(f"{DRAWS:,} draws without a generator", CHANCES, generator=False),
+        rows_of_their_own("three rows, each with its own forecast", SPREAD_ROWS),
+        shapes("shapes (7,), (1, 7), (2, 3, 7)", (7,), (1, 7), (2, 3, 7)),
+        by_the_generator("what the seed means"),
+    ),
+    mistakes=(
+        Mistake(
+            "argmax",
+            "You always take the best token: that is greedy. A token must come up as often as its "
+            "probability says.",
+            lambda logits, generator=None: logits.argmax(-1),
+        ),
+        Mistake(
+            "all equally often",
+            "You draw all tokens that are left equally often. A token must come up as often as its "
+            "probability says: draw from softmax(logits).",
+            wrong_sample(lambda x: torch.isfinite(x).float()),
+        ),
+        Mistake(
+            "softmax forgotten",
+            "You use the logits as weights: a logit twice as large is drawn twice as often. And a "
+            "negative one can't be a weight at all. Take the softmax first.",
+            wrong_sample(lambda x: x),
+        ),
+        Mistake(
+            "negative logits cut off",
+            "You use the logits as weights, with 0 for the negative ones. The weights are "
+            "softmax(logits).",
+            wrong_sample(lambda x: x.clamp(min=0.0)),
+        ),
+        Mistake(
+            "softmax twice",
+            "You take the softmax twice. The second one makes everything nearly equal, and gives "
+            "tokens that are out a share again.",
+            wrong_sample(lambda x: x.softmax(-1).softmax(-1)),
+        ),
+        Mistake(
+            "softmax over the wrong axis",
+            "Your softmax runs over the rows. Each row is a forecast, and sums to 1 along the tokens: "
+            "softmax(-1).",
+            wrong_sample(lambda x: x.softmax(0)),
+        ),
+        Mistake(
+            "the sign",
+            "The most probable token comes up most rarely: there is a minus too many before the "
+            "softmax.",
+            wrong_sample(lambda x: torch.where(torch.isfinite(x), -x, x).softmax(-1)),
+        ),
+        Mistake(
+            "the generator ignored",
+            "You draw with the global generator: the same seed gives other draws each time. Hand the "
+            "argument on: generator=generator.",
+            lambda logits, generator=None: drawn_from(torch.softmax(logits, -1), None),
+        ),
+        Mistake(
+            "one draw for all rows",
+            "All rows get the same draw. Each row needs a random number of its own.",
+            one_draw_for_all,
+        ),
+        Mistake(
+            "seeded again at each call",
+            "You set the generator back to its seed at each call, so every token of a text is drawn "
+            "with the same random number. Only use the generator; who made it seeds it.",
+            seeds_again,
+        ),
+        Mistake(
+            "the global generator seeded",
+            "You seed the global generator. That changes the draws of everybody else, and repeats "
+            "yours at each call. Hand the generator on: generator=generator.",
+            seeds_the_global_one,
+        ),
+        Mistake(
+            "an axis too many",
+            "multinomial gives (…, 1): one column for one draw. The result has one axis less than the "
+            "logits: reshape to logits.shape[:-1].",
+            lambda logits, generator=None: drawn_from(torch.softmax(logits, -1), generator)[
+                ..., None
+            ],
+        ),
+        Mistake(
+            "the probability of the draw",
+            "You return the probability of the token that was drawn. Asked for is its id, a whole "
+            "number.",
+            lambda logits, generator=None: (
+                lambda m: m.gather(-1, drawn_from(m, generator)[..., None])[..., 0]
+            )(torch.softmax(logits, -1)),
+        ),
+    ),
+    hints=(
+        "softmax(-1), then `torch.multinomial(weights, 1, generator=generator)`. It takes (V,) or "
+        "(rows, V), so other shapes must become rows first.",
+        "`weights.reshape(-1, V)` makes rows of any shape; multinomial gives (rows, 1), and "
+        "`.reshape(logits.shape[:-1])` brings the axes back.",
+        "The generator lives on the CPU, so the weights must too: "
+        '`logits.to("cpu", torch.float32).softmax(-1)`.',
+    ),
+)
+
+# --- entropy --------------------------------------------------------------------------------------
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """How unsure a forecast is: -Σ p ln p in nats, 0 for a certain one.
+
+    Shapes: (..., V) → (...). What is -inf adds nothing.
+    """
+    return torch.special.entr(logits.softmax(-1)).sum(-1)
+
+
+def summed_surprise(x: Tensor) -> Tensor:
+    """In plain Python."""
+    rows = x.reshape(-1, x.shape[-1]).tolist()
+    sums = [-sum(p * math.log(p) for p in shares(row) if p > 0) for row in rows]
+    return torch.tensor(sums).reshape(x.shape[:-1])
+
+
+ENTROPY = Exercise(
+    name="entropy",
+    lesson=LESSON,
+    library=entropy,
+    minutes=6,
+    difficulty=2,
+    kind="stretch",
+    cases=(
+        call("four tokens", VOTES, oracle=summed_surprise),
+        call("logits (2, 3, 7)", BATCH, oracle=summed_surprise),
+        call("eight equal logits: ln 8", torch.full((8,), -3.0), oracle=summed_surprise),
+        call("some tokens are out", SOME_OUT, oracle=summed_surprise),
+        call("a certain forecast", torch.tensor([0.0, 300.0, -50.0]), oracle=summed_surprise),
+    ),
+    mistakes=(
+        Mistake(
+            "0 · ln 0",
+            "Right but where a probability is 0: ln 0 is -inf, and 0 · -inf is NaN, though a token that "
+            "never comes adds nothing. `torch.special.entr` knows that.",
+            lambda x: -(x.softmax(-1) * x.softmax(-1).log()).sum(-1),
+        ),
+        Mistake(
+            "bits instead of nats",
+            "You use the logarithm to base 2: those are bits. Nats come from the natural one.",
+            lambda x: torch.special.entr(x.softmax(-1)).sum(-1) / math.log(2.0),
+        ),
+        Mistake(
+            "the sign",
+            "A minus is missing: ln p is negative, entropy is not.",
+            lambda x: -torch.special.entr(x.softmax(-1)).sum(-1),
+        ),
+        Mistake(
+            "e to the entropy",
+            "That is e to the entropy, the effective number of tokens. Asked for is the entropy.",
+            lambda x: torch.special.entr(x.softmax(-1)).sum(-1).exp(),
+        ),
+        Mistake(
+            "the surprise of the best",
+            "That is -ln p of the most probable token alone. Entropy is the mean of -ln p over all "
+            "tokens, each weighted by its p.",
+            lambda x: -x.log_softmax(-1).amax(-1),
+        ),
+        Mistake(
+            "one number for all",
+            "You sum over all axes. Each row is a forecast with an entropy of its own: sum(-1).",
+            lambda x: torch.special.entr(x.softmax(-1)).sum(),
+        ),
+    ),
+    hints=(
+        "Softmax, then -Σ p ln p along the last axis. What is 0 · ln 0 for a computer, and what "
+        "should it be?",
+        "`torch.special.entr(p)` is -p ln p, and 0 at 0.",
+    ),
+)
+
+# --- gumbel_sample --------------------------------------------------------------------------------
+
+
+def gumbel_sample(logits: Tensor, uniform: Tensor) -> Tensor:
+    """A draw from softmax(logits) without any softmax: the best of logits plus Gumbel noise.
+
+    Shapes: logits and uniform (..., V), uniform random numbers between 0 and 1 → (...).
+    """
+    return (logits - (-uniform.log()).log()).argmax(-1)
+
+
+def noisy_best(x: Tensor, uniform: Tensor) -> Tensor:
+    """In plain Python."""
+    rows = x.reshape(-1, x.shape[-1]).tolist()
+    noise = uniform.reshape(-1, x.shape[-1]).tolist()
+    found = []
+    for row, us in zip(rows, noise, strict=True):
+        noisy = [v - math.log(-math.log(u)) for v, u in zip(row, us, strict=True)]
+        found.append(noisy.index(max(noisy)))
+    return torch.tensor(found).reshape(x.shape[:-1])
+
+
+def uniforms(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=draws).clamp(1e-6, 1 - 1e-6)
+
+
+GUMBEL_SAMPLE = Exercise(
+    name="gumbel_sample",
+    lesson=LESSON,
+    library=gumbel_sample,
+    minutes=5,
+    difficulty=2,
+    kind="stretch",
+    cases=(
+        call("logits (7,)", BATCH[0, 0], uniforms(7), oracle=noisy_best),
+        call("logits (2, 3, 7)", BATCH, uniforms(2, 3, 7), oracle=noisy_best),
+        call("300 rows", scores(300, 6, scale=1.0), uniforms(300, 6), oracle=noisy_best),
+        call("some tokens are out", SOME_OUT, uniforms(2, 5), oracle=noisy_best),
+    ),
+    mistakes=(
+        Mistake(
+            "the noise upside down",
+            "You add ln(-ln u). Gumbel noise is -ln(-ln u): the minus matters, since the two tails "
+            "differ.",
+            lambda x, u: (x + (-u.log()).log()).argmax(-1),
+        ),
+        Mistake(
+            "one logarithm",
+            "You add -ln u, which is exponential noise. Gumbel noise is -ln(-ln u), two logarithms.",
+            lambda x, u: (x - u.log()).argmax(-1),
+        ),
+        Mistake(
+            "uniform noise",
+            "You add the uniform numbers themselves. They can't carry a token further than 1: turn "
+            "them into Gumbel noise, -ln(-ln u).",
+            lambda x, u: (x + u).argmax(-1),
+        ),
+        Mistake(
+            "the noise alone",
+            "You take the best of the noise alone: every token comes up equally often. Add it to the "
+            "logits.",
+            lambda x, u: u.argmax(-1),
+        ),
+        Mistake(
+            "added to probabilities",
+            "You add the noise to probabilities. It belongs to the logits.",
+            lambda x, u: (x.softmax(-1) - (-u.log()).log()).argmax(-1),
+        ),
+        Mistake(
+            "no noise",
+            "You take the best of the logits: that is greedy.",
+            lambda x, u: x.argmax(-1),
+        ),
+    ),
+    hints=(
+        "Gumbel noise is -ln(-ln u), for each token its own u. Add it to the logits.",
+        "Then take the best: argmax(-1). No softmax, no cumulative sum.",
+    ),
+)
+
+EXERCISES = (
+    SAMPLE,
+    TEMPERATURE,
+    TOP_K,
+    TOP_P,
+    MIN_P,
+    REPETITION_PENALTY,
+    ENTROPY,
+    GUMBEL_SAMPLE,
+)

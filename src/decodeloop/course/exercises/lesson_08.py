@@ -1,0 +1,1439 @@
+"""Exercises of lesson 08: the full decoding loop, streamed text, padded batches and beams."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from decodeloop.course.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
+from decodeloop.decode import (
+    TextStream,
+    decode_step,
+    decoding_loop,
+    generate_batch,
+    pad_left,
+    prefill,
+)
+from decodeloop.decode.beam import beam_search as library_beam_search
+from decodeloop.model import TINY, Decoder
+
+LESSON = "08_decoding_loop"
+Choose = Callable[[Tensor, Tensor], Tensor]
+
+# --- a model in closed form -----------------------------------------------------------------------
+# Its forecast depends on every token before it and on their order, and it knows them through the
+# cache alone: a cache that was filled twice, not at all or by another row gives another text.
+
+
+class RowsCache:
+    """A cache that keeps the token ids themselves: (rows, length)."""
+
+    def __init__(self, batch: int, max_length: int) -> None:
+        self.rows = torch.zeros(batch, 0, dtype=torch.long)
+        self.max_length = max_length
+
+    @property
+    def length(self) -> int:
+        return self.rows.shape[1]
+
+    @property
+    def batch(self) -> int:
+        return self.rows.shape[0]
+
+    def append(self, token_ids: Tensor) -> Tensor:
+        T = token_ids.shape[1]
+        if self.length + T > self.max_length:
+            raise ValueError(
+                f"the cache has room for {self.max_length} positions: {self.length} are used and "
+                f"{T} more were given"
+            )
+        if token_ids.shape[0] != self.batch:
+            raise ValueError(f"the cache has {self.batch} rows, the tokens {token_ids.shape[0]}")
+        self.rows = torch.cat((self.rows, token_ids), dim=1)
+        return self.rows
+
+    def advance(self, T: int) -> None:
+        """The model does it in `append`."""
+
+    def truncate(self, n: int) -> None:
+        self.rows = self.rows[:, :n]
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        self.rows = self.rows[torch.as_tensor(rows)]
+
+
+def state_of(tokens: Sequence[int]) -> int:
+    """A number below 101 in which the whole sequence has a say."""
+    state = 1
+    for token in tokens:
+        state = (5 * state + 3 * token + 7) % 101
+    return state
+
+
+def forecast(tokens: Sequence[int], V: int) -> list[float]:
+    """The logits after a sequence, in closed form."""
+    return [3.0 * math.sin(0.7 * (state_of(tokens) + 1) * (v + 1)) for v in range(V)]
+
+
+class HashModel:
+    """A model of `V` tokens with that forecast; it counts the positions that it has computed."""
+
+    def __init__(self, V: int) -> None:
+        self.config = replace(TINY, vocabulary=V)
+        self.computed = 0
+
+    def new_cache(self, batch: int, max_length: int) -> RowsCache:
+        return RowsCache(batch, max_length)
+
+    def hidden(
+        self,
+        token_ids: Tensor,
+        cache: RowsCache | None = None,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T) → (B, T, 1): the state after each token."""
+        T = token_ids.shape[1]
+        self.computed += T
+        rows = token_ids if cache is None else cache.append(token_ids)
+        S = rows.shape[1]
+        states = [
+            [[state_of(row[:end])] for end in range(S - T + 1, S + 1)] for row in rows.tolist()
+        ]
+        return torch.tensor(states, dtype=torch.float64)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(..., 1) → (..., V)."""
+        multiples = torch.arange(1, self.config.vocabulary + 1, dtype=torch.float64)
+        return (3.0 * torch.sin(0.7 * (hidden + 1.0) * multiples)).float()
+
+    def __call__(self, token_ids: Tensor, cache: RowsCache | None = None) -> Tensor:
+        return self.head(self.hidden(token_ids, cache))
+
+
+@cache
+def small_decoder() -> Decoder:
+    """A random decoder of the real architecture."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        decoder = Decoder(TINY)
+        for name, weight in decoder.named_parameters():
+            if "norm" not in name:
+                torch.nn.init.normal_(weight, std=0.4)
+    return decoder.requires_grad_(False).eval()
+
+
+# --- decoding_loop --------------------------------------------------------------------------------
+
+V_LOOP = 11
+
+
+def best(logits: Tensor, token_ids: Tensor) -> Tensor:
+    """Greedy."""
+    return logits.argmax(-1)
+
+
+def best_but_rare(logits: Tensor, token_ids: Tensor) -> Tensor:
+    """Greedy, but each time that a token has occurred costs it 1.5: the whole sequence matters."""
+    counts = torch.stack([(token_ids == v).sum(-1) for v in range(logits.shape[-1])], dim=-1)
+    return (logits.cpu() - 1.5 * counts).argmax(-1)
+
+
+def plain_loop(
+    table: Callable[[list[int]], list[float]],
+    prompt: list[int],
+    most: int,
+    rare: bool = False,
+    eos_ids: Collection[int] = (),
+    stops: Collection[int] = (),
+) -> tuple[list[int], str]:
+    """The oracle: lists, no cache; the whole sequence is read for every token."""
+    made: list[int] = []
+    while True:
+        sequence = prompt + made
+        logits = [x - 1.5 * sequence.count(v) * rare for v, x in enumerate(table(sequence))]
+        token = logits.index(max(logits))
+        if token in eos_ids:
+            return made, "eos"
+        made.append(token)
+        if token in stops:
+            return made, "stop"
+        if len(made) == most:
+            return made, "length"
+
+
+def driven_loop(
+    candidate: Candidate,
+    model: Any,
+    prompt: list[int],
+    most: int,
+    choose: Choose,
+    eos_ids: Collection[int] = (),
+    stops: Collection[int] | None = None,
+) -> dict[str, Any]:
+    """All that a loop gives, and what `stop` was asked; a loop that never ends is left."""
+    asked: list[int] = []
+
+    def stop(token: int) -> bool:
+        asked.append(int(token))
+        return int(token) in (stops or ())
+
+    given = torch.tensor([prompt])
+    extra = {} if stops is None else {"stop": stop}
+    loop = iter(candidate(model, given, most, choose, eos_ids=eos_ids, **extra))
+    tokens: list[Any] = []
+    reason = None
+    while len(tokens) < most + 3:
+        try:
+            tokens.append(next(loop))
+        except StopIteration as end:
+            reason = end.value
+            break
+    if given.tolist() != [prompt]:
+        raise ChangedInput("it changed token_ids in place: work on a new tensor")
+    return {"tokens": tokens, "finish reason": reason, "stop was asked about": asked}
+
+
+def loop_case(
+    label: str,
+    prompt: list[int],
+    most: int,
+    rare: bool = False,
+    eos_ids: tuple[int, ...] = (),
+    stops: tuple[int, ...] | None = None,
+) -> Case:
+    """The loop on the model in closed form; the positions that the model computed are counted."""
+
+    def run(candidate: Candidate) -> Any:
+        model = HashModel(V_LOOP)
+        choose = best_but_rare if rare else best
+        result = driven_loop(candidate, model, prompt, most, choose, eos_ids, stops)
+        return {**result, "positions computed": model.computed}
+
+    def expected() -> Any:
+        table = partial(forecast, V=V_LOOP)
+        tokens, reason = plain_loop(table, prompt, most, rare, eos_ids, stops or ())
+        read = len(prompt) + len(tokens) - (reason != "eos")  # the last token is not read
+        asked = [] if stops is None else tokens
+        return {
+            "tokens": tokens,
+            "finish reason": reason,
+            "stop was asked about": asked,
+            "positions computed": read,
+        }
+
+    return Case(label, run, expected)
+
+
+def one_by_one(candidate: Candidate) -> Any:
+    """What has been computed, and asked, when the first and the second token are there."""
+    model, asked = HashModel(V_LOOP), []
+
+    def stop(token: int) -> bool:
+        asked.append(int(token))
+        return False
+
+    loop = iter(candidate(model, torch.tensor([[4, 8, 1]]), 50, best, stop=stop))
+    return [(next(loop), model.computed, len(asked)) for _ in range(2)]
+
+
+def one_by_one_expected() -> Any:
+    tokens, _ = plain_loop(partial(forecast, V=V_LOOP), [4, 8, 1], 2)
+    return [(tokens[0], 3, 1), (tokens[1], 4, 2)]
+
+
+def on_a_decoder(candidate: Candidate) -> Any:
+    return driven_loop(candidate, small_decoder(), [5, 80, 12, 33], 9, best_but_rare, (), ())
+
+
+def on_a_decoder_expected() -> Any:
+    def table(sequence: list[int]) -> list[float]:
+        with torch.inference_mode():
+            logits: list[float] = small_decoder()(torch.tensor([sequence]))[0, -1].tolist()
+        return logits
+
+    tokens, reason = plain_loop(table, [5, 80, 12, 33], 9, rare=True)
+    return {"tokens": tokens, "finish reason": reason, "stop was asked about": tokens}
+
+
+def loop_with(
+    *,
+    yields_eos: bool = False,
+    more: int = 0,
+    swallows: bool = False,
+    eos_when: Callable[[int], bool] = lambda made: True,
+    rereads: str = "",
+    sees: str = "all",
+    reason: Callable[[str], Any] = lambda r: r,
+    once_more: bool = False,
+    asks_late: bool = False,
+    asks_eos: bool = False,
+) -> Candidate:
+    """The loop with something wrong in it: the mistakes are made around it."""
+
+    def decoding_loop(
+        model: Any,
+        token_ids: Tensor,
+        max_new_tokens: int,
+        choose: Choose,
+        eos_ids: Collection[int] = (),
+        stop: Callable[[int], bool] | None = None,
+    ) -> Iterator[int]:
+        room = token_ids.shape[1] + max_new_tokens + 1
+        kv_cache = model.new_cache(1, room)
+        sequence, seen = token_ids, token_ids
+        logits = prefill(model, sequence, kv_cache)
+        for made in range(1, max_new_tokens + more + 1):
+            next_ids = choose(logits, seen)
+            token = int(next_ids)
+            if asks_eos and stop is not None and stop(token):
+                return reason("stop")
+            if token in eos_ids and eos_when(made):
+                if yields_eos:
+                    yield token
+                return reason("eos")
+            if stop is not None and not asks_late and not asks_eos and stop(token):
+                if not swallows:
+                    yield token
+                return reason("stop")
+            if not once_more and made == max_new_tokens + more:
+                yield token
+                return reason("length")
+            yield token
+            if stop is not None and asks_late and stop(token):
+                return reason("stop")
+            sequence = torch.cat((sequence, next_ids[:, None]), dim=1)
+            if rereads == "new cache":
+                logits = prefill(model, sequence, model.new_cache(1, room))
+            elif rereads == "same cache":
+                logits = prefill(model, sequence, kv_cache)
+            else:
+                logits = decode_step(model, next_ids[:, None], kv_cache)
+            seen = {"all": sequence, "new": next_ids[:, None], "prompt": token_ids}[sees]
+        return reason("length")
+
+    return decoding_loop
+
+
+def all_at_once(
+    model: Any,
+    token_ids: Tensor,
+    max_new_tokens: int,
+    choose: Choose,
+    eos_ids: Collection[int] = (),
+    stop: Callable[[int], bool] | None = None,
+) -> list[int]:
+    return list(loop_with()(model, token_ids, max_new_tokens, choose, eos_ids, stop))
+
+
+LOOP = Exercise(
+    name="decoding_loop",
+    lesson=LESSON,
+    library=decoding_loop,
+    minutes=10,
+    difficulty=2,
+    cases=(
+        loop_case("six tokens", [3, 1, 4], 6),
+        loop_case("one token: the model need not run again", [2, 7], 1),
+        loop_case("a prompt of one token", [9], 5),
+        loop_case("choose looks at the whole sequence", [1, 1, 0, 5], 12, rare=True),
+        loop_case("an end of sequence", [6, 2, 2], 20, rare=True, eos_ids=(10,)),
+        loop_case("two kinds of end of sequence", [4, 8], 20, rare=True, eos_ids=(7, 5)),
+        loop_case("the first token is an end of sequence", [3, 1, 4], 6, eos_ids=tuple(range(11))),
+        loop_case("stopped by the caller", [6, 2, 2], 20, rare=True, stops=(10,)),
+        loop_case("stopped at the last token allowed", [3, 1, 4], 1, stops=tuple(range(11))),
+        loop_case("never stopped by the caller", [0, 8], 4, rare=True, stops=()),
+        loop_case("stop is not asked about the end", [5, 2, 2], 20, True, (6, 4), ()),
+        Case("taken one by one", one_by_one, one_by_one_expected),
+        Case("a small decoder", on_a_decoder, on_a_decoder_expected),
+    ),
+    mistakes=(
+        Mistake(
+            "yields the end of sequence",
+            "You give out the end-of-sequence token. It is a signal and no text: look whether the "
+            "token is in eos_ids before you yield it, and return without it.",
+            loop_with(yields_eos=True),
+        ),
+        Mistake(
+            "one token too many",
+            "You give out one token more than max_new_tokens. Count what you have yielded: after "
+            "max_new_tokens of them the loop returns.",
+            loop_with(more=1),
+        ),
+        Mistake(
+            "one token too few",
+            "You give out one token less than max_new_tokens. The prefill's logits already give the "
+            "first token, and each decode step one more: T + max_new_tokens - 1 tokens are read.",
+            loop_with(more=-1),
+        ),
+        Mistake(
+            "the model runs once more",
+            "The tokens are right, but the model reads the last one too, and nobody looks at what it "
+            "forecasts. Look whether it was the last before you take the next step.",
+            loop_with(once_more=True),
+        ),
+        Mistake(
+            "the stopping token is swallowed",
+            "When `stop` is true you return without the token that it was asked about. That token is "
+            'text: yield it, then return "stop". (Only an end-of-sequence token is kept back.)',
+            loop_with(swallows=True),
+        ),
+        Mistake(
+            "the end is seen in the first step only",
+            "You compare only the first token with eos_ids. The model may end its text at any step: "
+            "the comparison belongs into the loop.",
+            loop_with(eos_when=lambda made: made == 1),
+        ),
+        Mistake(
+            "the end is not seen in the first step",
+            "You compare the tokens of the decode steps with eos_ids, but not the one that comes out "
+            "of the prefill. The first token may be the end too.",
+            loop_with(eos_when=lambda made: made > 1),
+        ),
+        Mistake(
+            "the end is ignored",
+            "You never stop at an end-of-sequence token: compare each token with eos_ids, and return "
+            '"eos" before it is given out.',
+            loop_with(eos_when=lambda made: False),
+        ),
+        Mistake(
+            "the cache is filled again and again",
+            "You read the whole sequence at each step, into a cache that holds it already: the model "
+            "sees everything twice, then three times. After the prefill each step reads the new "
+            "token alone, as (1, 1).",
+            loop_with(rereads="same cache"),
+        ),
+        Mistake(
+            "a prefill at each step",
+            "The tokens are right, but you read the whole sequence anew for each of them: look at the "
+            "positions computed. That is lesson 05's loop. Keep one cache, prefill once, then "
+            "decode_step with the new token alone.",
+            loop_with(rereads="new cache"),
+        ),
+        Mistake(
+            "choose sees the new token alone",
+            "`choose` gets only the newest token. It needs the whole sequence so far, prompt "
+            "included, (1, T): a repetition penalty looks at all of it. Grow it with torch.cat.",
+            loop_with(sees="new"),
+        ),
+        Mistake(
+            "choose sees the prompt alone",
+            "`choose` gets the prompt at every step. It needs the sequence so far: append each new "
+            "token to it with torch.cat((sequence, next_ids[:, None]), dim=1).",
+            loop_with(sees="prompt"),
+        ),
+        Mistake(
+            "no finish reason",
+            "The tokens are right, but the loop does not say why it ended. In a generator `return "
+            '"eos"` ends it with a value: return "eos", "stop" or "length".',
+            loop_with(reason=lambda r: None),
+        ),
+        Mistake(
+            "always the same reason",
+            'You return "length" whatever ended the loop. Who reads the answer wants to know '
+            'whether it is whole: return "eos" at an end of sequence, "stop" when `stop` was '
+            "true.",
+            loop_with(reason=lambda r: "length"),
+        ),
+        Mistake(
+            "stop is asked too late",
+            "You ask `stop` only when the next token is wanted. Whoever prints the text must know "
+            "when the token arrives whether it was the last: call stop(token) first, then yield.",
+            loop_with(asks_late=True),
+        ),
+        Mistake(
+            "stop is asked about the end of sequence",
+            "You call `stop` with the end-of-sequence token. It is no text, so nobody should be "
+            "asked about it: look at eos_ids first.",
+            loop_with(asks_eos=True),
+        ),
+        Mistake(
+            "all at once",
+            "You return a list when all is over. Nothing could be shown before that, and a list has "
+            "no finish reason: make it a generator, which yields each token as soon as it is known.",
+            all_at_once,
+        ),
+    ),
+    hints=(
+        "It is lesson 06's loop with three ways out. Write that loop first: prefill once; choose; "
+        "yield; decode_step with the new token as (1, 1).",
+        'In each round, in this order: choose; if the token is in eos_ids, return "eos"; ask '
+        'stop, if there is one; yield; return "stop" or "length" if it was the last; grow the '
+        "sequence; decode_step.",
+        "next_ids = choose(logits, sequence) is (1,). int(next_ids) is the number to yield; "
+        "next_ids[:, None] is (1, 1), which decode_step takes and torch.cat appends to the sequence.",
+        'Count with `for made in range(1, max_new_tokens + 1)`, and return "length" when made == '
+        "max_new_tokens, before the decode step. The cache needs T + max_new_tokens - 1 places.",
+    ),
+)
+
+# --- TextStream -----------------------------------------------------------------------------------
+
+
+class Bytes:
+    """A tokenizer whose tokens are any runs of bytes: token i is the i-th of them."""
+
+    def __init__(self, chunks: Sequence[bytes]) -> None:
+        self.chunks = chunks
+
+    def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str:
+        return b"".join(self.chunks[int(i)] for i in token_ids).decode("utf-8", "replace")
+
+
+class LeadingSpace:
+    """A tokenizer that drops the space before the first token, as SentencePiece's do."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+
+    def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str:
+        return "".join(self.words[int(i)] for i in token_ids).removeprefix(" ")
+
+
+def driven_stream(candidate: Candidate, tokenizer: Any, count: int, stop: Any) -> dict[str, Any]:
+    """Push tokens 0, 1, 2 …; what each gives, what the end gives, and whether it had stopped."""
+    stream = candidate(tokenizer, stop) if stop else candidate(tokenizer)
+    pieces = [stream.push(token) for token in range(count)]
+    return {"pushed": pieces, "finish": stream.finish(), "stopped": bool(stream.stopped)}
+
+
+def stream_case(
+    label: str, chunks: Sequence[bytes], pieces: list[str], last: str = "", stop: Any = ()
+) -> Case:
+    """Written out by hand: what each push gives, and what finish gives."""
+    expected = {
+        "pushed": pieces,
+        "finish": last,
+        "stopped": any(s.encode() in b"".join(chunks) for s in stop),
+    }
+    tokenizer = Bytes(chunks)
+    return Case(label, lambda c: driven_stream(c, tokenizer, len(chunks), stop), lambda: expected)
+
+
+class StreamBase:
+    """A right stream, in parts that the mistakes replace."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
+        self.tokenizer, self.stop = tokenizer, tuple(stop)
+        self.token_ids: list[int] = []
+        self.given = 0
+        self.stopped = False
+
+    def push(self, token: int) -> str:
+        if self.stopped:
+            return ""
+        self.token_ids.append(token)
+        text = self.text()
+        if self.unfinished(text):
+            return ""
+        found = self.found(text)
+        if found is not None:
+            self.stopped = True
+            return self.give(text, found)
+        return self.give(text, len(text) - self.uncertain(text))
+
+    def finish(self) -> str:
+        if self.stopped:
+            return ""
+        text = self.text()
+        return self.give(text, len(text))
+
+    def text(self) -> str:
+        decoded: str = self.tokenizer.decode(self.token_ids)
+        return decoded
+
+    def unfinished(self, text: str) -> bool:
+        return text.endswith("\ufffd")
+
+    def found(self, text: str) -> int | None:
+        places = [text.find(s) for s in self.stop if s in text]
+        return min(places) if places else None
+
+    def uncertain(self, text: str) -> int:
+        starts = [s[:n] for s in self.stop for n in range(1, len(s))]
+        return max((len(x) for x in starts if text.endswith(x)), default=0)
+
+    def give(self, text: str, end: int) -> str:
+        piece, self.given = text[self.given : end], max(end, self.given)
+        return piece
+
+
+class InEachToken(StreamBase):
+    """Looks for the stop string in the new piece alone."""
+
+    def found(self, text: str) -> int | None:
+        places = [text.find(s, self.given) for s in self.stop if text.find(s, self.given) >= 0]
+        return min(places) if places else None
+
+    def uncertain(self, text: str) -> int:
+        return 0
+
+
+class HalfCharacters(StreamBase):
+    def unfinished(self, text: str) -> bool:
+        return False
+
+
+class OneByOne(StreamBase):
+    def text(self) -> str:
+        return "".join(self.tokenizer.decode([i]) for i in self.token_ids)
+
+    def unfinished(self, text: str) -> bool:
+        return False
+
+
+class OneByOneWhole(OneByOne):
+    """The half characters are dropped, too."""
+
+    def push(self, token: int) -> str:
+        if not self.stopped and self.tokenizer.decode([token]).endswith("\ufffd"):
+            return ""
+        return super().push(token)
+
+
+class AllAtTheEnd(StreamBase):
+    def uncertain(self, text: str) -> int:
+        return len(text) - self.given if self.stop else 0
+
+
+class AlwaysTheLongest(StreamBase):
+    def uncertain(self, text: str) -> int:
+        return max((len(s) - 1 for s in self.stop), default=0)
+
+
+class WithTheStop(StreamBase):
+    def found(self, text: str) -> int | None:
+        places = [text.find(s) + len(s) for s in self.stop if s in text]
+        return min(places) if places else None
+
+
+class WithWhatFollows(StreamBase):
+    """Stops, but the rest of the token that the stop string ends in comes along."""
+
+    def found(self, text: str) -> int | None:
+        return None if super().found(text) is None else len(text)
+
+
+class GoesOn(StreamBase):
+    """Cuts the stop string out and goes on with what follows."""
+
+    def push(self, token: int) -> str:
+        before, self.stopped = self.stopped, False
+        piece = super().push(token)
+        self.stopped |= before
+        return piece
+
+    def text(self) -> str:
+        text = super().text()
+        for s in self.stop:
+            text = text.replace(s, "")
+        return text
+
+    def found(self, text: str) -> int | None:
+        if any(s in super(GoesOn, self).text() for s in self.stop):
+            self.stopped = True
+        return None
+
+
+class FinishForgets(StreamBase):
+    def finish(self) -> str:
+        return ""
+
+
+class FinishAfterStop(StreamBase):
+    def finish(self) -> str:
+        text = self.text()
+        return self.give(text, len(text))
+
+
+class NeverSaysStopped(StreamBase):
+    done = False
+
+    def push(self, token: int) -> str:
+        if self.done:
+            return ""
+        piece = super().push(token)
+        self.done, self.stopped = self.stopped, False
+        return piece
+
+    def finish(self) -> str:
+        return "" if self.done else super().finish()
+
+
+class FirstStopAlone(StreamBase):
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
+        super().__init__(tokenizer, tuple(stop)[:1])
+
+
+class WaitsForASpace(StreamBase):
+    """Gives whole words alone."""
+
+    def uncertain(self, text: str) -> int:
+        return max(super().uncertain(text), len(text) - (text.rfind(" ") + 1))
+
+
+PARTY = "party 🎉 日本!".encode()
+EMOJI, KANJI = "🎉".encode(), "日".encode()
+
+STREAM = Exercise(
+    name="TextStream",
+    lesson=LESSON,
+    library=TextStream,
+    minutes=12,
+    difficulty=3,
+    cases=(
+        stream_case("plain words", [b"The", b" cat", b" sat", b"."], ["The", " cat", " sat", "."]),
+        stream_case(
+            "an emoji over three tokens",
+            [b"Hi", EMOJI[:1], EMOJI[1:3], EMOJI[3:], b"!"],
+            ["Hi", "", "", "🎉", "!"],
+        ),
+        stream_case(
+            "two characters, half and half",
+            [KANJI[:1], KANJI[1:] + "本".encode(), b".", EMOJI[:2], EMOJI[2:]],
+            ["", "日本", ".", "", "🎉"],
+        ),
+        stream_case("half a character at the end", [b"ok", EMOJI[:2]], ["ok", ""], "\ufffd"),
+        stream_case(
+            "a stop string over two tokens",
+            [b"One", b".", b"\n", b"\n", b"Two"],
+            ["One", ".", "", "", ""],
+            stop=["\n\n"],
+        ),
+        stream_case(
+            "a stop string over three tokens, begun in the middle of one",
+            [b"Paris. U", b"se", b"r:", b" and"],
+            ["Paris. ", "", "", ""],
+            stop=["User:"],
+        ),
+        stream_case(
+            "what looks like a beginning, and is none",
+            [b"A U", b"SA", b" fla", b"g."],
+            ["A ", "USA", " fla", "g."],
+            stop=["User:"],
+        ),
+        stream_case(
+            "held back to the end",
+            [b"Line", b"\n"],
+            ["Line", ""],
+            "\n",
+            stop=["\n\n"],
+        ),
+        stream_case(
+            "a stop string inside one token",
+            [b"one", b", two; th", b"ree"],
+            ["one", ", two", ""],
+            stop=["; "],
+        ),
+        stream_case(
+            "a beginning that begins again",
+            [b"a", b"a", b"a", b"b", b"c"],
+            ["", "", "a", "", ""],
+            stop=["aab"],
+        ),
+        stream_case(
+            "two stop strings, the second comes",
+            [b"x", b"<", b"/a", b">", b"y"],
+            ["x", "", "", "", ""],
+            stop=["END", "</a>"],
+        ),
+        stream_case(
+            "an emoji, then a stop string",
+            [b"Yes ", EMOJI[:1], EMOJI[1:], b"\n", b"\nQ", b":"],
+            ["Yes ", "", "🎉", "", "", ""],
+            stop=["\n\n"],
+        ),
+        Case(
+            "a tokenizer that drops the first space",
+            lambda c: driven_stream(c, LeadingSpace([" one", " two", " three"]), 3, ()),
+            lambda: {"pushed": ["one", " two", " three"], "finish": "", "stopped": False},
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "a stop string over two tokens is missed",
+            "You look for the stop string in each new piece alone, so one that is split over two "
+            "tokens is never found. Look in the whole text so far, and give nothing out that may be "
+            "the beginning of one.",
+            InEachToken,
+        ),
+        Mistake(
+            "half a character is printed",
+            "Text that ends with U+FFFD ends with half a character: the rest comes with the next "
+            "tokens. Give nothing out until it is whole.",
+            HalfCharacters,
+        ),
+        Mistake(
+            "tokens are decoded one by one",
+            "You decode each token by itself. A character that is spread over several tokens then "
+            "comes out as several U+FFFD, and some tokenizers add or drop a space. Keep all token "
+            "ids, decode them together, and give out what is new.",
+            OneByOne,
+        ),
+        Mistake(
+            "half characters are thrown away",
+            "You leave out tokens that are half a character, so the whole one is never seen. Keep "
+            "their ids and decode them together with what follows.",
+            OneByOneWhole,
+        ),
+        Mistake(
+            "everything is held back until the end",
+            "With a stop string you give nothing out before finish(). Only as much is uncertain as "
+            "the end of the text has in common with the beginning of a stop string; all before it "
+            "can be shown at once.",
+            AllAtTheEnd,
+        ),
+        Mistake(
+            "always as much is held back as a stop string is long",
+            "You hold back len(stop) - 1 characters, whatever they are. The text is right in the end, "
+            "but comes late. Hold back only the end that really is a beginning of a stop string.",
+            AlwaysTheLongest,
+        ),
+        Mistake(
+            "the stop string is printed",
+            "You give out the stop string itself: the text ends before it, at text.find(stop).",
+            WithTheStop,
+        ),
+        Mistake(
+            "what stands behind the stop string is printed",
+            "A token may go on behind the stop string. Neither it nor what follows is given out: "
+            "cut the text where the stop string begins.",
+            WithWhatFollows,
+        ),
+        Mistake(
+            "it goes on after the stop string",
+            "You take the stop string out of the text and go on. It ends the text: once `stopped` is "
+            "true, push() gives nothing more.",
+            GoesOn,
+        ),
+        Mistake(
+            "finish forgets what was held back",
+            "What was held back is lost at the end. When no more tokens come, it was no stop string "
+            "after all: finish() gives out the rest.",
+            FinishForgets,
+        ),
+        Mistake(
+            "finish gives what the stop string cut off",
+            "After a stop string finish() gives out the rest all the same. Once `stopped` is true "
+            "there is nothing more to give.",
+            FinishAfterStop,
+        ),
+        Mistake(
+            "stopped is never set",
+            "The text is right, but `stopped` stays False, so the loop would go on making tokens that "
+            "nobody sees. Set self.stopped = True when a stop string is complete.",
+            NeverSaysStopped,
+        ),
+        Mistake(
+            "only the first stop string counts",
+            "You look for the first stop string alone: go through all of self.stop.",
+            FirstStopAlone,
+        ),
+        Mistake(
+            "it waits for whole words",
+            "You give out whole words only. What is certain is to be shown at once: only half a "
+            "character and the beginning of a stop string are held back.",
+            WaitsForASpace,
+        ),
+    ),
+    hints=(
+        "push: append the id, decode all ids together, and give out what is new since last time: "
+        "text[self.given:]. Then think about what must not be given out yet.",
+        'Three things may come of a push. The text ends with "\\ufffd": give "". A stop string '
+        "is in it: set stopped, give up to where it begins. Else: give all but the last "
+        "self.uncertain(text) characters.",
+        "Each time, remember how far you have given: piece = text[self.given:end]; self.given = end. "
+        "finish() does the same with end = len(text), unless it had stopped.",
+        "If several stop strings are in the text, cut at the first: min(text.find(s) for s in "
+        'self.stop if s in text). A push after the stop gives "" at once.',
+    ),
+)
+
+# --- pad_left -------------------------------------------------------------------------------------
+
+
+def padded_by_hand(prompts: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:
+    """Closed form: column c of a row of n tokens is its token c - (T - n), if there is one."""
+    T = max(len(p) for p in prompts)
+    token_ids = torch.full((len(prompts), T), pad_id)
+    real = torch.zeros(len(prompts), T, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        for place, token in enumerate(prompt):
+            token_ids[row, T - len(prompt) + place] = token
+            real[row, T - len(prompt) + place] = True
+    return token_ids, real
+
+
+def padding_case(label: str, prompts: list[list[int]], *pad_id: int) -> Case:
+    def run(candidate: Candidate) -> Any:
+        lent = [list(p) for p in prompts]
+        result = candidate(lent, *pad_id)
+        if lent != prompts:
+            raise ChangedInput(
+                "it changed the prompts in place: the caller still needs them; make new lists"
+            )
+        return result
+
+    return Case(label, run, lambda: padded_by_hand(prompts, *pad_id), (prompts, *pad_id))
+
+
+def padded(
+    prompts: Sequence[Sequence[int]], pad_id: int, left: bool = True, real_left: bool = True
+) -> tuple[Tensor, Tensor]:
+    T = max(map(len, prompts))
+    gaps = [T - len(p) for p in prompts]
+    rows, real = [], []
+    for prompt, gap in zip(prompts, gaps, strict=True):
+        pad, no, yes = [pad_id] * gap, [False] * gap, [True] * len(prompt)
+        rows.append(pad + list(prompt) if left else list(prompt) + pad)
+        real.append(no + yes if real_left else yes + no)
+    return torch.tensor(rows), torch.tensor(real)
+
+
+PAD = Exercise(
+    name="pad_left",
+    lesson=LESSON,
+    library=pad_left,
+    minutes=6,
+    difficulty=1,
+    cases=(
+        padding_case("three lengths", [[5, 6, 7, 8], [9], [3, 4]]),
+        padding_case("one prompt", [[2, 7, 1]]),
+        padding_case("all of one length", [[1, 2], [3, 4], [5, 6]]),
+        padding_case("pad_id 99", [[1], [2, 3, 4]], 99),
+        padding_case("the pad id occurs in a prompt", [[0, 5, 0], [0], [7, 0]]),
+        padding_case("the pad id occurs in a prompt, 7", [[7, 1], [7, 7, 2, 7, 7]], 7),
+        padding_case("the first is the shortest", [[4], [1, 2, 3, 4, 5]]),
+    ),
+    mistakes=(
+        Mistake(
+            "padded on the right",
+            "You fill up on the right. Then the last column holds no real token for the short "
+            "prompts, and that is where the next token is read off: put the padding in front.",
+            lambda prompts, pad_id=0: padded(prompts, pad_id, left=False, real_left=False),
+        ),
+        Mistake(
+            "real is the wrong way round",
+            "The tokens are right, but `real` is True where the padding is. It says which entries "
+            "are real: True for tokens, False for padding.",
+            lambda prompts, pad_id=0: (
+                padded(prompts, pad_id)[0],
+                ~padded(prompts, pad_id)[1],
+            ),
+        ),
+        Mistake(
+            "real is read off the ids",
+            "Right, unless the pad id occurs in a prompt: there you take a real token for padding. "
+            "Make `real` from the lengths, not from token_ids != pad_id.",
+            lambda prompts, pad_id=0: (
+                padded(prompts, pad_id)[0],
+                padded(prompts, pad_id)[0] != pad_id,
+            ),
+        ),
+        Mistake(
+            "real is True for the padding, read off the ids",
+            "Two things. `real` is True where the padding is: turn it around. And make it from the "
+            "lengths, not from the ids: the pad id may occur in a prompt.",
+            lambda prompts, pad_id=0: (
+                padded(prompts, pad_id)[0],
+                padded(prompts, pad_id)[0] == pad_id,
+            ),
+        ),
+        Mistake(
+            "real on the other side",
+            "The tokens are padded on the left, but `real` is False on the right: both need the "
+            "padding in front.",
+            lambda prompts, pad_id=0: padded(prompts, pad_id, real_left=False),
+        ),
+        Mistake(
+            "real is not boolean",
+            "`real` holds whole numbers. It becomes a mask, and masks are boolean here: True and "
+            "False, or .bool().",
+            lambda prompts, pad_id=0: (
+                padded(prompts, pad_id)[0],
+                padded(prompts, pad_id)[1].long(),
+            ),
+        ),
+        Mistake(
+            "pad_id is ignored",
+            "You always fill up with 0: use pad_id.",
+            lambda prompts, pad_id=0: padded(prompts, 0),
+        ),
+        Mistake(
+            "cut to the shortest",
+            "You cut the long prompts. Nothing may be lost: T is the length of the longest, "
+            "max(len(p) for p in prompts).",
+            lambda prompts, pad_id=0: padded(
+                [p[: min(map(len, prompts))] for p in prompts], pad_id
+            ),
+        ),
+        Mistake(
+            "the tokens are turned around",
+            "The padding is on the left, but the tokens of the short prompts are in reverse order: "
+            "whoever turns the rows around to pad them must turn each prompt around before.",
+            lambda prompts, pad_id=0: (
+                padded([list(p)[::-1] for p in prompts], pad_id)[0],
+                padded(prompts, pad_id)[1],
+            ),
+        ),
+    ),
+    hints=(
+        "T is the length of the longest prompt. How many pads does a prompt of n tokens need?",
+        "Lists can be added and multiplied: [pad_id] * 3 + [5, 6] is [pad_id, pad_id, pad_id, 5, 6].",
+        "`real` is made in the same way: [False] * (T - n) + [True] * n. torch.tensor makes a tensor "
+        "of a list of rows, boolean if all entries are True or False.",
+    ),
+)
+
+
+# --- beam_search ----------------------------------------------------------------------------------
+
+
+def beam_search(
+    model: Any,
+    token_ids: Tensor,
+    max_new_tokens: int,
+    beams: int,
+    length_penalty: float = 1.0,
+    eos_ids: Collection[int] = (),
+) -> list[int]:
+    """The library's, as the exercise has it: the tokens alone."""
+    found = library_beam_search(model, token_ids, max_new_tokens, beams, length_penalty, eos_ids)
+    return list(found.tokens)
+
+
+def log_shares(logits: Sequence[float]) -> list[float]:
+    total = math.log(math.fsum(math.exp(x) for x in logits))
+    return [x - total for x in logits]
+
+
+def beams_on_lists(
+    table: Callable[[list[int]], list[float]],
+    prompt: list[int],
+    most: int,
+    beams: int,
+    length_penalty: float = 1.0,
+    eos_ids: Collection[int] = (),
+) -> list[int]:
+    """The oracle: texts in lists, no tensors and no cache; every text is read anew at each step."""
+    running: list[tuple[float, list[int]]] = [(0.0, [])]
+    ended: list[tuple[float, list[int]]] = []
+    for made in range(1, most + 1):
+        grown = [
+            (total + share, [*text, token])
+            for total, text in running
+            for token, share in enumerate(log_shares(table(prompt + text)))
+        ]
+        grown.sort(key=lambda x: -x[0])
+        ends = [text[-1] in eos_ids or made == most for _, text in grown]
+        for (total, text), over in list(zip(grown, ends, strict=True))[:beams]:
+            if over:
+                ended.append((total / made**length_penalty, text))
+        ended = sorted(ended, key=lambda x: -x[0])[:beams]
+        running = [x for x, over in zip(grown, ends, strict=True) if not over][:beams]
+        full = len(ended) == beams
+        if not running or (full and running[0][0] / made**length_penalty <= ended[-1][0]):
+            break
+    best_text = ended[0][1]
+    return best_text[:-1] if best_text[-1] in eos_ids else best_text
+
+
+def best_of_all(
+    table: Callable[[list[int]], list[float]], prompt: list[int], most: int, V: int
+) -> list[int]:
+    """Closed form where nothing ends early: every text of `most` tokens is tried."""
+
+    def total(text: tuple[int, ...]) -> float:
+        steps = range(len(text))
+        return math.fsum(log_shares(table(prompt + list(text[:i])))[text[i]] for i in steps)
+
+    return list(max(itertools.product(range(V), repeat=most), key=total))
+
+
+def beam_case(
+    label: str,
+    V: int,
+    prompt: list[int],
+    most: int,
+    beams: int,
+    length_penalty: float = 1.0,
+    eos_ids: tuple[int, ...] = (),
+    every: bool = False,
+) -> Case:
+    def run(candidate: Candidate) -> Any:
+        given = torch.tensor([prompt])
+        text = candidate(HashModel(V), given, most, beams, length_penalty, eos_ids)
+        if given.tolist() != [prompt]:
+            raise ChangedInput("it changed token_ids in place: work on a new tensor")
+        return text
+
+    def expected() -> Any:
+        table = partial(forecast, V=V)
+        if every:
+            return best_of_all(table, prompt, most, V)
+        return beams_on_lists(table, prompt, most, beams, length_penalty, eos_ids)
+
+    return Case(label, run, expected)
+
+
+def decoder_beams(candidate: Candidate) -> Any:
+    return candidate(small_decoder(), torch.tensor([[8, 1, 60]]), 6, 3)
+
+
+def decoder_beams_expected() -> Any:
+    def table(sequence: list[int]) -> list[float]:
+        with torch.inference_mode():
+            logits: list[float] = small_decoder()(torch.tensor([sequence]))[0, -1].tolist()
+        return logits
+
+    return beams_on_lists(table, [8, 1, 60], 6, 3)
+
+
+def beams_with(
+    *,
+    reorder_cache: bool = True,
+    reorder_texts: bool = True,
+    alone: bool = False,
+    shares: bool = True,
+    add: bool = True,
+    by_beams: bool = False,
+    score: Callable[[float, int, float], float] = lambda total, n, p: total / n**p,
+    copies_at_first: bool = False,
+    first_finished: bool = False,
+    with_eos: bool = False,
+    worst: bool = False,
+) -> Candidate:
+    """Beam search with something wrong in it: the mistakes are made around it."""
+
+    def beam_search(
+        model: Any,
+        token_ids: Tensor,
+        max_new_tokens: int,
+        beams: int,
+        length_penalty: float = 1.0,
+        eos_ids: Collection[int] = (),
+    ) -> list[int]:
+        kv_cache = model.new_cache(1, token_ids.shape[1] + max_new_tokens - 1)
+        logits = prefill(model, token_ids, kv_cache)
+        if copies_at_first:
+            logits = logits.expand(beams, -1)
+            kv_cache.select([0] * beams)
+        texts: list[list[int]] = [[] for _ in logits]
+        sums = torch.zeros(len(texts))
+        ended: list[tuple[float, list[int]]] = []
+        count = beams * (1 + max(1, len(set(eos_ids))))
+        for made in range(1, max_new_tokens + 1):
+            table = logits.log_softmax(-1) if shares else logits
+            totals = sums[:, None] + table if add else table
+            K, V = totals.shape
+            if alone and made > 1:
+                values, tokens = totals.max(-1)
+                values, order = values.sort(descending=True)
+                rows, tokens = order, tokens[order]
+            else:
+                values, places = totals.flatten().topk(min(count, K * V))
+                rows, tokens = places // V, places % V
+                if by_beams:
+                    rows, tokens = places % K, places // K
+            going: list[tuple[float, int, int]] = []
+            candidates = zip(values.tolist(), rows.tolist(), tokens.tolist(), strict=True)
+            for rank, (total, row, token) in enumerate(candidates):
+                ends = token in eos_ids
+                if not ends and made < max_new_tokens:
+                    going.append((total, row, token))
+                elif rank < beams:
+                    keep = texts[row] if ends and not with_eos else [*texts[row], token]
+                    if first_finished:
+                        return keep
+                    ended.append((score(total, made, length_penalty), keep))
+            ended = sorted(ended, key=lambda x: -x[0])[:beams]
+            going = going[:beams]
+            if not going:
+                break
+            if len(ended) == beams and score(going[0][0], made, length_penalty) <= ended[-1][0]:
+                break
+            if reorder_texts:
+                texts = [[*texts[row], token] for _, row, token in going]
+            else:
+                texts = [
+                    [*texts[min(i, len(texts) - 1)], token] for i, (*_, token) in enumerate(going)
+                ]
+            sums = torch.tensor([total for total, _, _ in going])
+            if kv_cache.batch != len(going) or reorder_cache:
+                kv_cache.select([row for _, row, _ in going])
+            logits = decode_step(model, torch.tensor([[token] for *_, token in going]), kv_cache)
+        return ended[-1 if worst else 0][1]
+
+    return beam_search
+
+
+BEAM = Exercise(
+    name="beam_search",
+    lesson=LESSON,
+    library=beam_search,
+    minutes=15,
+    difficulty=3,
+    cases=(
+        beam_case("two beams, three tokens", 7, [1, 2], 3, 2),
+        beam_case("one beam is greedy", 7, [1, 2], 6, 1),
+        beam_case("three beams, eight tokens", 11, [4, 0, 9], 8, 3),
+        beam_case("five beams, ten tokens", 13, [2], 10, 5),
+        beam_case("as many beams as tokens: nothing is lost", 8, [5, 5], 2, 8, every=True),
+        beam_case("nothing is lost, another prompt", 6, [1, 3, 3], 2, 6, every=True),
+        beam_case("texts that end", 7, [6, 1], 9, 3, eos_ids=(2,)),
+        beam_case("texts that end, summed: penalty 0", 7, [6, 1], 9, 3, 0.0, (2,)),
+        beam_case("long ones favoured: penalty 2", 7, [6, 1], 9, 3, 2.0, (2,)),
+        beam_case("short ones favoured: penalty -1", 9, [0, 4], 9, 4, -1.0, (3,)),
+        beam_case("two kinds of end", 9, [3, 8], 8, 3, 1.0, (0, 5)),
+        beam_case("another text that ends", 5, [1, 0, 4], 10, 2, 1.0, (3,)),
+        beam_case("a better one after the first", 6, [1, 3], 7, 4, 0.5, (1,)),
+        beam_case("one that ends late", 10, [7], 12, 3, 0.5, (6,)),
+        Case("a small decoder", decoder_beams, decoder_beams_expected),
+    ),
+    mistakes=(
+        Mistake(
+            "the cache is not reordered",
+            "The beams change places, their caches don't: a beam goes on with the keys and values of "
+            "another text. Before decode_step: cache.select(rows), with the row that each beam "
+            "continues.",
+            beams_with(reorder_cache=False),
+        ),
+        Mistake(
+            "the texts are not reordered",
+            "You append each new token to the text in its own place. But beam i continues the beam "
+            "rows[i]: texts[row] + [token].",
+            beams_with(reorder_texts=False),
+        ),
+        Mistake(
+            "each beam for itself",
+            "Each beam goes on with its own best token: that is greedy decoding from several "
+            "starts. The candidates of all beams must compete: one topk over all K·V sums.",
+            beams_with(alone=True),
+        ),
+        Mistake(
+            "logits are added",
+            "You add logits. They are known up to a constant that differs from step to step and "
+            "from beam to beam, so their sums can't be compared: take log_softmax first.",
+            beams_with(shares=False),
+        ),
+        Mistake(
+            "the sums are not added up",
+            "You compare the last token's log-probability alone. A text's is the sum over all its "
+            "tokens: add each beam's sum so far, sums[:, None].",
+            beams_with(add=False),
+        ),
+        Mistake(
+            "row and token mixed up",
+            "In the flattened table beam r has the places r·V to r·V + V - 1. So the row is place // "
+            "V and the token place % V: divide by V, not by the number of beams.",
+            beams_with(by_beams=True),
+        ),
+        Mistake(
+            "no length penalty",
+            "You compare the bare sums. A long text has more terms, all negative, so short ones win: "
+            "the score is sum / n**length_penalty, n counting the end of sequence.",
+            beams_with(score=lambda total, n, p: total),
+        ),
+        Mistake(
+            "multiplied by the length",
+            "You multiply by n**length_penalty: the sums are negative, so that makes long texts "
+            "still worse. Divide.",
+            beams_with(score=lambda total, n, p: total * n**p),
+        ),
+        Mistake(
+            "the prompt, several times",
+            "That is what greedy decoding gives. Do all your beams start as the same text? Then each "
+            "candidate stands there several times, and the beams stay alike for ever. Start with one "
+            "row, or give all rows but the first a sum of -inf.",
+            beams_with(copies_at_first=True),
+        ),
+        Mistake(
+            "the first that ends wins",
+            "You return the first text that ends. Another that is still running, or ends later, may "
+            "score better: keep those that ended, and compare.",
+            beams_with(first_finished=True),
+        ),
+        Mistake(
+            "the end of sequence is in the text",
+            "The end-of-sequence token counts in the score, but it does not belong to the text: "
+            "leave it out.",
+            beams_with(with_eos=True),
+        ),
+    ),
+    hints=(
+        "Log-probabilities add up along a text. (K, 1) + (K, V) gives, for every beam and every "
+        "token, the sum of the text that the two would make.",
+        "totals = sums[:, None] + logits.log_softmax(-1) is (K, V). best, places = "
+        "totals.flatten().topk(min(count, totals.numel())) are the best of all beams together.",
+        "Row r of the flattened table begins at r * V. So rows = places // V and tokens = places % V.",
+        "To go on: texts = [texts[row] + [token] for _, row, token in going]; the sums as a tensor; "
+        "cache.select([row for _, row, _ in going]); decode_step with the new tokens as (K, 1).",
+    ),
+)
+
+# --- greedy_batch ---------------------------------------------------------------------------------
+
+
+def greedy_batch(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    eos_ids: Collection[int] = (),
+) -> list[list[int]]:
+    """The library's, as the exercise has it: the tokens alone."""
+    return [row.tokens for row in generate_batch(model, prompts, max_new_tokens, eos_ids=eos_ids)]
+
+
+def one_after_another(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    eos_ids: Collection[int] = (),
+) -> list[list[int]]:
+    """The oracle: each prompt alone, no padding, no cache."""
+
+    def table(sequence: list[int]) -> list[float]:
+        with torch.inference_mode():
+            logits: list[float] = model(torch.tensor([sequence]))[0, -1].tolist()
+        return logits
+
+    return [plain_loop(table, list(p), max_new_tokens, eos_ids=eos_ids)[0] for p in prompts]
+
+
+def batch_case(
+    label: str, prompts: list[list[int]], most: int, eos_ids: tuple[int, ...] = ()
+) -> Case:
+    return Case(
+        label,
+        lambda candidate: candidate(small_decoder(), [list(p) for p in prompts], most, eos_ids),
+        lambda: one_after_another(small_decoder(), prompts, most, eos_ids),
+        (prompts, most, eos_ids),
+    )
+
+
+def batch_with(
+    *,
+    first_mask: bool = True,
+    later_mask: bool = True,
+    right: bool = False,
+    goes_on: bool = False,
+    with_eos: bool = False,
+    all_stop: bool = False,
+    more: int = 0,
+) -> Candidate:
+    """A batch with something wrong in it."""
+
+    def greedy_batch(
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        eos_ids: Collection[int] = (),
+    ) -> list[list[int]]:
+        token_ids, real = padded(prompts, 0, left=not right, real_left=not right)
+        B, T = token_ids.shape
+        columns = torch.arange(T)
+        causal = columns <= columns[:, None]
+        mask = real[:, None, None, :] & causal if first_mask else causal
+        kv_cache = model.new_cache(B, T + max_new_tokens + 1)
+        logits = prefill(model, token_ids, kv_cache, mask=mask)
+        made: list[list[int]] = [[] for _ in prompts]
+        over = [False] * B
+        for _ in range(max_new_tokens + more):
+            next_ids = logits.argmax(-1)
+            for row, token in enumerate(next_ids.tolist()):
+                ends = token in eos_ids
+                if not over[row] and (not ends or with_eos):
+                    made[row].append(token)
+                over[row] |= ends and not goes_on
+            if all(over) or (all_stop and any(over)):
+                break
+            real = torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1)
+            later = real[:, None, None, :] if later_mask else None
+            logits = decode_step(model, next_ids[:, None], kv_cache, mask=later)
+        return made
+
+    return greedy_batch
+
+
+BATCH = Exercise(
+    name="greedy_batch",
+    lesson=LESSON,
+    library=greedy_batch,
+    minutes=15,
+    difficulty=3,
+    kind="stretch",
+    cases=(
+        batch_case("two lengths", [[5, 6, 7, 8, 30], [9, 2]], 5),
+        batch_case("three lengths", [[3], [40, 41, 42], [7, 7, 7, 7, 7, 7]], 6),
+        batch_case("one prompt", [[11, 12, 13]], 4),
+        batch_case("one token each", [[1, 2, 3, 4, 5, 6, 7], [8]], 1),
+        batch_case("a row that ends", [[5, 6, 7, 8, 30], [9, 2], [60]], 12, tuple(range(0, 97, 7))),
+        batch_case("all end", [[3], [40, 41, 42]], 30, tuple(range(1, 97, 7))),
+    ),
+    mistakes=(
+        Mistake(
+            "no mask at all",
+            "The short rows attend to their padding, in the prefill and in every step: give both a "
+            "mask in which no padding may be looked at.",
+            batch_with(first_mask=False, later_mask=False),
+        ),
+        Mistake(
+            "no mask in the decode steps",
+            "The prefill hides the padding, but the decode steps don't, and the padding is still in "
+            "the cache: each step needs a mask (B, 1, 1, S) too, one column longer each time.",
+            batch_with(later_mask=False),
+        ),
+        Mistake(
+            "no mask in the prefill",
+            "The decode steps hide the padding, but the prefill doesn't: there the mask is real[:, "
+            "None, None, :] & causal_mask(T).",
+            batch_with(first_mask=False),
+        ),
+        Mistake(
+            "padded on the right",
+            "You pad on the right, and read the first token off the last column, which is padding "
+            "for the short rows. Pad on the left: pad_left.",
+            batch_with(right=True),
+        ),
+        Mistake(
+            "goes on after the end",
+            "A row that has met its end of sequence goes on collecting tokens as long as others "
+            "run: note which rows are over, and append nothing more to them.",
+            batch_with(goes_on=True),
+        ),
+        Mistake(
+            "the end of sequence is in the text",
+            "The end-of-sequence token is no text: don't append it.",
+            batch_with(with_eos=True),
+        ),
+        Mistake(
+            "all stop with the first",
+            "The whole batch ends as soon as one row does. The others are not done: go on until all "
+            "rows are over.",
+            batch_with(all_stop=True),
+        ),
+        Mistake(
+            "one token too many",
+            "One token more than max_new_tokens: the prefill already gives the first.",
+            batch_with(more=1),
+        ),
+    ),
+    hints=(
+        "pad_left gives token_ids and real. The prefill's mask is real[:, None, None, :] & "
+        "causal_mask(T): (B, 1, T, T).",
+        "Before each decode step `real` grows by a column of True, since the new tokens are real: "
+        "torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1). Its mask is real[:, None, "
+        "None, :].",
+        "A row that is over goes on with any token; only don't append it. End when all are over, or "
+        "after max_new_tokens.",
+    ),
+)
+
+EXERCISES = (LOOP, STREAM, PAD, BEAM, BATCH)

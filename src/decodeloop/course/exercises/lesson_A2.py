@@ -1,0 +1,520 @@
+"""Exercises of lesson A2: cross-attention, one vector for a whole text, and the prefix mask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.model import attention, causal_mask, merge_heads, split_heads
+
+LESSON = "A2_encoders"
+draws = torch.Generator().manual_seed(102)
+
+
+def tensors(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=draws)
+
+
+# --- cross_attention ------------------------------------------------------------------------------
+
+
+def cross_attention(
+    x: Tensor,
+    memory: Tensor,
+    w_query: Tensor,
+    w_key: Tensor,
+    w_value: Tensor,
+    w_output: Tensor,
+    H: int,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Attention whose queries come from `x`, its keys and values from `memory`.
+
+    With `memory` = `x` it is self-attention. Vaswani et al. (2017), section 3.2.3.
+
+    Shapes: x (B, T, C), memory (B, S, C), w_query, w_key, w_value (H·D, C), w_output (C, H·D), as
+    `nn.Linear` stores them; mask broadcastable to (B, H, T, S) → (B, T, C).
+    """
+    q = split_heads(F.linear(x, w_query), H)  # (B, H, T, D)
+    k = split_heads(F.linear(memory, w_key), H)  # (B, H, S, D)
+    v = split_heads(F.linear(memory, w_value), H)
+    return F.linear(merge_heads(attention(q, k, v, mask)), w_output)
+
+
+def torch_cross_attention(
+    x: Tensor,
+    memory: Tensor,
+    w_query: Tensor,
+    w_key: Tensor,
+    w_value: Tensor,
+    w_output: Tensor,
+    H: int,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """By PyTorch alone: its views, its fused operator, its products."""
+    q, k, v = (
+        (source @ weight.T).unflatten(-1, (H, -1)).transpose(1, 2)
+        for source, weight in ((x, w_query), (memory, w_key), (memory, w_value))
+    )
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return mixed.transpose(1, 2).flatten(-2) @ w_output.T
+
+
+def wrong_cross_attention(
+    sources: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = lambda x, m: (x, m, m),
+    weights: Callable[..., tuple[Tensor, ...]] = lambda *w: w,
+    split: Callable[[Tensor, int], Tensor] = split_heads,
+    merge: Callable[[Tensor], Tensor] = merge_heads,
+    factor: Callable[[int, int], float] = lambda D, C: 1.0,
+    adapt: Callable[[Tensor | None, int, int], Tensor | None] = lambda mask, T, S: mask,
+    project: bool = True,
+) -> Candidate:
+    """Cross-attention with one of its parts exchanged; `factor` multiplies the scores."""
+
+    def attend(
+        x: Tensor,
+        memory: Tensor,
+        w_query: Tensor,
+        w_key: Tensor,
+        w_value: Tensor,
+        w_output: Tensor,
+        H: int,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        *three, last = weights(w_query, w_key, w_value, w_output)
+        q, k, v = (
+            split(F.linear(source, weight), H)
+            for source, weight in zip(sources(x, memory), three, strict=True)
+        )
+        q = q * factor(q.shape[-1], x.shape[-1])
+        mixed = merge(attention(q, k, v, adapt(mask, q.shape[-2], k.shape[-2])))
+        return F.linear(mixed, last) if project else mixed
+
+    return attend
+
+
+def one_head(x: Tensor, H: int) -> Tensor:
+    return split_heads(x, 1)
+
+
+def cut_from_positions(x: Tensor, H: int) -> Tensor:
+    B, T, width = x.shape
+    return x.reshape(B, H, T, width // H)
+
+
+def laid_in_a_row(x: Tensor) -> Tensor:
+    B, H, T, D = x.shape
+    return x.reshape(B, T, H * D)
+
+
+def causal_without_a_mask(mask: Tensor | None, T: int, S: int) -> Tensor:
+    return causal_mask(T, S) if mask is None else mask
+
+
+def projections(C: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random weights for queries, keys, values (H·D, C) and the output (C, H·D)."""
+    inwards = (tensors(width, C) / math.sqrt(C) for _ in range(3))
+    w_query, w_key, w_value = inwards
+    return w_query, w_key, w_value, tensors(C, width) / math.sqrt(width)
+
+
+IDENTITY = (torch.eye(2),) * 4
+SOME = torch.rand(2, 1, 3, 5, generator=draws) > 0.4
+SOME[..., 1] = True  # everyone sees something
+
+CROSS_ATTENTION = Exercise(
+    name="cross_attention",
+    lesson=LESSON,
+    library=cross_attention,
+    minutes=9,
+    difficulty=2,
+    cases=(
+        call(
+            "the example on paper",
+            torch.tensor([[[0.0, 2.0]]]),
+            torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]]),
+            *IDENTITY,
+            1,
+            oracle=torch_cross_attention,
+        ),
+        call(
+            "x (2, 4, 6), memory (2, 4, 6): as many queries as keys",
+            tensors(2, 4, 6),
+            tensors(2, 4, 6),
+            *projections(6, 6),
+            2,
+            oracle=torch_cross_attention,
+        ),
+        call(
+            "x (2, 3, 6), memory (2, 5, 6), H·D = 8",
+            tensors(2, 3, 6),
+            tensors(2, 5, 6),
+            *projections(6, 8),
+            2,
+            oracle=torch_cross_attention,
+        ),
+        call(
+            "more queries than keys",
+            tensors(1, 5, 4),
+            tensors(1, 2, 4),
+            *projections(4, 6),
+            3,
+            oracle=torch_cross_attention,
+        ),
+        call(
+            "a mask (2, 1, 3, 5)",
+            tensors(2, 3, 6),
+            tensors(2, 5, 6),
+            *projections(6, 8),
+            2,
+            SOME,
+            oracle=torch_cross_attention,
+        ),
+        call(
+            "a causal mask (4, 4)",
+            tensors(1, 4, 6),
+            tensors(1, 4, 6),
+            *projections(6, 6),
+            3,
+            torch.ones(4, 4, dtype=torch.bool).tril(),
+            oracle=torch_cross_attention,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "the roles swapped",
+            "Your queries come from the memory, and keys and values from x. Then each *input* token "
+            "asks, and you get S rows; the output asks: T rows. Queries come from x.",
+            wrong_cross_attention(sources=lambda x, m: (m, x, x)),
+        ),
+        Mistake(
+            "values from x",
+            "Your keys come from the memory but your values from x: then the scores say which input "
+            "token fits, and what is fetched is not that token. It only runs where S = T. Keys and "
+            "values are two projections of the same text, the memory.",
+            wrong_cross_attention(sources=lambda x, m: (x, m, x)),
+        ),
+        Mistake(
+            "keys from x",
+            "Your values come from the memory but your keys from x, so each query is compared with "
+            "tokens of its own text. It only runs where S = T. Keys and values both come from the "
+            "memory.",
+            wrong_cross_attention(sources=lambda x, m: (x, x, m)),
+        ),
+        Mistake(
+            "the memory ignored",
+            "That is self-attention: you never look at the memory. Change the memory and your output "
+            "stays the same. Keys and values come from it.",
+            wrong_cross_attention(sources=lambda x, m: (x, x, x)),
+        ),
+        Mistake(
+            "everything from the memory",
+            "That is the self-attention of the memory: x plays no part in it, and you get S rows. The "
+            "queries come from x.",
+            wrong_cross_attention(sources=lambda x, m: (m, m, m)),
+        ),
+        Mistake(
+            "always causal",
+            "You mask causally where no mask was asked for. The input is all there before the first "
+            "output token: every query may see all of it. Pass on the mask that you were given, also "
+            "when it is None.",
+            wrong_cross_attention(adapt=causal_without_a_mask),
+        ),
+        Mistake(
+            "the mask ignored",
+            "Right without a mask, but the mask that was given plays no part. Pass it on to `attention`.",
+            wrong_cross_attention(adapt=lambda mask, T, S: None),
+        ),
+        Mistake(
+            "the mask upside down",
+            "You hide what may be seen. True means: may attend, and `attention` takes it so.",
+            wrong_cross_attention(adapt=lambda mask, T, S: None if mask is None else ~mask),
+        ),
+        Mistake(
+            "no output projection",
+            "Those are the heads side by side, (B, T, H·D). They still go through w_output, which mixes "
+            "the heads and gives (B, T, C).",
+            wrong_cross_attention(project=False),
+        ),
+        Mistake(
+            "weights not transposed",
+            "You multiply x by the weights as they are stored, (outputs, inputs). It only runs where "
+            "they are square. F.linear(x, w) is x @ w.T.",
+            wrong_cross_attention(weights=lambda *w: tuple(weight.T for weight in w)),
+        ),
+        Mistake(
+            "key and value weights swapped",
+            "w_key and w_value have changed places. Both meet the memory: w_key gives what a query is "
+            "compared with, w_value what it gets.",
+            wrong_cross_attention(weights=lambda q, k, v, o: (q, v, k, o)),
+        ),
+        Mistake(
+            "one head only",
+            "You attend once over all H·D channels. Cut queries, keys and values into H heads first, "
+            "with split_heads: each head has a softmax of its own.",
+            wrong_cross_attention(split=one_head),
+        ),
+        Mistake(
+            "heads cut out of positions",
+            "A reshape of (B, T, H·D) to (B, H, T, D) keeps the numbers in their order, so that a "
+            "“head” is a stretch of positions. Axes must be swapped too: split_heads does it.",
+            wrong_cross_attention(split=cut_from_positions, merge=laid_in_a_row),
+        ),
+        Mistake(
+            "forgot 1/√D",
+            "The scores are not scaled. Use `attention`, which divides by √D, or divide yourself.",
+            wrong_cross_attention(factor=lambda D, C: math.sqrt(D)),
+        ),
+        Mistake(
+            "divided by √C",
+            "You divide the scores by the root of the whole width. A score is a sum over one head's D "
+            "numbers: divide by √D, as `attention` does.",
+            wrong_cross_attention(factor=lambda D, C: math.sqrt(D / C)),
+        ),
+    ),
+    hints=(
+        "Who asks? The text that is being written, x. Who is asked, and who answers? The text that "
+        "was read: memory.",
+        "Three projections: F.linear(x, w_query), F.linear(memory, w_key), F.linear(memory, w_value). "
+        "Cut each into H heads: split_heads(…, H).",
+        "`attention(q, k, v, mask)` gives (B, H, T, D). merge_heads lays the heads side by side, and "
+        "F.linear(…, w_output) comes last.",
+    ),
+)
+
+# --- mean_pool ------------------------------------------------------------------------------------
+
+
+def mean_pool(x: Tensor, real: Tensor) -> Tensor:
+    """One vector for each text: the mean over its real positions, the padding left out.
+
+    Shapes: x (B, T, C), real (B, T), boolean, with at least one True in each row → (B, C).
+    """
+    weights = real[..., None].to(x.dtype)  # (B, T, 1)
+    return (x * weights).sum(1) / weights.sum(1)
+
+
+def row_by_row(x: Tensor, real: Tensor) -> Tensor:
+    return torch.stack([vectors[keep].mean(0) for vectors, keep in zip(x, real, strict=True)])
+
+
+def real_positions(lengths: list[int], T: int) -> Tensor:
+    return torch.arange(T) < torch.tensor(lengths)[:, None]
+
+
+ON_PAPER = torch.tensor([[[1.0, 10.0], [3.0, 20.0], [99.0, 99.0]]])
+GAPS = torch.tensor([[False, True, True, False], [True, False, False, True]])
+
+MEAN_POOL = Exercise(
+    name="mean_pool",
+    lesson=LESSON,
+    library=mean_pool,
+    minutes=6,
+    difficulty=1,
+    cases=(
+        Case(
+            "two real tokens and one of padding",
+            lambda f: f(ON_PAPER.clone(), torch.tensor([[True, True, False]])),
+            lambda: torch.tensor([[2.0, 15.0]]),
+        ),
+        call(
+            "x (3, 5, 4), lengths 2, 5, 3",
+            tensors(3, 5, 4),
+            real_positions([2, 5, 3], 5),
+            oracle=row_by_row,
+        ),
+        call("padding on the left, and gaps", tensors(2, 4, 3), GAPS, oracle=row_by_row),
+        call(
+            "as many texts as tokens as channels",
+            tensors(3, 3, 3),
+            real_positions([1, 3, 2], 3),
+            oracle=row_by_row,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "the padding counted",
+            "You average over all T positions, the padding too. Then the vector of a text depends on "
+            "how long its neighbours in the batch are.",
+            lambda x, real: x.mean(1),
+        ),
+        Mistake(
+            "divided by T",
+            "The padding is out of the sum, but you still divide by T. Divide each row by the number of "
+            "its own real tokens, real.sum(1).",
+            lambda x, real: (x * real[..., None]).sum(1) / x.shape[1],
+        ),
+        Mistake(
+            "the padding in the sum",
+            "You divide by the right number, but the padding's vectors are still in the sum. Multiply x "
+            "by `real` first.",
+            lambda x, real: x.sum(1) / real.sum(1, keepdim=True),
+        ),
+        Mistake(
+            "divided by everybody's tokens",
+            "You divide every row by the number of real tokens in the whole batch. Each row has its own: "
+            "real.sum(1, keepdim=True).",
+            lambda x, real: (x * real[..., None]).sum(1) / real.sum(),
+        ),
+        Mistake(
+            "not divided",
+            "That is the sum, and a long text has a large one. Divide each row by the number of its real "
+            "tokens.",
+            lambda x, real: (x * real[..., None]).sum(1),
+        ),
+        Mistake(
+            "one vector for the whole batch",
+            "x[real] lays the real tokens of all texts into one long row, so you average over the batch. "
+            "Each text needs a mean of its own: (B, C).",
+            lambda x, real: x[real].mean(0),
+        ),
+        Mistake(
+            "over the batch",
+            "Your sum runs over axis 0, the texts. The positions of one text are axis 1.",
+            lambda x, real: (x * real[..., None]).sum(0) / real.sum(0)[..., None],
+        ),
+        Mistake(
+            "an axis too many",
+            "The values are right, but the axis of the positions is still there, with length 1: "
+            "(B, 1, C). Sum without keepdim.",
+            lambda x, real: row_by_row(x, real)[:, None],
+        ),
+        Mistake(
+            "the padding averaged",
+            "That is the mean of what is *not* real. True stands on the real tokens.",
+            lambda x, real: (x * ~real[..., None]).sum(1) / (~real[..., None]).sum(1),
+        ),
+        Mistake(
+            "the first token",
+            "That is the vector of the first position. BERT does take it, since there a special token "
+            "stands in front; asked for here is the mean of the real ones.",
+            lambda x, real: x[:, 0],
+        ),
+        Mistake(
+            "the largest value",
+            "That is max pooling: the largest value of each channel. Asked for is the mean.",
+            lambda x, real: x.masked_fill(~real[..., None], -math.inf).amax(1),
+        ),
+    ),
+    hints=(
+        "x is (B, T, C) and real is (B, T). How does `real` get an axis for the channels, so that the "
+        "two can be multiplied?",
+        "x * real[..., None] sets the padding's vectors to 0: False counts as 0. Now sum along the "
+        "positions.",
+        "Divide by how many were real: real.sum(1) is (B,), and the sums are (B, C); keepdim=True "
+        "makes it (B, 1).",
+    ),
+)
+
+# --- prefix_mask ----------------------------------------------------------------------------------
+
+
+def prefix_mask(T: int, prefix: int) -> Tensor:
+    """The first `prefix` positions see each other; the rest sees them, and is causal.
+
+    Raffel et al., T5 (2019), section 3.2.1. Shapes: → (T, T), boolean, True = may attend.
+    """
+    position = torch.arange(T)
+    return (position <= position[:, None]) | (position < prefix)
+
+
+def prefix_in_words(T: int, prefix: int) -> Tensor:
+    rows = [[key <= query or key < prefix for key in range(T)] for query in range(T)]
+    return torch.tensor(rows)
+
+
+def pattern(may_attend: Callable[[Tensor, Tensor, int], Tensor]) -> Candidate:
+    """A mask from a comparison of queries (T, 1), keys (1, T) and the prefix."""
+
+    def mask(T: int, prefix: int) -> Tensor:
+        full = torch.ones(T, T, dtype=torch.bool)
+        return may_attend(torch.arange(T)[:, None], torch.arange(T)[None], prefix) & full
+
+    return mask
+
+
+PREFIX_MASK = Exercise(
+    name="prefix_mask",
+    lesson=LESSON,
+    library=prefix_mask,
+    minutes=6,
+    difficulty=1,
+    kind="stretch",
+    cases=(
+        call("T = 5, prefix 2", 5, 2, oracle=prefix_in_words),
+        call("T = 6, prefix 3", 6, 3, oracle=prefix_in_words),
+        call("no prefix: causal", 4, 0, oracle=prefix_in_words),
+        call("nothing but the prefix: all see all", 4, 4, oracle=prefix_in_words),
+        call("T = 1", 1, 1, oracle=prefix_in_words),
+    ),
+    mistakes=(
+        Mistake(
+            "one too many",
+            "Your prefix is one position too long. Positions count from 0, so the last of `prefix` "
+            "positions is prefix - 1: compare with <.",
+            pattern(lambda q, k, prefix: (k <= q) | (k <= prefix)),
+        ),
+        Mistake(
+            "one too few",
+            "Your prefix is one position too short: its last position is prefix - 1, and it belongs to "
+            "it.",
+            pattern(lambda q, k, prefix: (k <= q) | (k < prefix - 1)),
+        ),
+        Mistake(
+            "only the prefix is seen",
+            "Everyone sees the prefix, but the positions after it don't see themselves or each other. "
+            "They are causal: add the lower triangle, with `|`.",
+            pattern(lambda q, k, prefix: k < prefix),
+        ),
+        Mistake(
+            "rows instead of columns",
+            "The first `prefix` *rows* are all True: so the prefix looks into the output, which is not "
+            "written yet. It is the columns: everyone sees the prefix.",
+            pattern(lambda q, k, prefix: (k <= q) | (q < prefix)),
+        ),
+        Mistake(
+            "the prefix is not seen by the rest",
+            "The prefix sees itself, but what comes after it sees nothing of it. The output must read "
+            "the input: every row may see the columns of the prefix.",
+            pattern(
+                lambda q, k, prefix: (
+                    ((q < prefix) & (k < prefix)) | ((q >= prefix) & (k >= prefix) & (k <= q))
+                )
+            ),
+        ),
+        Mistake(
+            "causal in the prefix too",
+            "That is the causal mask: the prefix does not see its own right side yet.",
+            pattern(lambda q, k, prefix: k <= q),
+        ),
+        Mistake(
+            "both at once",
+            "You ask for both conditions: causal *and* in the prefix. One is enough: `|`, not `&`.",
+            pattern(lambda q, k, prefix: (k <= q) & (k < prefix)),
+        ),
+        Mistake(
+            "upside down",
+            "True stands where a query may NOT attend. Here True means: may attend.",
+            pattern(lambda q, k, prefix: (k > q) & (k >= prefix)),
+        ),
+        Mistake(
+            "numbers instead of booleans",
+            "The pattern is right, but the type is not: make it boolean.",
+            lambda T, prefix: prefix_in_words(T, prefix).float(),
+        ),
+    ),
+    hints=(
+        "Draw it for T = 5 and prefix 2: five rows, five columns. Which cells does the causal mask have "
+        "already, and which single cell is missing?",
+        "A key may be seen when it stands at or before the query, *or* when it stands in the prefix. "
+        "The second says something of columns alone: torch.arange(T) < prefix.",
+        "A (T, T) table and a (T,) row can be joined by `|`: the row is repeated for each query.",
+    ),
+)
+
+EXERCISES = (CROSS_ATTENTION, MEAN_POOL, PREFIX_MASK)

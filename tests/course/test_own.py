@@ -1,0 +1,240 @@
+"""The model through the learner's answers: all of them, some of them, and one that is broken."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+from decodeloop.checkpoints.loading import LanguageModel
+from decodeloop.course.answers import standalone
+from decodeloop.course.exercise import find
+from decodeloop.course.lessons import read_lesson, with_solutions
+from decodeloop.course.own import PARTS, PartFailed, assemble, mine
+from decodeloop.course.progress import Progress
+from decodeloop.course.session import KEY, Session
+from decodeloop.decode import Sampling, search, stream
+
+LESSONS = Path(__file__).parents[2] / "lessons"
+IMPORTS = (ast.Import, ast.ImportFrom)
+SAMPLINGS = {
+    "greedy": Sampling(),
+    "all at once": Sampling(0.9, top_k=30, top_p=0.95, min_p=0.01, repetition_penalty=1.2),
+    "temperature": Sampling(1.3),
+}
+
+
+class Letters:
+    """A tokenizer with a letter, a space or half a character for each id."""
+
+    def decode(self, token_ids, skip_special=False):
+        table = [b"e", b" ", b"t", b"a", b"\xc3", b"\xa9", b"o", b"."]
+        return b"".join(table[t % len(table)] for t in token_ids).decode("utf-8", "replace")
+
+    def encode(self, text):
+        return [ord(c) % 90 for c in text]
+
+    def chat(self, messages):
+        return messages[0]["content"]
+
+
+@pytest.fixture(scope="module")
+def llm(decoders):
+    decoder = decoders[2]
+    return LanguageModel("tiny", decoder.config, Letters(), decoder, (5, 17))
+
+
+@pytest.fixture(scope="module")
+def solutions():
+    """What a lab notebook keeps of each part when all solutions are pasted into it."""
+    found = {}
+    for lesson in sorted({find(name).lesson for name in PARTS}):
+        cells = [c for c in read_lesson(LESSONS / f"{lesson}.md").cells if c.cell_type == "code"]
+        namespace = {"__name__": "__main__"}
+        for cell in cells:
+            imports = [s for s in ast.parse(cell.source).body if isinstance(s, IMPORTS)]
+            exec(compile(ast.Module(imports, []), "imports", "exec"), namespace)
+        for number, cell in enumerate(cells):
+            if "exercise" in cell.metadata.get("tags", []):
+                before = set(namespace)
+                path = f"/tmp/ipykernel_{lesson}/{number}.py"
+                source = with_solutions(cell.source)
+                remember(path, source)
+                exec(compile(source, path, "exec"), namespace)
+                for name in set(PARTS) & (set(namespace) - before | defined_in(source)):
+                    found[name] = standalone(namespace[name], path)
+    return found
+
+
+def remember(path, source):
+    import linecache
+
+    linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
+
+
+def defined_in(source):
+    return {getattr(s, "name", None) for s in ast.parse(source).body}
+
+
+def sources(solutions, *names):
+    return {name: (solutions[name][0], f"mine/{name}.py") for name in names or PARTS}
+
+
+@pytest.fixture(scope="module")
+def whole(llm, solutions):
+    return assemble(llm, sources(solutions))
+
+
+def same_answers(own, llm, prompt, **options):
+    seeds = [torch.Generator().manual_seed(3) for _ in range(2)]
+    theirs = stream(llm, prompt, 12, generator=seeds[0], **options)
+    ours = own.stream(prompt, 12, generator=seeds[1], **options)
+    assert list(ours) == list(theirs)
+    assert ours.tokens == theirs.tokens
+    assert ours.finish_reason == theirs.finish_reason
+
+
+# all of them
+
+
+def test_every_solution_is_kept_whole(solutions):
+    assert set(solutions) == set(PARTS)
+    assert not {name: lost for name, (_, lost) in solutions.items() if lost}
+
+
+def test_every_part_is_named_as_the_learners(whole):
+    assert {part.name: (part.whose, part.failed) for part in whole.parts} == dict.fromkeys(
+        PARTS, ("yours", "")
+    )
+    assert f"{len(PARTS)} of {len(PARTS)} parts are yours" in whole.report()
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS.keys())
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("prompt", ["a", "tell me more"])
+def test_it_says_what_the_library_says(whole, llm, sampling, use_cache, prompt):
+    if use_cache or sampling == Sampling():
+        same_answers(whole, llm, prompt, sampling=sampling, use_cache=use_cache)
+
+
+def test_it_stops_where_the_library_stops(whole, llm):
+    text = "".join(stream(llm, "tell me more", 12))
+    same_answers(whole, llm, "tell me more", stop=(text[3:5],))
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+def test_beams_find_what_the_librarys_find(whole, llm, penalty):
+    theirs = search(llm, "tell me more", 6, beams=3, length_penalty=penalty)
+    ours = whole.search("tell me more", 6, beams=3, length_penalty=penalty)
+    assert (ours.tokens, ours.text) == (theirs.tokens, theirs.text)
+
+
+def test_every_part_of_the_learners_runs(llm, solutions):
+    own = assemble(llm, sources(solutions))
+    assert "yours that ran: none" in own.used()
+    list(own.stream("hello", 6, sampling=SAMPLINGS["all at once"]))
+    list(own.stream("hello", 6))
+    list(own.stream("hello", 6, use_cache=False))
+    own.search("hello", 4, beams=2)
+    assert "not needed" not in own.used(), own.used()
+
+
+# some of them
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_one_part_alone_speaks_among_the_librarys(llm, solutions, name):
+    own = assemble(llm, sources(solutions, name))
+    assert [part.name for part in own.parts if part.whose == "yours"] == [name]
+    same_answers(own, llm, "hello", sampling=SAMPLINGS["all at once"])
+    same_answers(own, llm, "hello", use_cache=False)
+    same_answers(own, llm, "hello")
+    expected = search(llm, "hello", 4, beams=2).tokens
+    assert own.search("hello", 4, beams=2).tokens == expected
+    assert name in own.used().split(";")[0], "it was there, and never called"
+
+
+def test_without_any_it_is_the_librarys(llm):
+    own = assemble(llm, {})
+    assert {part.whose for part in own.parts} == {"the library's"}
+    same_answers(own, llm, "hello")
+
+
+# broken ones
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_was_changed_after_it_was_accepted_is_named(llm, solutions, name):
+    given = sources(solutions, name)
+    broken = f"def {name}(*args, **kwargs):\n    return None\n"
+    own = assemble(llm, given | {name: (broken, f"mine/{name}.py")})
+    (part,) = (part for part in own.parts if part.failed)
+    assert part.name == name
+    assert part.whose == "the library's"
+    assert "no longer passes its check" in part.failed
+    assert f"{name}" in own.report()
+    same_answers(own, llm, "hello")
+
+
+@pytest.mark.parametrize("broken", ["def rope(x:\n", "y = 1\n", "import no_such_module\n" * 2])
+def test_a_file_that_is_no_answer_at_all_is_named(llm, solutions, broken):
+    own = assemble(llm, sources(solutions) | {"rope": (broken, "mine/rope.py")})
+    (part,) = (part for part in own.parts if part.failed)
+    assert (part.name, "mine/rope.py" in part.failed) == ("rope", True)
+    assert "yours failed" in own.report()
+
+
+@pytest.mark.parametrize("name", ["rope", "ContiguousKVCache", "decoding_loop", "block"])
+def test_a_part_that_raises_while_it_speaks_is_named_with_its_line(llm, solutions, name):
+    """It passes its check, and fails on what the check has not: a long text."""
+    source, _ = solutions[name]
+    trap = "    raise ValueError('too long for me')\n"
+    condition = {
+        "rope": "    if x.shape[2] > 40:\n    " + trap,
+        "block": "    if x.shape[1] > 40:\n    " + trap,
+        "decoding_loop": "    if token_ids.shape[1] > 40:\n    " + trap,
+        "ContiguousKVCache": "        if k.shape[2] > 40:\n        " + trap,
+    }[name]
+    head = "def append(" if name == "ContiguousKVCache" else f"def {name}("
+    lines = source.splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if head in line)
+    while not lines[at].rstrip().endswith(":"):
+        at += 1
+    lines.insert(at + 1, condition)
+    given = sources(solutions) | {name: ("".join(lines), f"mine/{name}.py")}
+    own = assemble(llm, given)
+    assert not [part for part in own.parts if part.failed]
+    with pytest.raises(PartFailed) as error:
+        list(own.stream("x" * 50, 3))
+    message = str(error.value)
+    assert message.startswith(f"your part {name} failed: ValueError: too long for me at line ")
+    assert f"of mine/{name}.py: raise ValueError('too long for me')" in message
+
+
+def test_a_helper_of_the_same_name_in_the_cell_stays_the_learners(llm, solutions):
+    """A cell may have its own softmax beside its attention; it is not exchanged for another."""
+    helper = "import torch\ndef softmax(x):\n    return torch.softmax(x, -1).nan_to_num(0.0)\n"
+    source = helper + "\n\n" + solutions["attention"][0]
+    own = assemble(llm, {"attention": (source, "a.py"), "softmax": sources(solutions)["softmax"]})
+    assert [p.whose for p in own.parts if p.name in ("softmax", "attention")] == ["yours"] * 2
+    list(own.stream("hello", 3))
+    assert next(p for p in own.parts if p.name == "softmax").calls == 0
+
+
+# where the answers lie
+
+
+def test_answers_come_from_the_work_folder(llm, solutions, notebook, tmp_path, capsys):
+    Progress(tmp_path).start()
+    Progress(tmp_path).exercise("rope", "right", solutions["rope"][0])
+    own = mine(llm, tmp_path)
+    assert [part.name for part in own.parts if part.whose == "yours"] == ["rope"]
+    assert f"1 of {len(PARTS)} parts are yours" in capsys.readouterr().out
+
+
+def test_answers_accepted_in_the_notebook_count_without_a_work_folder(llm, solutions, notebook):
+    notebook[KEY] = Session("08", "worked", accepted={"rope": solutions["rope"][0]})
+    own = mine(llm, quiet=True)
+    assert [part.name for part in own.parts if part.whose == "yours"] == ["rope"]
