@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from decodeloop import cli
 from decodeloop.checkpoints import PINNED, cache_folder
@@ -171,6 +172,85 @@ def test_raw_continues_the_text_itself(generated, smollm2):
     assert answer["text"] == " Paris"
 
 
+def test_min_p_of_one_is_greedy_and_a_penalty_changes_the_text(generated):
+    plain = generated("Count to three.", "--max-new-tokens", "12")["tokens"]
+    drawn = generated(
+        "Count to three.", "--max-new-tokens", "12", "--temperature", "1", "--min-p", "1"
+    )
+    assert drawn["tokens"] == plain
+    words = ("Count to three.", "--max-new-tokens", "12", "--repetition-penalty", "5")
+    assert generated(*words)["tokens"] != plain
+
+
+def test_beams_find_a_more_probable_text_with_a_score(generated, smollm2):
+    found = generated(FRANCE, "--max-new-tokens", "8", "--beams", "3", "--length-penalty", "0")
+    greedy = generated(FRANCE, "--max-new-tokens", "8")
+    assert found["finish_reason"] in ("eos", "length")
+    assert found["score"] >= sum_of_log_probabilities(smollm2, FRANCE, greedy) - 1e-3
+    assert {"itl_s", "ttft_s"}.isdisjoint(found)
+
+
+def sum_of_log_probabilities(llm, prompt, answer):
+    ids = llm.prompt_ids(prompt) + answer["tokens"]
+    ids += [llm.eos_ids[0]] if answer["finish_reason"] == "eos" else []
+    first = len(llm.prompt_ids(prompt))
+    forecasts = llm.model(torch.tensor([ids]))[0, first - 1 : -1].log_softmax(-1)
+    return float(forecasts.gather(-1, torch.tensor(ids[first:])[:, None]).sum())
+
+
+def test_beams_are_printed_as_text(command):
+    status, out, _ = command("generate", FRANCE, "--beams", "2", "--max-new-tokens", "12")
+    assert status == 0
+    assert "Paris" in out
+
+
+def test_mine_speaks_through_the_answers_and_says_whose_is_whose(generated, command, tmp_path):
+    progress = Progress(tmp_path)
+    progress.start()
+    right = "import torch\n\n\ndef softmax(x, dim=-1):\n"
+    body = "    return torch.softmax(x, dim).nan_to_num(0.0)\n"
+    progress.exercise("softmax", "right", right + body)
+    progress.exercise("rms_norm", "right", "def rms_norm(x, weight, eps):\n    return x * weight\n")
+    words = ("generate", FRANCE, "--max-new-tokens", "8", "--mine", "--work", tmp_path)
+
+    status, out, err = command(*words)
+    assert status == 0
+    assert "Paris" in out
+    table = dict(line.split(maxsplit=1) for line in err.splitlines() if line[:26].strip())
+    assert table["softmax"] == "yours"
+    assert table["rope"] == "the library's"
+    assert table["rms_norm"].startswith("the library's   yours failed: it no longer passes")
+    assert "1 of 26 parts are yours" in err
+    assert "yours that ran: softmax" in err
+
+    status, out, _ = command(*words, "--json")
+    data = json.loads(out)
+    assert data["tokens"] == generated(FRANCE, "--max-new-tokens", "8")["tokens"]
+    assert data["parts"]["softmax"] == "yours"
+    assert list(data["failed_parts"]) == ["rms_norm"]
+
+
+def test_mine_says_which_part_failed_while_it_spoke(command, tmp_path):
+    Progress(tmp_path).start()
+    source = """\
+import torch
+
+
+def softmax(x, dim=-1):
+    if x.shape[-1] > 20:
+        raise OverflowError("so many keys")
+    return torch.softmax(x, dim).nan_to_num(0.0)
+"""
+    Progress(tmp_path).exercise("softmax", "right", source)
+    status, _, err = command("generate", FRANCE, "--mine", "--work", tmp_path)
+    assert status == 2
+    assert_one_sentence(
+        "decodeloop: " + err.split("decodeloop: ")[1],
+        "your part softmax failed: OverflowError: so many keys at line 6 of",
+        "lesson 01",
+    )
+
+
 def test_a_pipe_gets_the_text_and_nothing_else(generated):
     words = [FRANCE, "--max-new-tokens", "12", "--device", "cpu"]
     result = subprocess.run([*SCRIPT, "generate", *words], capture_output=True, encoding="utf-8")
@@ -253,6 +333,16 @@ BAD = {
     "empty stop": (["hi", "--stop", ""], ["--stop is an empty string", "at least one"]),
     "unknown device": (["hi", "--device", "abacus"], ["'abacus'", "auto, cpu, cuda, mps", "set"]),
     "unknown model": (["hi", "--model", "gpt-9"], ["'gpt-9'", *PINNED, "folder with config.json"]),
+    "min-p 2": (["hi", "--min-p", "2"], ["min-p is 2.0", "from 0 to 1", "0 keeps every"]),
+    "penalty 0": (["hi", "--repetition-penalty", "0"], ["penalty is 0.0", "positive", "1 changes"]),
+    "no beams": (["hi", "--beams", "0"], ["beams is 0", "from 1 (greedy) up"]),
+    "length penalty nan": (["hi", "--beams", "2", "--length-penalty", "nan"], ["nan", "-50 to 50"]),
+    "penalty without beams": (["hi", "--length-penalty", "2"], ["beam search", "--beams 4"]),
+    "drawn beams": (["hi", "--beams", "2", "--temperature", "1"], ["--beams", "leave out"]),
+    "beams without cache": (["hi", "--beams", "2", "--no-cache"], ["--beams", "--no-cache"]),
+    "more beams than tokens": (["hi", "--beams", "50000"], ["50000", "49152", "vocabulary"]),
+    "work without mine": (["hi", "--work", "here"], ["--work", "give --mine"]),
+    "no work folder": (["hi", "--mine", "--work", "no-work"], ["no-work", "'make lab' makes one"]),
     "missing file": (["hi", "--model", "no.gguf"], ["no.gguf", "No such file"]),
 }
 
