@@ -1,5 +1,6 @@
 """Every exercise of every lesson, held against its own answers in `answers/lesson_NN.py`."""
 
+import ast
 import importlib.util
 import math
 import types
@@ -25,6 +26,7 @@ EXERCISES = list(all_exercises().values())
 MISTAKES = [(e, m) for e in EXERCISES for m in e.mistakes]
 CASES = [(e, c) for e in EXERCISES for c in e.cases]
 UNNAMED_AT_LEAST = 3
+IMPORTS = (ast.Import, ast.ImportFrom)
 
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
 each_mistake = pytest.mark.parametrize(
@@ -84,6 +86,10 @@ def written_in_the_lesson(exercise, edition):
     """The function of an exercise's cell, among what the cells above it define and import."""
     namespace = {"torch": torch, "math": math, "F": torch.nn.functional}
     last, _ = cell_of(exercise)
+    for cell in parsed(exercise.lesson).cells[:last]:
+        if cell.cell_type == "code":
+            imports = [x for x in ast.parse(cell.source).body if isinstance(x, IMPORTS)]
+            exec(compile(ast.Module(imports, []), "imports", "exec"), namespace)
     for place, cell in exercise_cells(exercise.lesson).values():
         if place < last:
             exec(with_solutions(cell.source), namespace)

@@ -1,10 +1,18 @@
+import copy
 import os
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from decodeloop.course.inspecting import RecordingCache, attention_maps, peak_bytes, quiet_stderr
+from decodeloop.course.inspecting import (
+    RecordingCache,
+    SilencedCache,
+    attention_maps,
+    peak_bytes,
+    quiet_stderr,
+)
+from decodeloop.errors import UserError
 
 IDS = [3, 1, 4, 1, 5, 9, 2]
 
@@ -62,6 +70,45 @@ def test_the_weights_follow_a_mask_that_is_given(decoder):
     for weights in cache.weights.values():
         assert not weights[:, :, 1:, 0].any()
         assert_close(weights.sum(-1), torch.ones(1, decoder.config.heads, len(IDS)))
+
+
+# SilencedCache
+
+
+def without_heads(decoder, places):
+    """A copy of a decoder whose output projections ignore some heads."""
+    D = decoder.config.head_dim
+    deaf = copy.deepcopy(decoder)
+    with torch.no_grad():
+        for layer, head in places:
+            deaf.layers[layer].attention.output.weight[:, head * D : (head + 1) * D] = 0.0
+    return deaf
+
+
+def test_a_silent_head_is_one_that_the_output_projection_ignores(decoder):
+    silent = [[], [(1, 4)], [(0, 0), (1, 5), (1, 1)]]
+    ids = torch.tensor([IDS])
+    together = decoder(ids.expand(3, -1), SilencedCache(decoder, len(IDS), silent))
+    for row, places in enumerate(silent):
+        alone = without_heads(decoder, places)(ids)[0]
+        assert_close(together[row], alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together[0], together[1])
+
+
+def test_a_silent_head_stays_silent_token_by_token_and_in_rows_that_move(decoder):
+    ids = torch.tensor([IDS, IDS])
+    cache = SilencedCache(decoder, len(IDS), [[(1, 4)], []])
+    decoder(ids[:, :4], cache)
+    cache.select([1, 0])
+    last = decoder(ids[:, 4:], cache)
+    expected = torch.cat((decoder(ids[:1]), without_heads(decoder, [(1, 4)])(ids[:1])))[:, 4:]
+    assert_close(last, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", [(9, 0), (0, 6), (-1, 0), (0, -1)])
+def test_a_head_that_there_is_not_is_named(decoder, place):
+    with pytest.raises(UserError, match=r"no head .* in layer .*layers 0 to . and heads 0 to 5"):
+        SilencedCache(decoder, 4, [[place]])
 
 
 # peak_bytes

@@ -106,6 +106,26 @@ def mask_map(
     ax.set_title(title)
 
 
+def kv_sharing(H: int, G: int, title: str, ax: Axes) -> None:
+    """Draw which of `H` query heads reads which of `G` KV heads."""
+    for g in range(G):
+        middle = (g + 0.5) * H / G - 0.5  # under the heads that read it
+        box = plt.Rectangle((middle - 0.4, 0.0), 0.8, 0.5, facecolor="#c4d7e8", edgecolor="black")
+        ax.add_patch(box)
+        ax.text(middle, 0.25, str(g), ha="center", va="center", fontsize=9)
+        for h in range(g * H // G, (g + 1) * H // G):
+            ax.plot([h, middle], [1.5, 0.5], color="black", linewidth=1.0, linestyle="-", zorder=0)
+    for h in range(H):
+        ax.add_patch(plt.Rectangle((h - 0.4, 1.5), 0.8, 0.5, facecolor="white", edgecolor="black"))
+        ax.text(h, 1.75, str(h), ha="center", va="center", fontsize=9)
+    ax.set(xlim=(-0.6, H - 0.4), ylim=(-0.1, 2.1))
+    ax.set_yticks([0.25, 1.75], ["KV", "query"])
+    ax.set_xticks([])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title)
+
+
 def doubling_axis(ax: Axes, sizes: Sequence[int]) -> None:
     """Label a logarithmic x axis with the sizes that were measured, and nothing between."""
     ax.set_xticks(list(sizes), [f"{size:,}" for size in sizes])
@@ -162,3 +182,44 @@ def course_map(layers: int) -> Axes:
     ax.set_ylim(0.0, 4.0)
     ax.axis("off")
     return ax
+
+
+def block_diagram(order: str, ax: Axes) -> None:
+    """One block, the stream running from left to right: `order` is "pre-norm" or "post-norm"."""
+    light, dark = "#e8eef4", "#c4d7e8"
+    stream, branch = 0.0, 1.5
+
+    def arrow(*points: tuple[float, float]) -> None:
+        for start, end in pairwise(points[:-1]):
+            ax.plot(*zip(start, end, strict=True), color="black", linewidth=1.4, linestyle="-")
+        head = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=head, zorder=1)
+
+    def box(x: float, y: float, w: float, text: str, colour: str) -> None:
+        corner = (x, y - 0.4)
+        ax.add_patch(plt.Rectangle(corner, w, 0.8, facecolor=colour, edgecolor="black", zorder=3))
+        ax.text(x + w / 2, y, text, ha="center", va="center", fontsize=9.5, zorder=4)
+
+    for start, name in ((0.8, "attention"), (6.2, "feed-forward")):
+        arrow((start, stream), (start, branch), (start + 0.4, branch))
+        if order == "pre-norm":
+            box(start + 0.4, branch, 0.9, "norm", light)
+            arrow((start + 1.3, branch), (start + 1.7, branch))
+            box(start + 1.7, branch, 1.9, name, dark)
+            meet = start + 4.1
+            arrow((start + 3.6, branch), (meet, branch), (meet, stream + 0.25))
+        else:
+            box(start + 0.4, branch, 1.9, name, dark)
+            meet = start + 2.8
+            arrow((start + 2.3, branch), (meet, branch), (meet, stream + 0.25))
+            box(start + 3.5, stream, 0.9, "norm", light)
+        ax.add_patch(
+            plt.Circle((meet, stream), 0.25, facecolor="white", edgecolor="black", zorder=3)
+        )
+        ax.text(meet, stream - 0.02, "+", ha="center", va="center", fontsize=12, zorder=4)
+    arrow((0.0, stream), (11.6, stream))
+    ax.text(-0.1, stream, "x", ha="right", va="center", fontsize=12)
+    ax.set_title(order)
+    ax.set(xlim=(-0.5, 11.8), ylim=(-0.6, 2.1))
+    ax.set_aspect("equal")
+    ax.axis("off")

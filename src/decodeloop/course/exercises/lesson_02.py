@@ -337,7 +337,7 @@ GROUPED_QUERY_ATTENTION = Exercise(
             "query heads averaged per group",
             "You averaged the query heads of a group, so G heads come out instead of H. The queries "
             "stay apart; what they share are keys and values.",
-            wrong_sharing(nothing, nothing, queries=averaged, use=lambda m, H: m[..., :1, :, :]),
+            wrong_sharing(nothing, nothing, queries=averaged),
         ),
         Mistake(
             "query heads averaged, then repeated",
@@ -349,14 +349,7 @@ GROUPED_QUERY_ATTENTION = Exercise(
             "only the first of each group",
             "Only G heads come out, those of the first G query heads. All H are asked for: repeat keys "
             "and values until there are H of them.",
-            lambda q, k, v, mask=None: shared_sdpa(
-                q[:, : k.shape[1]],
-                k,
-                v,
-                mask
-                if mask is None or mask.ndim < 3 or mask.shape[1] == 1
-                else mask[:, : k.shape[1]],
-            ),
+            lambda q, k, v, mask=None: shared_sdpa(q[:, : k.shape[1]], k, v, mask),
         ),
         Mistake(
             "scaled by √(H·D)",
@@ -523,7 +516,7 @@ MULTI_HEAD_ATTENTION = Exercise(
         call(
             "a mask for each head",
             tensors(2, 4, 6),
-            *weights(6, 3, 3, 2),
+            *weights(6, 3, 1, 2),
             3,
             some(1, 3, 4, 4),
             oracle=in_plain_torch,
@@ -804,8 +797,8 @@ MEAN_POOL_KV_HEADS = Exercise(
         ),
         Mistake(
             "the first of each group",
-            "You kept the first head of each group and dropped the others. (That is possible, and worse: "
-            "the paper's figure 4.) Take their mean.",
+            "You kept the first head of each group and dropped the others. What "
+            "those had learned is lost: take their mean.",
             lambda weight, H, G: cut(weight, H)[:: H // G].flatten(0, 1),
         ),
         Mistake(

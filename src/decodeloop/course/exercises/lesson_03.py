@@ -561,8 +561,8 @@ def queries_and_keys_turned(
 ) -> tuple[Tensor, Tensor, Tensor]:
     q, k, v = unturned(layer, x)
     base = layer.config.rope_base
-    turned = (rope_by_complex_numbers(y, positions, base) for y in (q, k))
-    return (*turned, v)
+    q, k = (rope_by_complex_numbers(y, positions, base) for y in (q, k))
+    return q, k, v
 
 
 def torch_block(x: Tensor, layer: Any, positions: Tensor, attend: Attend) -> Tensor:
@@ -625,8 +625,8 @@ def counted_from_zero(layer: Any, x: Tensor, positions: Tensor) -> tuple[Tensor,
 
 def base_of_ten_thousand(layer: Any, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     q, k, v = unturned(layer, x)
-    turned = (rope_by_complex_numbers(y, positions, 10_000.0) for y in (q, k))
-    return (*turned, v)
+    q, k = (rope_by_complex_numbers(y, positions, 10_000.0) for y in (q, k))
+    return q, k, v
 
 
 def keys_in_query_heads(layer: Any, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -634,8 +634,8 @@ def keys_in_query_heads(layer: Any, x: Tensor, positions: Tensor) -> tuple[Tenso
     q, k, v = (
         in_heads(x, w.weight, config.heads) for w in (weights.query, weights.key, weights.value)
     )
-    turned = (rope_by_complex_numbers(y, positions, config.rope_base) for y in (q, k))
-    return (*turned, v)
+    q, k = (rope_by_complex_numbers(y, positions, config.rope_base) for y in (q, k))
+    return q, k, v
 
 
 def parallel_block(x: Tensor, layer: Any, positions: Tensor, attend: Attend) -> Tensor:

@@ -290,6 +290,13 @@ GENERATE_WITHOUT_CACHE = Exercise(
             yields_the_prompt_too,
         ),
         Mistake(
+            "the whole text at once",
+            "You give back the whole text, when it is done. Two things. The caller has the prompt: only "
+            "the new ids are asked for. And whoever reads along wants each at once: `yield` it inside "
+            "the loop.",
+            lambda model, ids, n: ids[0].tolist() + chooses_ahead(model, ids, n),
+        ),
+        Mistake(
             "the caller's prompt grows",
             "The ids are right, but the tensor that the caller gave you has grown: whoever generates "
             "twice from the same prompt gets two different texts. Work on a tensor of your own.",
@@ -392,16 +399,11 @@ POSITIONS_COMPUTED = Exercise(
             lambda P, n: P + n,
         ),
         Mistake(
-            "the last step only",
-            "That is what the last step reads, n times. The earlier ones read less: add up "
-            "P, P + 1, …, P + n - 1.",
+            "every step as long as the last",
+            "That is n · (P + n - 1), as if each step read as much as the last one; the earlier ones "
+            "read less. In a formula a half is missing: 0 + 1 + … + (n - 1) is n · (n - 1) / 2, since "
+            "the numbers pair up, and there are n / 2 pairs.",
             lambda P, n: n * (P + n - 1),
-        ),
-        Mistake(
-            "forgets the half",
-            "0 + 1 + … + (n - 1) is half of n · (n - 1): the numbers pair up, the first with the last, "
-            "and there are n / 2 pairs.",
-            lambda P, n: n * P + n * (n - 1),
         ),
         Mistake(
             "the prompt token by token",

@@ -275,6 +275,7 @@ def loop_with(
     once_more: bool = False,
     asks_late: bool = False,
     asks_eos: bool = False,
+    length_first: bool = False,
 ) -> Candidate:
     """The loop with something wrong in it: the mistakes are made around it."""
 
@@ -302,7 +303,7 @@ def loop_with(
             if stop is not None and not asks_late and not asks_eos and stop(token):
                 if not swallows:
                     yield token
-                return reason("stop")
+                return reason("length" if length_first and made == max_new_tokens else "stop")
             if not once_more and made == max_new_tokens + more:
                 yield token
                 return reason("length")
@@ -441,6 +442,12 @@ LOOP = Exercise(
             'whether it is whole: return "eos" at an end of sequence, "stop" when `stop` was '
             "true.",
             loop_with(reason=lambda r: "length"),
+        ),
+        Mistake(
+            "the length before the stop",
+            'Where `stop` is true at the last token allowed, you return "length". The caller had seen '
+            'enough, so the answer is whole: ask `stop` first, and return "stop".',
+            loop_with(length_first=True),
         ),
         Mistake(
             "stop is asked too late",
@@ -1050,11 +1057,12 @@ def best_of_all(
 ) -> list[int]:
     """Closed form where nothing ends early: every text of `most` tokens is tried."""
 
-    def total(text: tuple[int, ...]) -> float:
+    def total(text: list[int]) -> float:
         steps = range(len(text))
-        return math.fsum(log_shares(table(prompt + list(text[:i])))[text[i]] for i in steps)
+        return math.fsum(log_shares(table(prompt + text[:i]))[text[i]] for i in steps)
 
-    return list(max(itertools.product(range(V), repeat=most), key=total))
+    every = [list(text) for text in itertools.product(range(V), repeat=most)]
+    return max(every, key=total)
 
 
 def beam_case(

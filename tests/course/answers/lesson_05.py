@@ -1,0 +1,273 @@
+"""Lesson 05: right answers, named mistakes in other words, and wrong answers nobody named."""
+
+import itertools
+
+import torch
+from hypothesis import strategies as st
+from random_inputs import Driven, shaped
+
+from decodeloop.course.exercises.lesson_05 import DECODER, Sums
+
+# --- generate_without_cache -----------------------------------------------------------------------
+
+
+def best_last(logits):
+    return logits[:, -1, :].argmax(dim=-1).item()
+
+
+def by_a_list_of_ids(model, token_ids, max_new_tokens):
+    ids = token_ids[0].tolist()
+    while max_new_tokens > 0:
+        ids.append(best_last(model(torch.tensor([ids]))))
+        yield ids[-1]
+        max_new_tokens -= 1
+
+
+def into_a_tensor_of_full_length(model, token_ids, max_new_tokens):
+    P = token_ids.shape[1]
+    whole = torch.zeros(1, P + max_new_tokens, dtype=token_ids.dtype)
+    whole[:, :P] = token_ids
+    for end in range(P, P + max_new_tokens):
+        whole[0, end] = model(whole[:, :end])[0, end - 1].topk(1).indices[0]
+        yield int(whole[0, end])
+
+
+def passes_the_rest_on(model, token_ids, max_new_tokens):
+    """The same by recursion."""
+    if max_new_tokens:
+        token = best_last(model(token_ids))
+        yield token
+        longer = torch.hstack((token_ids, torch.tensor(token).view(1, 1)))
+        yield from passes_the_rest_on(model, longer, max_new_tokens - 1)
+
+
+def by_ids(grow, choose=best_last, more=0):
+    """The loop over a list of ids; `grow` gives the next list from prompt, all made and newest."""
+
+    def run(model, token_ids, max_new_tokens):
+        prompt = token_ids[0].tolist()
+        ids = prompt
+        for _ in range(max_new_tokens + more):
+            token = choose(model(torch.tensor([ids])))
+            yield token
+            ids = grow(prompt, ids, token)
+
+    return run
+
+
+def appended(prompt, ids, token):
+    return [*ids, token]
+
+
+def place_of_the_largest(logits):
+    return int((logits.flatten() == logits.max()).nonzero()[0])
+
+
+def where_the_last_token_scores_best(logits):
+    return int(logits[0, :, -1].argmax())
+
+
+def prompt_first(model, token_ids, max_new_tokens):
+    new = by_a_list_of_ids(model, token_ids, max_new_tokens)
+    return itertools.chain(token_ids[0].tolist(), new)
+
+
+def whole_text(model, token_ids, max_new_tokens):
+    ids = token_ids[0].tolist()
+    for _ in range(max_new_tokens):
+        ids.append(best_last(model(torch.tensor([ids]))))
+    return ids
+
+
+def overwritten(model, token_ids, max_new_tokens):
+    sequence = token_ids  # no copy
+    for _ in range(max_new_tokens):
+        sequence[:, -1] = model(sequence)[:, -1].argmax(-1)
+        yield sequence[0, -1].item()
+
+
+def resized(model, token_ids, max_new_tokens):
+    for token in by_a_list_of_ids(model, token_ids, max_new_tokens):
+        yield token
+        token_ids.resize_(1, token_ids.shape[1] + 1)[0, -1] = token
+
+
+def logits_first(model, token_ids, max_new_tokens):
+    ids = token_ids[0].tolist()
+    logits = model(token_ids)
+    made = 0
+    while made < max_new_tokens:
+        made += 1
+        ids.append(best_last(logits))
+        yield ids[-1]
+        logits = model(torch.tensor([ids]))
+
+
+def collected(model, token_ids, max_new_tokens):
+    made = []
+    for _ in range(max_new_tokens):
+        made.append(best_last(model(torch.tensor([token_ids[0].tolist() + made]))))
+    return made
+
+
+def argmax_as_it_is(model, token_ids, max_new_tokens):
+    sequence = token_ids
+    for _ in range(max_new_tokens):
+        token = torch.argmax(model(sequence)[0, -1])
+        yield token
+        sequence = torch.cat([sequence, token.view(1, 1)], dim=-1)
+
+
+def yields_the_sequence(model, token_ids, max_new_tokens):
+    ids = token_ids[0].tolist()
+    for token in by_a_list_of_ids(model, token_ids, max_new_tokens):
+        ids = [*ids, token]
+        yield ids
+
+
+# --- positions_computed ---------------------------------------------------------------------------
+
+
+def counted_step_by_step(prompt_length, new_tokens):
+    total, length = 0, prompt_length
+    for _ in range(new_tokens):
+        total += length
+        length += 1
+    return total
+
+
+def difference_of_triangles(prompt_length, new_tokens):
+    end = prompt_length + new_tokens
+    return (end * (end - 1) - prompt_length * (prompt_length - 1)) // 2
+
+
+# --- repeated_share -------------------------------------------------------------------------------
+
+
+def old_over_all(prompt_length, new_tokens):
+    P, n = prompt_length, new_tokens
+    again = sum(P + i - (P if i == 0 else 1) for i in range(n))
+    return again / sum(P + i for i in range(n))
+
+
+def step_by_step(prompt_length, new_tokens):
+    old = [prompt_length + step - 1 for step in range(1, new_tokens)]
+    return sum(old) / (prompt_length + sum(step + 1 for step in old))
+
+
+RIGHT = {
+    "generate_without_cache": [
+        by_a_list_of_ids,
+        into_a_tensor_of_full_length,
+        passes_the_rest_on,
+    ],
+    "positions_computed": [counted_step_by_step, difference_of_triangles],
+    "repeated_share": [old_over_all, step_by_step],
+}
+
+SECOND_FORMS = {
+    "generate_without_cache": {
+        "forgets the past": by_ids(lambda prompt, ids, token: [token]),
+        "forgets all but the prompt and the newest token": by_ids(
+            lambda prompt, ids, token: [*prompt, token]
+        ),
+        "appends to the front": by_ids(lambda prompt, ids, token: [token, *ids]),
+        "never appends": by_ids(lambda prompt, ids, token: ids),
+        "keeps only a window": by_ids(
+            lambda prompt, ids, token: appended(prompt, ids, token)[-len(prompt) :]
+        ),
+        "the last token overwritten": overwritten,
+        "the first position": by_ids(appended, lambda logits: logits.argmax(-1)[0, 0].item()),
+        "the second last position": by_ids(
+            appended, lambda logits: logits.argmax(-1)[0].tolist()[-2]
+        ),
+        "the best of all positions": by_ids(appended, place_of_the_largest),
+        "argmax over the wrong axis": by_ids(appended, where_the_last_token_scores_best),
+        "one token too many": by_ids(appended, more=1),
+        "one token too few": by_ids(appended, more=-1),
+        "the prompt is yielded too": prompt_first,
+        "the whole text at once": whole_text,
+        "the caller's prompt grows": resized,
+        "reads once more at the end": logits_first,
+        "all at once": collected,
+        "tensors instead of numbers": argmax_as_it_is,
+    },
+    "positions_computed": {
+        "forgets the growth": lambda P, n: sum([P] * n),
+        "one step too many": lambda P, n: sum(P + i for i in range(n + 1)),
+        "begins at P + 1": lambda P, n: n * P + n * (n + 1) // 2,
+        "one step too few": lambda P, n: sum(P + i for i in range(n - 1)),
+        "each position once": lambda P, n: P + (n - 1),
+        "the length of the text": lambda P, n: len(range(P)) + len(range(n)),
+        "every step as long as the last": lambda P, n: n * P + n * (n - 1),
+        "the prompt token by token": lambda P, n: (P + n) * (P + n - 1) // 2,
+    },
+    "repeated_share": {
+        "the new share": lambda P, n: 1 - old_over_all(P, n),
+        "the last token counted": lambda P, n: (
+            (counted_step_by_step(P, n) - P - n) / counted_step_by_step(P, n)
+        ),
+        "only the prompt is repeated": lambda P, n: (
+            (counted_step_by_step(P, n) - P) / counted_step_by_step(P, n)
+        ),
+        "only the new tokens are new": lambda P, n: (
+            (counted_step_by_step(P, n) - n) / counted_step_by_step(P, n)
+        ),
+        "in percent": lambda P, n: old_over_all(P, n) * 100.0,
+        "how many, not which share": lambda P, n: sum(P + i - 1 for i in range(1, n)),
+    },
+}
+
+UNNAMED = {
+    "generate_without_cache": [
+        yields_the_sequence,
+        by_ids(appended, lambda logits: int(logits[0, -1].argmin())),
+        lambda model, token_ids, max_new_tokens: iter([best_last(model(token_ids))]),
+        lambda model, token_ids, max_new_tokens: iter(model(token_ids)[0].argmax(-1).tolist()),
+        by_ids(lambda prompt, ids, token: [*ids, token, token]),
+        lambda model, token_ids, max_new_tokens: None,
+        by_ids(lambda prompt, ids, token: [*ids, 0]),
+    ],
+    "positions_computed": [
+        lambda P, n: n * P + n * n // 2,
+        lambda P, n: P * n * (n - 1) // 2,
+        lambda P, n: (P + n) ** 2,
+        lambda P, n: n * (n - 1) // 2,
+    ],
+    "repeated_share": [
+        lambda P, n: (n - 1) / n,
+        lambda P, n: 1 - 1 / n,
+        lambda P, n: 1 - P / (P + n - 1),
+    ],
+}
+
+
+# --- random inputs --------------------------------------------------------------------------------
+
+
+def random_prompt(V, ids, n):
+    return V, [i % V for i in ids], n
+
+
+def new_ids(candidate, V, prompt, n):
+    """By a model of sums, and by a random decoder where it has no larger vocabulary."""
+    models = [Sums(V), DECODER]
+    runs = [candidate(model, torch.tensor([prompt]), n) for model in models]
+    return [list(itertools.islice(run, n + 1)) for run in runs]
+
+
+lengths = st.tuples(st.integers(1, 60), st.integers(1, 60))
+
+RANDOM = {
+    "generate_without_cache": Driven(
+        shaped(
+            random_prompt,
+            st.integers(2, 50),
+            st.lists(st.integers(0, 1000), min_size=1, max_size=8),
+            st.integers(1, 8),
+        ),
+        new_ids,
+    ),
+    "positions_computed": lengths,
+    "repeated_share": lengths,
+}
