@@ -118,7 +118,7 @@ def failed_inputs(name: str) -> tuple[Any, ...]:
 
 def is_ours(answer: Candidate, exercise: Exercise) -> bool:
     """Whether it is the library's, as it is or as a substitute: nobody's answer."""
-    return hasattr(answer, MARK) or inspect.unwrap(answer) is exercise.library
+    return hasattr(answer, MARK) or inspect.unwrap(answer) is inspect.unwrap(exercise.library)
 
 
 def substitute(exercise: Exercise) -> Any:

@@ -890,16 +890,6 @@ HIDDEN_WITH_CACHE = Exercise(
 # --- prefill and decode_step ----------------------------------------------------------------------
 
 
-def prefill(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Tensor:
-    """Read a prompt and fill the cache. (B, T) → the logits of the last position (B, V)."""
-    return decode.prefill(model, token_ids, cache)
-
-
-def decode_step(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Tensor:
-    """Read one more token for each row. (B, 1) → the logits of the next (B, V)."""
-    return decode.decode_step(model, token_ids, cache)
-
-
 def prefilled(candidate: Callable[..., Tensor], config: ModelConfig, token_ids: Tensor) -> Any:
     model = random_decoder(config)
     cache = ContiguousKVCache(config, token_ids.shape[0], 120)
@@ -939,7 +929,7 @@ def counted_twice(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Tensor:
 PREFILL = Exercise(
     name="prefill",
     lesson=LESSON,
-    library=prefill,
+    library=decode.prefill,
     minutes=4,
     difficulty=1,
     tolerance=1e-4,
@@ -1047,7 +1037,7 @@ def at_position_0(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Tensor:
 DECODE_STEP = Exercise(
     name="decode_step",
     lesson=LESSON,
-    library=decode_step,
+    library=decode.decode_step,
     minutes=3,
     difficulty=1,
     tolerance=1e-4,
@@ -1215,7 +1205,7 @@ def chunked_prefill(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: i
     *first, last = token_ids.split(chunk, dim=1)
     for part in first:
         model.hidden(part, cache)
-    return prefill(model, last, cache)
+    return decode.prefill(model, last, cache)
 
 
 class CountingCache(ContiguousKVCache):
@@ -1261,14 +1251,14 @@ def by_parts(parts: Callable[[Tensor, int], Sequence[Tensor]]) -> Callable[..., 
     def run(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
         logits = torch.zeros(0)
         for part in parts(token_ids, chunk):
-            logits = prefill(model, part, cache)
+            logits = decode.prefill(model, part, cache)
         return logits
 
     return run
 
 
 def first_logits(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
-    every = [prefill(model, part, cache) for part in token_ids.split(chunk, dim=1)]
+    every = [decode.prefill(model, part, cache) for part in token_ids.split(chunk, dim=1)]
     return every[0]
 
 
@@ -1281,7 +1271,7 @@ def forgets_between(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: i
     logits = torch.zeros(0)
     for part in token_ids.split(chunk, dim=1):
         cache.truncate(0)
-        logits = prefill(model, part, cache)
+        logits = decode.prefill(model, part, cache)
     return logits
 
 
