@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from decodeloop.checkpoints import PINNED, cache_folder, damage
-from decodeloop.decode import generate
+from decodeloop.decode import beam_search, generate
 from decodeloop.model import SMOLLM2_135M
 
 PROMPTS = {
@@ -181,3 +181,34 @@ def test_greedy_decoding_gives_the_tokens_of_transformers_up_to_the_end(
     assert run.finish_reason == ("eos" if ends else "length")
     assert ours + [oracle.config.eos_token_id] * ends == theirs
     assert len(theirs) == 64 or ends
+
+
+@pytest.mark.parametrize(
+    ("prompt", "beams", "early_stopping", "ends"),
+    [("Say hello.", 3, False, False), ("What is the capital of France?", 4, True, True)],
+)
+def test_beam_search_gives_the_text_and_the_score_of_transformers(
+    smollm2, oracle, prompt, beams, early_stopping, ends
+):
+    token_ids = torch.tensor([smollm2.prompt_ids(prompt)])
+    theirs = oracle.generate(
+        token_ids,
+        max_new_tokens=24,
+        num_beams=beams,
+        early_stopping=early_stopping,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    ours = beam_search(
+        smollm2.model,
+        token_ids,
+        24,
+        beams,
+        eos_ids=smollm2.eos_ids,
+        early_stopping=early_stopping,
+    )
+    assert ours.finish_reason == ("eos" if ends else "length")
+    expected = theirs.sequences[0, token_ids.shape[1] :].tolist()
+    assert ours.tokens + [oracle.config.eos_token_id] * ends == expected
+    assert ours.score == pytest.approx(float(theirs.sequences_scores[0]), abs=1e-3)

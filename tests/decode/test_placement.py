@@ -5,6 +5,7 @@ import torch
 
 from decodeloop.decode import (
     Sampling,
+    beam_candidates,
     decode_step,
     generate,
     generate_batch,
@@ -63,3 +64,9 @@ def test_generate_mixes_no_devices(decoder, device, use_cache):
 def test_generate_batch_mixes_no_devices(decoder):
     completions = generate_batch(decoder, [[1, 2, 3], [4]], 3, sampling=EVERYTHING)
     assert [completion.tokens for completion in completions] == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_the_candidates_of_beams_are_on_the_device_of_the_logits():
+    scores = torch.zeros(2, device="cuda")
+    for values in beam_candidates(cuda_logits().log_softmax(-1), scores, 4):
+        assert values.device.type == "cuda"

@@ -33,7 +33,7 @@ NO_IDS = torch.zeros(1, 0, dtype=torch.long)
 
 # Upper 0.1 % points of chi-square by degrees of freedom, NIST/SEMATECH e-Handbook of Statistical
 # Methods, section 1.3.6.7.4, column 0.999.
-CRITICAL = {2: 13.816, 7: 24.322}
+CRITICAL = {2: 13.816, 5: 20.515, 7: 24.322}
 
 
 def random_logits(seed: int, *shape: int) -> torch.Tensor:
@@ -90,6 +90,24 @@ def test_they_are_applied_in_the_order_of_transformers(seed, t, k, p, least, pen
     assert_close(sampling.process(logits, ids), expected)
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0, 8.0])
+def test_on_a_real_vocabulary_they_keep_what_transformers_keeps(scale):
+    logits = scale * random_logits(0, 2, 49_152) / 3
+    for ours, theirs in (
+        (top_k(logits, 40), TopKLogitsWarper(40)),
+        (min_p(logits, 0.05), MinPLogitsWarper(0.05)),
+    ):
+        assert torch.equal(ours, theirs(NO_IDS, logits))
+    # they sum from the worst token up, and round otherwise: the last token may differ
+    mine, their = (
+        torch.isfinite(x) for x in (top_p(logits, 0.9), TopPLogitsWarper(0.9)(NO_IDS, logits))
+    )
+    differ = logits.softmax(-1).masked_fill(mine == their, 0.0)
+    assert differ.sum(-1).max() < 1e-4
+    kept_mass = logits.double().softmax(-1).masked_fill(~mine, 0.0).sum(-1)
+    assert (kept_mass > 0.9 - 1e-5).all()
+
+
 # closed forms and edges
 
 KNOWN = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
@@ -117,6 +135,13 @@ def test_top_p_keeps_the_token_that_crosses_p(p, expected):
 @pytest.mark.parametrize(("p", "expected"), [(0.0, [0, 1, 2, 3]), (0.3, [1, 2, 3]), (1.0, [1])])
 def test_min_p_is_relative_to_the_best(p, expected):
     assert kept(min_p(KNOWN, p)) == expected
+
+
+def test_the_order_of_temperature_and_top_p_matters():
+    logits, ids = torch.tensor([0.5, 0.25, 0.15, 0.1]).log(), torch.tensor([0])
+    assert kept(temperature(top_p(logits, 0.8), 0.5)) == [0, 1, 2]
+    assert kept(top_p(temperature(logits, 0.5), 0.8)) == [0, 1]
+    assert kept(Sampling(temperature=0.5, top_p=0.8).process(logits, ids)) == [0, 1]
 
 
 def test_top_k_keeps_ties_of_the_last_kept():
@@ -203,6 +228,43 @@ def test_draws_of_a_sampling_have_the_probabilities_of_what_is_kept():
     sampling = Sampling(temperature=0.5, top_p=0.95)  # p² ∝ 1, 16, 4, 9: the last three are kept
     draws = sampling.choose(KNOWN.expand(40_000, 4), NO_IDS, torch.Generator().manual_seed(0))
     assert chi_square(draws, torch.tensor([0.0, 16 / 29, 4 / 29, 9 / 29])) < CRITICAL[2]
+
+
+def test_draws_of_the_whole_chain_have_the_probabilities_of_transformers_chain():
+    logits = torch.tensor([[2.0, 1.0, 0.5, 0.0, 0.25, -0.5, -1.0, 1.5]])
+    ids = torch.tensor([[0, 5, 0]])
+    exact = logits.clone()
+    for theirs in (
+        RepetitionPenaltyLogitsProcessor(1.3),
+        TemperatureLogitsWarper(1.5),
+        TopKLogitsWarper(6),
+        TopPLogitsWarper(0.6),
+        MinPLogitsWarper(0.1),
+    ):
+        exact = theirs(ids, exact)
+    probabilities = exact[0].softmax(-1)
+    assert int((probabilities > 0).sum()) == 3
+    sampling = Sampling(1.5, 6, 0.6, 0.1, 1.3)
+    generator = torch.Generator().manual_seed(0)
+    draws = sampling.choose(logits.expand(40_000, 8), ids.expand(40_000, 3), generator)
+    assert chi_square(draws, probabilities) < CRITICAL[2]
+
+
+def test_at_temperature_zero_the_cuts_change_nothing():
+    logits = random_logits(0, 5, 30)
+    for p in (0.01, 0.5, 1.0):
+        assert torch.equal(Sampling(0.0, 3, p, p).choose(logits, NO_IDS), greedy(logits))
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4)])
+def test_rows_are_drawn_independently_each_from_its_own(shape):
+    logits = random_logits(1, *shape, 6)
+    draws = sample(logits.expand(8_000, *shape, 6), torch.Generator().manual_seed(0))
+    for row, drawn in zip(logits.reshape(-1, 6), draws.reshape(8_000, -1).T, strict=True):
+        assert chi_square(drawn, row.softmax(-1)) < CRITICAL[5]
+    flat = draws.reshape(8_000, -1).double()
+    together = torch.corrcoef(flat.T) - torch.eye(flat.shape[1], dtype=torch.double)
+    assert together.abs().max() < 0.06  # five standard deviations of a correlation of 8,000
 
 
 @pytest.mark.parametrize("draw", [sample, lambda x, g: Sampling(0.9).choose(x, NO_IDS, g)])

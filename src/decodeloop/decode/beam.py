@@ -132,10 +132,10 @@ def beam_candidates(
     Shapes: log_probabilities (K, V), scores (K,) → three of (count,): the new scores, the beam
     that each continues, and the token that it adds.
 
-    >>> table = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
+    >>> table = torch.tensor([[0.75, 0.25], [0.6, 0.4]]).log()
     >>> _, rows, tokens = beam_candidates(table, torch.tensor([0.5, 0.25]).log(), 2)
-    >>> rows.tolist(), tokens.tolist()
-    ([0, 0], [0, 1])
+    >>> rows.tolist(), tokens.tolist()  # 0.375 and 0.15; the others are 0.125 and 0.1
+    ([0, 1], [0, 0])
     """
     V = log_probabilities.shape[-1]
     totals = (scores[:, None] + log_probabilities).flatten()  # (K·V,): beam after beam
