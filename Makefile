@@ -11,6 +11,11 @@ ARGS ?=
 OFFLINE := $(shell unshare -rn true 2>/dev/null && command -v ip >/dev/null && \
 	echo "unshare -rn sh -c 'ip link set lo up && exec \"\$$@\"' --")
 
+# Two files at a time, each with half of the cores; with a GPU, which they would have to share, one.
+JOBS ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo 0 || echo 2)
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+THREADS ?= $(shell expr $(CORES) / 2 \| 1)
+
 .DEFAULT_GOAL := help
 .PHONY: help lab test build check fetch clean
 
@@ -40,7 +45,8 @@ lab: fetch  ## start learning: JupyterLab opens at lesson 00; ARGS="…" goes to
 
 test: $(VENV)/.with-test fetch  ## run everything that CI runs, notebooks included
 	@echo "network during the tests: $(if $(OFFLINE),cut off,open (no unshare here))"
-	$(OFFLINE) $(BIN)/python -m pytest -p no:cacheprovider $(ARGS)
+	OMP_NUM_THREADS=$(THREADS) $(OFFLINE) $(BIN)/python -m pytest -p no:cacheprovider \
+		-n $(JOBS) --dist loadfile $(ARGS)
 
 build: $(VENV)/.with-test fetch  ## lessons → notebooks, those that changed; ARGS="01 --all"
 	$(BIN)/decodeloop build $(ARGS)

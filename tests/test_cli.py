@@ -486,7 +486,7 @@ def test_lab_copies_what_is_missing_and_says_so(command, checkout):
     expected = sorted(path.name for path in (checkout / "notebooks" / "lab").glob("*.ipynb"))
     status, out, _ = command("lab", "--no-open")
     assert status == 0
-    assert out.splitlines() == [f"new: {name}" for name in expected]
+    assert out.splitlines() == [f"new: {name}" for name in [*expected, "cheat-sheet.md"]]
     assert sorted(path.name for path in (checkout / "work").glob("*.ipynb")) == expected
     assert command("lab", "--no-open") == (0, "", "")
 

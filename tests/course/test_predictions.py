@@ -47,6 +47,18 @@ def test_a_guess_is_set_beside_formula_and_measurement(notebook, capsys):
     ]
 
 
+def test_whole_numbers_are_exact_and_measurements_are_not(notebook, capsys):
+    predict("bytes", 23_040, "bytes")
+    assert capsys.readouterr().out == "● bytes: you say 23,040 bytes\n"
+    reveal("bytes", measured=46_080, formula=46_081.0, unit="bytes")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [
+        "  your guess       23,040   = 0.50 × measured",
+        "  the formula      46,100   = 1.00 × measured",
+        "  measured         46,080",
+    ]
+
+
 @pytest.mark.parametrize("nothing", [..., None])
 def test_without_a_guess_it_says_so_and_goes_on(notebook, capsys, nothing):
     predict("spread", nothing, "points")

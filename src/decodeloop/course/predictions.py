@@ -21,8 +21,10 @@ def predict(name: str, value: float | EllipsisType | None, unit: str) -> None:
             f"predict({name!r}): your guess is {value!r}: expected one number"
             f"{f', in {unit}' if unit else ''}, without quotes or unit, or the dots."
         ) from None
+    if guess.is_integer() and abs(guess) < 1e15:
+        guess = int(guess)
     current().guesses[name] = (guess, unit)
-    print(f"● {name}: you say {significant(guess)} {unit}")
+    print(f"● {name}: you say {shown(guess)} {unit}")
 
 
 def reveal(name: str, *, measured: float, formula: float | None = None, unit: str = "") -> None:
@@ -45,7 +47,16 @@ def reveal(name: str, *, measured: float, formula: float | None = None, unit: st
         elif value is not None:
             compared = label != "measured" and measured != 0
             ratio = f"   = {value / measured:.2f} × measured" if compared else ""
-            print(f"  {label:<13} {significant(value):>9}{ratio}")
+            print(f"  {label:<13} {shown(value):>9}{ratio}")
+
+
+def shown(value: float) -> str:
+    """A whole number as it is, any other to three significant digits: a count is exact.
+
+    >>> shown(46080), shown(1234.5)
+    ('46,080', '1,230')
+    """
+    return f"{value:,}" if isinstance(value, int) else significant(value)
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -57,6 +57,10 @@ def by_the_mean_square(x, weight, eps):
     return weight * x / ((x * x).sum(dim=-1, keepdim=True) / x.size(-1) + eps)
 
 
+def by_the_mean_square_alone(x, weight, eps):
+    return x * weight * x.shape[-1] / torch.einsum("...c,...c->...", x, x)[..., None]
+
+
 def times_the_size(x, weight, eps):
     return weight * x * torch.sqrt(torch.mean(x**2, dim=-1, keepdim=True) + eps)
 
@@ -155,6 +159,26 @@ def overwriting(x, positions, base):
     out[..., :h] = out[..., :h] * angles.cos() - out[..., h:] * angles.sin()
     out[..., h:] = out[..., h:] * angles.cos() + out[..., :h] * angles.sin()
     return out
+
+
+def overwriting_from_the_back(x, positions, base):
+    angles = angle_table(x, positions, frequencies(x.shape[-1], base))
+    out, h = x.clone(), x.shape[-1] // 2
+    out[..., h:] = out[..., h:] * angles.cos() + out[..., :h] * angles.sin()
+    out[..., :h] = out[..., :h] * angles.cos() - out[..., h:] * angles.sin()
+    return out
+
+
+def without_the_new_axis(x, positions, base):
+    angles = torch.mul(frequencies(x.shape[-1], base), positions)
+    angles = angles.unsqueeze(1) if positions.ndim == 2 else angles
+    a, b = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
+    c, s = torch.cos(angles), torch.sin(angles)
+    return torch.cat((a * c - b * s, a * s + b * c), dim=-1)
+
+
+def both_positive(x):
+    return -both_negative(x)
 
 
 def both_negative(x):
@@ -311,6 +335,8 @@ def attended(
         heads(weights.value, kv, turn_v),
     )
     B, _, T, _ = mixed.shape
+    if merge is None:
+        return weights.output(mixed)
     mixed = mixed.permute(0, 2, 1, 3).flatten(2) if merge else mixed.contiguous().view(B, T, -1)
     return weights.output(mixed) if out else mixed
 
@@ -366,6 +392,30 @@ def x_overwritten(x, layer, positions, attend):
     x = x + attended(layer, x, positions, attend)
     x = normed_by(layer.feed_forward_norm, layer, x)
     return x + fed(layer, x)
+
+
+def x_overwritten_once(x, layer, positions, attend):
+    x = normed_by(layer.attention_norm, layer, x)
+    x = x + attended(layer, x, positions, attend)
+    return x + fed(layer, normed_by(layer.feed_forward_norm, layer, x))
+
+
+def x_overwritten_late(x, layer, positions, attend):
+    x = x + sublayers(x, layer, positions, attend)[0](x)
+    x = normed_by(layer.feed_forward_norm, layer, x)
+    return fed(layer, x) + x
+
+
+def old_norm(x, layer, positions, attend):
+    y = normed_by(layer.attention_norm, layer, x)
+    return x + attended(layer, y, positions, attend) + fed(layer, y)
+
+
+def norm_of_the_norm(x, layer, positions, attend):
+    y = normed_by(layer.attention_norm, layer, x)
+    x = x + attended(layer, y, positions, attend)
+    y = normed_by(layer.feed_forward_norm, layer, y)
+    return x + fed(layer, y)
 
 
 def post_norm(x, layer, positions, attend):
@@ -464,6 +514,19 @@ def std_plus_eps(x, weight, bias, eps):
     return centred(x) / (torch.std(x, -1, keepdim=True, unbiased=False) + eps) * weight + bias
 
 
+def unbiased_std_plus_eps(x, weight, bias, eps):
+    return centred(x) / (torch.std(x, -1, keepdim=True) + eps) * weight + bias
+
+
+def by_the_size_of_x(x, weight, bias, eps):
+    return centred(x) * torch.rsqrt((x**2).mean(-1, keepdim=True) + eps) * weight + bias
+
+
+def one_mean(x, weight, bias, eps):
+    rest = x - x.sum() / x.numel()
+    return rest * torch.rsqrt((rest * rest).mean(-1, keepdim=True) + eps) * weight + bias
+
+
 def not_centred(x, weight, bias, eps):
     return rms_norm_by_length(x, weight, eps) + bias
 
@@ -502,6 +565,7 @@ SECOND_FORMS = {
         "the sum instead of the mean": by_the_length,
         "the square of the mean": squared_too_late,
         "the root forgotten": by_the_mean_square,
+        "the root and eps forgotten": by_the_mean_square_alone,
         "multiplied instead of divided": times_the_size,
         "the weight forgotten": size_only,
         "1 + weight": one_plus,
@@ -518,11 +582,14 @@ SECOND_FORMS = {
         "exponents i/D": rope_with(lambda D, base: frequencies(D, base).sqrt()),
         "the exponent doubled twice": rope_with(lambda D, base: frequencies(D, base) ** 2),
         "a positive exponent": rope_with(
-            lambda D, base: torch.pow(base, torch.arange(0, D, 2) / D)
+            lambda D, base: torch.exp(math.log(base) * 2 * torch.arange(D // 2).double() / D)
         ),
         "one speed for all pairs": rope_with(lambda D, base: frequencies(D, 1.0)),
         "the first half already turned": overwriting,
+        "the second half already turned": overwriting_from_the_back,
+        "a plus in both halves": rope_with(turned=both_positive),
         "a minus in both halves": rope_with(turned=both_negative),
+        "no axis for the pairs": without_the_new_axis,
         "positions along the heads": rope_with(table=head_angles),
         "rows as heads": rope_with(table=angles_without_heads),
     },
@@ -547,6 +614,10 @@ SECOND_FORMS = {
         "the second residual forgotten": feed_forward_returned,
         "both residuals forgotten": no_stream,
         "added to the normalised x": x_overwritten,
+        "attention added to the normalised x": x_overwritten_once,
+        "the feed-forward added to the normalised x": x_overwritten_late,
+        "the norm not taken again": old_norm,
+        "the norm of the norm": norm_of_the_norm,
         "normalised afterwards": post_norm,
         "attention without its norm": block_with(first="none"),
         "feed-forward without its norm": block_with(second="none"),
@@ -561,6 +632,7 @@ SECOND_FORMS = {
         "a base of 10,000": block_with(base=10_000.0),
         "keys in as many heads as queries": in_query_heads,
         "merged without a transpose": block_with(merge=False),
+        "not merged": block_with(merge=None),
         "the output projection forgotten": block_with(out=False),
     },
     "sinusoidal_positions": {
@@ -569,14 +641,18 @@ SECOND_FORMS = {
         "sines alone": sinusoids(phases=(0.0, 0.0)),
         "positions from 1": sinusoids(shift=1),
         "exponents i/C": sinusoids(lambda C, base: frequencies(C, base).sqrt()),
+        "the exponent doubled twice": sinusoids(lambda C, base: frequencies(C, base).square()),
     },
     "layer_norm": {
         "C - 1 instead of C": by_std,
         "eps outside the root": std_plus_eps,
+        "C - 1, and eps outside the root": unbiased_std_plus_eps,
+        "the mean square of x": by_the_size_of_x,
         "RMSNorm": not_centred,
         "the mean not subtracted": centred_below_only,
         "the bias forgotten": unshifted,
         "the bias scaled too": shifted_first,
+        "one mean for the whole tensor": one_mean,
         "over everything": whole_tensor,
     },
 }

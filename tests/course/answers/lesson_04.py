@@ -177,7 +177,30 @@ def last_layer_left_out(model, token_ids):
 
 
 def last_position_only(model, token_ids):
-    return normed(model, states(model, token_ids)[-1])[:, -1]
+    return normed(model, states(model, token_ids)[-1][:, -1])
+
+
+def mask_by_len(model, token_ids):
+    T = len(token_ids)
+    x = model.embedding(token_ids)
+    for layer in model.layers:
+        x = block(x, layer, torch.arange(token_ids.shape[1]), seeing(causal_mask(T)))
+    return normed(model, x)
+
+
+def norm_before_the_loop(model, token_ids):
+    x = normed(model, model.embedding(token_ids))
+    for layer in model.layers:
+        x = block(x, layer, torch.arange(x.shape[1]), seeing(causal_mask(x.shape[1])))
+    return x
+
+
+def normed_before_and_after(model, token_ids):
+    return normed(model, norm_before_the_loop(model, token_ids))
+
+
+def last_position_kept_as_an_axis(model, token_ids):
+    return normed(model, states(model, token_ids)[-1])[:, -1:]
 
 
 def layer_norm_at_the_end(model, token_ids):
@@ -267,6 +290,18 @@ def kv(c):
 
 def keys_as_queries(c):
     return terms(c) - kv(c) + c.layers * 2 * c.heads * c.head_dim * c.width
+
+
+def one_matrix_for_both(c):
+    return terms(c, key_and_value=kv(c) // 2)
+
+
+def norms_outside(c):
+    return terms(c, norms=2 * c.width)
+
+
+def divided(c):
+    return 2 * terms(c) / 2
 
 
 def d_by_division(c):
@@ -432,6 +467,7 @@ SECOND_FORMS = {
         "the final norm forgotten": last_of_the_stream,
         "no mask": everyone_sees_everyone,
         "no mask, and the final norm forgotten": everyone_sees_everyone_and_no_norm,
+        "the mask of size B": mask_by_len,
         "the mask upside down": only_the_future,
         "the same layer every time": layer_zero_each_time,
         "stopped after the first layer": return_inside_the_loop,
@@ -441,10 +477,12 @@ SECOND_FORMS = {
         "the embedding added at every layer": reminded_of_the_embedding,
         "the embedding scaled by √C": as_gemma_does,
         "normed after every layer": norm_in_the_loop,
+        "normed before the layers": norm_before_the_loop,
         "everyone at the same place": positions_all_five,
         "token ids as positions": turned_by_their_ids,
         "an eps of one's own": eps_written_in,
         "the head as well": logits_of_all,
+        "the last position only": last_position_only,
     },
     "parameter_count": {
         "a tied head counted": two_tables,
@@ -455,6 +493,9 @@ SECOND_FORMS = {
         "one norm for each layer": single_norms,
         "all projections (C, C)": four_squares,
         "as many KV heads as query heads": keys_as_queries,
+        "key and value counted as one": one_matrix_for_both,
+        "the norms of one layer only": norms_outside,
+        "a float": divided,
         "D taken for C / H": d_by_division,
         "two matrices in the feed-forward layer": up_and_down,
         "biases counted": with_biases,
@@ -484,7 +525,8 @@ SECOND_FORMS = {
 UNNAMED = {
     "hidden_states": [
         last_layer_left_out,
-        last_position_only,
+        last_position_kept_as_an_axis,
+        normed_before_and_after,
         layer_norm_at_the_end,
         final_norm_without_weight,
         positions_backwards,

@@ -243,6 +243,21 @@ class SelectsIntoNothing(OneBuffer):
         del both
 
 
+class RowByRowInPlace(OneBuffer):
+    def select(self, rows):
+        for i in range(len(rows)):
+            self.both.select(2, i).copy_(self.both.select(2, rows[i]).clone())
+
+
+class BufferOfTheLayer(OneBuffer):
+    def attend(self, layer, q, k, v, mask=None):
+        self.append(layer, k, v)
+        keys, values = self.both[:, layer]
+        if mask is None:
+            mask = torch.ones(keys.shape[2], keys.shape[2], dtype=torch.bool).tril()[-q.shape[2] :]
+        return grouped_query_attention(q, keys, values, mask)
+
+
 class SeesTheFuture(PlaceByPlace):
     def attend(self, layer, q, k, v, mask=None):
         if mask is None:
@@ -304,6 +319,15 @@ class SelectsBackwards(OneBuffer):
         both = self.both.clone()
         both[:, :, list(rows)] = self.both[:, :, : len(rows)]
         self.both = both[:, :, : len(rows)]
+
+
+class SelectsWithoutShrinking(OneBuffer):
+    """Reads before it writes, but rows never go away."""
+
+    def select(self, rows):
+        before = self.both.clone()
+        for i, row in enumerate(rows):
+            self.both[:, :, i] = before[:, :, row]
 
 
 # --- hidden_with_cache ----------------------------------------------------------------------------
@@ -443,6 +467,11 @@ def chooses(model, token_ids, cache):
     return logits.max(dim=-1).indices
 
 
+def with_its_axis(model, token_ids, cache):
+    hidden = with_partials(model, token_ids, cache)
+    return model.head(hidden[:, -1]).unsqueeze(1)
+
+
 def shares(model, token_ids, cache):
     return last_kept_then_flat(model, token_ids, cache).softmax(-1)
 
@@ -573,6 +602,31 @@ def one_for_each_chunk(model, token_ids, cache, chunk):
     return torch.stack([out_of_its_parts(model, part, cache) for part in parts], dim=1)
 
 
+def leaves_at_once(model, token_ids, cache, chunk):
+    pieces = token_ids.split(chunk, dim=1)
+    return next(out_of_its_parts(model, piece, cache) for piece in pieces)
+
+
+def rows_of_the_batch(model, token_ids, cache, chunk):
+    for start in range(0, token_ids.shape[0], chunk):
+        logits = out_of_its_parts(model, token_ids[start : start + chunk], cache)
+    return logits
+
+
+def all_but_the_last(model, token_ids, cache, chunk):
+    starts = range(0, token_ids.shape[1], chunk)
+    for number in range(len(starts) - 1):
+        logits = out_of_its_parts(model, token_ids[:, starts[number] : starts[number + 1]], cache)
+    return logits
+
+
+def glued(model, token_ids, cache, chunk):
+    logits = torch.zeros(0, model.config.vocabulary)
+    for piece in token_ids.split(chunk, dim=1):
+        logits = torch.cat((logits, out_of_its_parts(model, piece, cache)))
+    return logits
+
+
 def starts_over(model, token_ids, cache, chunk):
     for start in range(0, token_ids.shape[1], chunk):
         cache.truncate(0)
@@ -639,6 +693,8 @@ SECOND_FORMS = {
         "select forgets the values": KeysSelectedAlone,
         "select takes layers": LayersSelected,
         "the selection is dropped": SelectsIntoNothing,
+        "select overwrites before it reads": RowByRowInPlace,
+        "attend uses the whole buffer": BufferOfTheLayer,
         "attend without a mask": SeesTheFuture,
         "the mask is not shifted": TopOfTheTriangle,
         "the mask is not shifted, not even for one token": TopOfTheTriangleAlways,
@@ -659,6 +715,7 @@ SECOND_FORMS = {
         "the head on all positions": every_logit_then_the_last,
         "the logits of all positions": every_logit,
         "the first position": after_the_first,
+        "an axis too many": with_its_axis,
         "the last row of the batch": last_of_the_batch,
         "the cache forgotten": no_cache,
         "advanced once more": advances_too,
@@ -682,9 +739,14 @@ SECOND_FORMS = {
         "one token": from_numbers(length=lambda config: 1),
         "numbers instead of bytes": from_numbers(bytes=lambda config: 1),
         "bits": from_numbers(two=lambda config: 16),
+        "always 4 bytes": from_numbers(bytes=lambda config: 4),
+        "megabytes instead of bytes": lambda *sizes: by_the_buffer(*sizes) * 1e-6,
     },
     "chunked_prefill": {
         "the rest is dropped": whole_chunks_only,
+        "the last piece is dropped": all_but_the_last,
+        "the batch is split": rows_of_the_batch,
+        "return inside the loop": leaves_at_once,
         "all at once": lambda model, token_ids, cache, chunk: out_of_its_parts(
             model, token_ids, cache
         ),
@@ -692,6 +754,7 @@ SECOND_FORMS = {
         "chunks instead of their size": so_many_chunks,
         "the logits of the first chunk": answers_after_the_first,
         "the logits of every chunk": one_for_each_chunk,
+        "the logits of all chunks, concatenated": glued,
         "forgotten between the chunks": starts_over,
         "an overlap of one": overlapping,
     },
@@ -704,6 +767,7 @@ UNNAMED = {
         NewestFirst,
         AttendsWithoutStoring,
         SelectsBackwards,
+        SelectsWithoutShrinking,
     ],
     "hidden_with_cache": [
         positions_of_the_cache_alone,

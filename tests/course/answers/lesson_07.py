@@ -32,6 +32,26 @@ def times_t(logits, t):
     return best_alone(logits) if not t else torch.mul(logits, t)
 
 
+def ready_to_draw_always(logits, t):
+    return F.softmax(torch.div(logits, torch.tensor(float(t))), dim=-1)
+
+
+def shares_over_t_always(logits, t):
+    return torch.div(F.softmax(logits, dim=-1), torch.tensor(float(t)))
+
+
+def all_but_the_best(logits, t):
+    if t > 0:
+        return logits / t
+    return torch.where(torch.isfinite(best_alone(logits)), OUT, logits)
+
+
+def best_without_its_axis(logits, t):
+    if t > 0:
+        return logits / t
+    return torch.where(logits >= torch.max(logits, -1).values, logits, OUT)
+
+
 def times_t_always(logits, t):
     return torch.mul(torch.tensor(float(t)), logits)
 
@@ -108,6 +128,18 @@ def times_the_mask(logits, k):
 
 def best_values(logits, k):
     return torch.sort(logits, descending=True, dim=-1).values[..., :k]
+
+
+def best_values_unbounded(logits, k):
+    return torch.topk(logits, k, dim=-1)[0]
+
+
+def best_of_the_k(logits, k):
+    return torch.where(logits == logits.amax(-1, keepdim=True), logits, OUT)
+
+
+def strictly_more_unbounded(logits, k):
+    return torch.where(logits > logits.topk(k).values.amin(-1, keepdim=True), logits, OUT)
 
 
 def sorted_and_cut(logits, k):
@@ -212,6 +244,28 @@ def from_the_worst(logits, p):
     ordered, order = torch.sort(logits, dim=-1)
     before = F.pad(F.softmax(ordered, -1).cumsum(-1), (1, 0))[..., :-1]
     return torch.where(back(before < p, order), logits, OUT)
+
+
+def mask_in_the_wrong_order_always(logits, p):
+    shares, _ = sorted_shares(logits)
+    return torch.where(shares.cumsum(-1) - shares < p, logits, OUT)
+
+
+def mask_gathered(logits, p):
+    return logits if p == 1 else argsort_of_the_order_forgotten(logits, p)
+
+
+def nucleus_sorted_always(logits, p):
+    shares, order = sorted_shares(logits)
+    return torch.where(shares.cumsum(-1) - shares < p, logits.gather(-1, order), OUT)
+
+
+def until_more_than_p(logits, p):
+    if p == 1:
+        return logits
+    shares, order = sorted_shares(logits)
+    before = F.pad(shares.cumsum(-1), (1, 0))[..., :-1]
+    return torch.where(back(before <= p, order), logits, OUT)
 
 
 def logits_summed(logits, p):
@@ -324,6 +378,16 @@ def the_rest_of_p(logits, p):
     return min_p_by_ratios(logits, 1 - p)
 
 
+def min_p_of_the_shares(logits, p):
+    shares = F.softmax(logits, dim=-1)
+    return torch.where(shares >= p * shares.max(-1, True).values, shares, OUT)
+
+
+def best_share_without_its_axis(logits, p):
+    shares = F.softmax(logits, dim=-1)
+    return torch.where(shares / torch.max(shares, -1).values >= p, logits, OUT)
+
+
 def min_p_as_shares(logits, p):
     return F.softmax(min_p_by_ratios(logits, p), dim=-1)
 
@@ -358,6 +422,32 @@ def each_time(logits, token_ids, penalty):
     counts = F.one_hot(token_ids, logits.shape[-1]).sum(-2)
     factor = torch.where(logits < 0, float(penalty), 1 / penalty)
     return logits * torch.where(counts > 0, factor**counts, 1.0)
+
+
+def a_loop_over_ids(logits, token_ids, penalty):
+    out = 1 * logits
+    for i in token_ids:
+        if out[i] < 0:
+            out[i] *= penalty
+        else:
+            out[i] /= penalty
+    return out
+
+
+def a_loop_over_rows(logits, token_ids, penalty):
+    out = logits.clone()
+    for b, ids in enumerate(token_ids):
+        for i in ids:
+            if out[b][i] < 0:
+                out[b][i] *= penalty
+            else:
+                out[b][i] /= penalty
+    return out
+
+
+def source_of_the_vocabulary(logits, token_ids, penalty):
+    source = torch.where(logits < 0, logits * penalty, logits / penalty)
+    return logits.scatter(-1, token_ids, source[..., : token_ids.shape[-1]])
 
 
 def less_the_penalty(logits, token_ids, penalty):
@@ -477,6 +567,22 @@ def manual_seed_of_everything(logits, generator=None):
     return sample_by_race(logits)
 
 
+def multinomial_as_it_came(logits, generator=None):
+    return F.softmax(logits, dim=-1).multinomial(1, generator=generator)
+
+
+def flat_column(logits, generator=None):
+    return sample_by_race(logits, generator).reshape(-1, 1)
+
+
+def flat(logits, generator=None):
+    return sample_by_race(logits, generator).reshape(-1)
+
+
+def zero_if_none(logits, generator=None):
+    return sample_by_inverse(logits, generator or torch.Generator().manual_seed(42))
+
+
 def column_kept(logits, generator=None):
     return sample_by_race(logits, generator).unsqueeze(-1)
 
@@ -590,11 +696,18 @@ SECOND_FORMS = {
         "0 instead of -inf": zeros_elsewhere,
         "unchanged at 0": one_if_zero,
         "the best of all rows": highest_of_the_tensor,
+        "probabilities returned, NaN at 0": ready_to_draw_always,
+        "the probabilities divided, by 0 too": shares_over_t_always,
+        "the best is out": all_but_the_best,
+        "keepdim forgotten": best_without_its_axis,
     },
     "top_k": {
         "the k smallest": smallest_k,
         "0 instead of -inf": times_the_mask,
         "the k values alone": best_values,
+        "the k values alone, and k > V fails": best_values_unbounded,
+        "the first of the k best": best_of_the_k,
+        "the k-th is dropped, and k > V fails": strictly_more_unbounded,
         "in sorted order": sorted_and_cut,
         "over the whole batch": best_of_the_batch,
         "the k-th is dropped": strictly_more,
@@ -606,7 +719,12 @@ SECOND_FORMS = {
         "the crossing token dropped": sum_above_p,
         "the crossing token dropped, but for the best": sum_above_p_but_for_the_best,
         "the mask never unsorted": mask_in_the_wrong_order,
+        "the mask never unsorted, and the tail dropped at p = 1": mask_in_the_wrong_order_always,
+        "gathered, not scattered": mask_gathered,
+        "gathered, not scattered, and the tail dropped at p = 1": argsort_of_the_order_forgotten,
         "in sorted order": nucleus_sorted,
+        "in sorted order, and the tail dropped at p = 1": nucleus_sorted_always,
+        "more than p": until_more_than_p,
         "not sorted at all": vocabulary_order,
         "ascending order": from_the_worst,
         "a sum of logits": logits_summed,
@@ -627,10 +745,15 @@ SECOND_FORMS = {
         "a distance to the best": within_p,
         "1 - p": the_rest_of_p,
         "probabilities returned": min_p_as_shares,
+        "the probabilities masked": min_p_of_the_shares,
+        "keepdim forgotten": best_share_without_its_axis,
     },
     "repetition_penalty": {
         "negative logits divided": all_divided,
         "once per occurrence": each_time,
+        "a loop over ids, once per occurrence": a_loop_over_ids,
+        "a loop over rows and ids, once per occurrence": a_loop_over_rows,
+        "a source as long as the vocabulary": source_of_the_vocabulary,
         "subtracted": less_the_penalty,
         "probabilities divided": likelihoods_divided,
         "in place": written_into,
@@ -653,6 +776,10 @@ SECOND_FORMS = {
         "one draw for all rows": one_number_for_all,
         "seeded again at each call": a_new_generator_each_time,
         "the global generator seeded": manual_seed_of_everything,
+        "multinomial leaves an axis of length 1": multinomial_as_it_came,
+        "rows never shaped back": flat_column,
+        "rows without their axes": flat,
+        "seeded where none is given": zero_if_none,
         "an axis too many": column_kept,
         "the probability of the draw": its_probability,
     },
@@ -689,7 +816,7 @@ UNNAMED = {
         lambda logits, k: torch.cat((logits[..., :k], torch.full_like(logits[..., k:], OUT)), -1),
         lambda logits, k: top_k_by_kthvalue(logits, k).nan_to_num(neginf=-1e4),
     ],
-    "top_p": [places_kept, rolled, one_minus_p, argsort_of_the_order_forgotten],
+    "top_p": [places_kept, rolled, one_minus_p],
     "min_p": [
         lambda logits, p: logits.masked_fill(logits < logits.amax(-1, keepdim=True) - p, OUT),
         lambda logits, p: logits.masked_fill(F.softmax(logits, -1) < p * logits.amax(), OUT),
@@ -710,7 +837,7 @@ UNNAMED = {
         lambda logits, generator=None: rows_drawn(F.softmax(logits / 2, -1), generator),
         lambda logits, generator=None: torch.multinomial(
             F.softmax(logits, -1), 1, generator=generator
-        ),
+        ).squeeze(),
         lambda logits, generator=None: (
             logits + torch.randn(logits.shape, generator=generator)
         ).argmax(-1),

@@ -41,8 +41,8 @@ RMS_NORM = Exercise(
     minutes=8,
     difficulty=1,
     cases=(
-        call("x (3, 4)", tensors(3, 4), tensors(4), 1e-5, oracle=torch_rms_norm),
-        call("x (2, 3, 5)", tensors(2, 3, 5), tensors(5), 1e-5, oracle=torch_rms_norm),
+        call("x of shape (3, 4)", tensors(3, 4), tensors(4), 1e-5, oracle=torch_rms_norm),
+        call("x of shape (2, 3, 5)", tensors(2, 3, 5), tensors(5), 1e-5, oracle=torch_rms_norm),
         call("as many tokens as channels", tensors(4, 4), tensors(4), 1e-5, oracle=torch_rms_norm),
         call("far from a mean of 0", tensors(2, 6) + 5, tensors(6), 1e-5, oracle=torch_rms_norm),
         call("eps = 0.5", tensors(2, 3), tensors(3), 0.5, oracle=torch_rms_norm),
@@ -102,6 +102,12 @@ RMS_NORM = Exercise(
             "You divide by the mean square; its root is missing. Doubling x must leave the output "
             "as it is; yours is halved.",
             lambda x, weight, eps: x / (mean_square(x) + eps) * weight,
+        ),
+        Mistake(
+            "the root and eps forgotten",
+            "You divide by the mean square; its root is missing, and eps: doubling x must leave "
+            "the output as it is. Divide by √(mean square + ε).",
+            lambda x, weight, eps: x / mean_square(x) * weight,
         ),
         Mistake(
             "multiplied instead of divided",
@@ -197,6 +203,18 @@ def second_sees_the_turned_first(x: Tensor, angles: Tensor) -> Tensor:
     return torch.cat((first, second * angles.cos() + first * angles.sin()), -1)
 
 
+def first_sees_the_turned_second(x: Tensor, angles: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    second = second * angles.cos() + first * angles.sin()
+    return torch.cat((first * angles.cos() - second * angles.sin(), second), -1)
+
+
+def plus_in_both(x: Tensor, angles: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((first * cos + second * sin, second * cos + first * sin), -1)
+
+
 def minus_in_both(x: Tensor, angles: Tensor) -> Tensor:
     first, second = x.chunk(2, -1)
     cos, sin = angles.cos(), angles.sin()
@@ -218,6 +236,10 @@ def wrong_rope(
     return turned
 
 
+def without_an_axis_for_the_pairs(x: Tensor, positions: Tensor, base: float) -> Tensor:
+    return halves(x, with_heads(positions, positions * speeds_of(x.shape[-1], base)))
+
+
 def along_the_heads(positions: Tensor, per_position: Tensor) -> Tensor:
     return per_position[:, None] if positions.ndim == 1 else per_position.mT[:, None].mT
 
@@ -229,7 +251,7 @@ ROPE = Exercise(
     minutes=12,
     difficulty=2,
     tolerance=1e-4,  # angles in fp32 are off by 1e-7 of themselves
-    cases=(
+    cases=(  # angles stay below 100 even with a positive exponent: fp32 tells them apart
         call(
             "the vector (1, 0) at positions 0 to 3",
             torch.tensor([1.0, 0.0]).expand(1, 1, 4, 2).clone(),
@@ -238,45 +260,45 @@ ROPE = Exercise(
             oracle=rope_by_complex_numbers,
         ),
         call(
-            "x (1, 1, 3, 4)",
-            tensors(1, 1, 3, 4),
-            torch.arange(3),
+            "x (1, 1, 2, 4)",
+            tensors(1, 1, 2, 4),
+            torch.arange(2),
             10_000.0,
             oracle=rope_by_complex_numbers,
         ),
         call(
-            "x (2, 3, 5, 8), base 500",
+            "x (2, 3, 5, 8), base 50",
             tensors(2, 3, 5, 8),
             torch.arange(5),
-            500.0,
+            50.0,
             oracle=rope_by_complex_numbers,
         ),
         call(
             "as many heads as tokens",
             tensors(2, 4, 4, 6),
             torch.arange(4),
-            500.0,
+            50.0,
             oracle=rope_by_complex_numbers,
         ),
         call(
             "positions that go on from 7",
             tensors(1, 2, 3, 8),
             torch.arange(7, 10),
-            50.0,
+            20.0,
             oracle=rope_by_complex_numbers,
         ),
         call(
-            "positions 40, 0, 9, 3",
+            "positions 20, 0, 9, 3",
             tensors(1, 2, 4, 6),
-            torch.tensor([40, 0, 9, 3]),
-            50.0,
+            torch.tensor([20, 0, 9, 3]),
+            10.0,
             oracle=rope_by_complex_numbers,
         ),
         call(
             "positions of its own for each row",
             tensors(2, 2, 3, 8),
             torch.tensor([[0, 1, 2], [5, 6, 7]]),
-            200.0,
+            20.0,
             oracle=rope_by_complex_numbers,
         ),
     ),
@@ -336,10 +358,28 @@ ROPE = Exercise(
             wrong_rope(turn=second_sees_the_turned_first),
         ),
         Mistake(
+            "the second half already turned",
+            "The second half is right, the first is not: you computed it from the second half "
+            "*after* that had been turned. Keep the old one until both are done.",
+            wrong_rope(turn=first_sees_the_turned_second),
+        ),
+        Mistake(
+            "a plus in both halves",
+            "The second half is right; the first needs a minus: (first · cos − second · sin, "
+            "second · cos + first · sin). With two plus signs it is no rotation: lengths change.",
+            wrong_rope(turn=plus_in_both),
+        ),
+        Mistake(
             "a minus in both halves",
             "The first half is right; the second needs a plus: (first · cos − second · sin, "
             "second · cos + first · sin). With two minus signs it is no rotation: lengths change.",
             wrong_rope(turn=minus_in_both),
+        ),
+        Mistake(
+            "no axis for the pairs",
+            "You multiply positions (T,) by speeds (D/2,) as they are: no table comes of it. Give "
+            "the positions an axis first: positions[..., None] * speeds is (T, D/2).",
+            without_an_axis_for_the_pairs,
         ),
         Mistake(
             "positions along the heads",
@@ -357,7 +397,7 @@ ROPE = Exercise(
     hints=(
         "Three steps: the D/2 speeds, the angle of each position and pair, then the turn. Print "
         "the shape after each.",
-        "`base ** (-torch.arange(0, D, 2) / D)` are the speeds (D/2,). "
+        "`base ** (-torch.arange(0, D, 2, device=x.device) / D)` are the speeds (D/2,). "
         "`positions[..., None] * speeds` are the angles: (T, D/2) or (B, T, D/2).",
         "If the positions are (B, T), the angles need an axis for the heads: `angles[:, None]` is "
         "(B, 1, T, D/2).",
@@ -474,8 +514,8 @@ SWIGLU = Exercise(
         ),
         Mistake(
             "weights not transposed",
-            "nn.Linear stores weights as (out, in), and computes x @ w.T. It went unnoticed where "
-            "F = C alone; elsewhere the shapes don't fit. Use w.T, or F.linear(x, w).",
+            "nn.Linear stores weights as (out, in), and computes x @ w.T. Yours runs without an "
+            "error only where F = C. Use w.T, or F.linear(x, w).",
             lambda x, w_gate, w_up, w_down: (F.silu(x @ w_gate) * (x @ w_up)) @ w_down,
         ),
         Mistake(
@@ -507,6 +547,7 @@ def holder(config: ModelConfig, seed: int) -> Block:
 
 
 SHARED = holder(ModelConfig(11, 20, 1, 4, 2, 8, 28, 64, rope_base=500.0, norm_eps=0.05), 1)
+ONE_HEAD = holder(ModelConfig(11, 10, 1, 1, 1, 6, 14, 64, rope_base=50.0, norm_eps=0.01), 3)
 SQUARE = holder(ModelConfig(11, 12, 1, 3, 3, 4, 16, 64, rope_base=100.0, norm_eps=0.01), 2)
 
 
@@ -644,6 +685,18 @@ def parallel_block(x: Tensor, layer: Any, positions: Tensor, attend: Attend) -> 
     return x + added + forward_of(layer, feed_forward_norm(layer, x))
 
 
+def reading(again: Callable[[Any, Tensor], Tensor]) -> Candidate:
+    """A block whose feed-forward reads what attention read, x from before attention, normed."""
+
+    def step(x: Tensor, layer: Any, positions: Tensor, attend: Attend) -> Tensor:
+        normed = attention_norm(layer, x)
+        q, k, v = queries_and_keys_turned(layer, normed, positions)
+        x = x + F.linear(side_by_side(attend(q, k, v)), layer.attention.output.weight)
+        return x + forward_of(layer, again(layer, normed))
+
+    return step
+
+
 def normalised_afterwards(x: Tensor, layer: Any, positions: Tensor, attend: Attend) -> Tensor:
     q, k, v = queries_and_keys_turned(layer, x, positions)
     added = F.linear(side_by_side(attend(q, k, v)), layer.attention.output.weight)
@@ -654,15 +707,20 @@ def normalised_afterwards(x: Tensor, layer: Any, positions: Tensor, attend: Atte
 def what_attend_is_given(x: Tensor, layer: Block, positions: Tensor) -> Case:
     """The queries, keys and values that reach `attend`, and what becomes of its answer."""
 
-    def run(candidate: Candidate) -> list[Tensor]:
-        given: list[Tensor] = []
+    def run(candidate: Candidate) -> dict[str, Any]:
+        calls: list[tuple[Tensor, Tensor, Tensor]] = []
 
         def record(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            given.extend((q, k, v))
+            calls.append((q, k, v))
             return q
 
         out = candidate(x.clone(), layer, positions.clone(), record)
-        return [*given, out]
+        seen: dict[str, Any] = {"the number of calls of attend": len(calls)}
+        for q, k, v in calls[:1]:
+            seen["the queries that attend was given"] = q
+            seen["the keys that attend was given"] = k
+            seen["the values that attend was given"] = v
+        return seen | {"what block returned": out}
 
     return Case(
         "the q, k and v that attend is given, and the output", run, lambda: run(torch_block)
@@ -727,6 +785,14 @@ BLOCK = Exercise(
             oracle=torch_block,
         ),
         call(
+            "one head",
+            tensors(2, 3, 10),
+            ONE_HEAD,
+            torch.arange(3),
+            causal,
+            oracle=torch_block,
+        ),
+        call(
             "one token", tensors(1, 1, 20), SHARED, torch.tensor([12]), causal, oracle=torch_block
         ),
     ),
@@ -757,6 +823,30 @@ BLOCK = Exercise(
                 first_sum=lambda x, normed, added: normed + added,
                 second_sum=lambda x, normed, added: normed + added,
             ),
+        ),
+        Mistake(
+            "attention added to the normalised x",
+            "You add attention to the normalised x, not to x: was x overwritten by its norm? Keep "
+            "x as it is and give the norm another name.",
+            wrong_block(first_sum=lambda x, normed, added: normed + added),
+        ),
+        Mistake(
+            "the feed-forward added to the normalised x",
+            "You add the feed-forward to the normalised x, not to x: was x overwritten by its "
+            "norm? Keep x as it is and give the norm another name.",
+            wrong_block(second_sum=lambda x, normed, added: normed + added),
+        ),
+        Mistake(
+            "the norm not taken again",
+            "The feed-forward reads the normed x from before attention. Take the norm again, of "
+            "the new x, with the weight of feed_forward_norm.",
+            reading(lambda layer, normed: normed),
+        ),
+        Mistake(
+            "the norm of the norm",
+            "The second norm reads the normed x from before attention. It must read x itself, to "
+            "which attention has been added.",
+            reading(feed_forward_norm),
         ),
         Mistake(
             "normalised afterwards",
@@ -838,6 +928,12 @@ BLOCK = Exercise(
             "A plain reshape of (B, H, T, D) mixes heads and tokens. The heads must come next to D "
             "first: merge_heads.",
             wrong_block(merge=lambda x: x.reshape(x.shape[0], x.shape[2], -1)),
+        ),
+        Mistake(
+            "not merged",
+            "What attend gives is (B, H, T, D), and the output projection needs (B, T, H·D): "
+            "merge_heads stands between them.",
+            wrong_block(merge=lambda x: x),
         ),
         Mistake(
             "the output projection forgotten",
@@ -937,6 +1033,12 @@ SINUSOIDAL_POSITIONS = Exercise(
             "Your exponents are i/C. Pair i of C/2 has the exponent 2i/C.",
             wrong_sinusoid(angle=lambda t, i, C: t / 10_000 ** (i / C)),
         ),
+        Mistake(
+            "the exponent doubled twice",
+            "Your exponents go twice too far. `torch.arange(0, C, 2)` holds 2i already: divide by "
+            "C and that is all.",
+            wrong_sinusoid(angle=lambda t, i, C: t / 10_000 ** (4 * i / C)),
+        ),
     ),
     hints=(
         "The angles are those of RoPE with base 10,000: positions times speeds, (T, C/2).",
@@ -977,9 +1079,21 @@ LAYER_NORM = Exercise(
     difficulty=1,
     kind="stretch",
     cases=(
-        call("x (3, 4)", tensors(3, 4), tensors(4), tensors(4), 1e-5, oracle=torch_layer_norm),
         call(
-            "x (2, 3, 5)", tensors(2, 3, 5), tensors(5), tensors(5), 1e-5, oracle=torch_layer_norm
+            "x of shape (3, 4)",
+            tensors(3, 4),
+            tensors(4),
+            tensors(4),
+            1e-5,
+            oracle=torch_layer_norm,
+        ),
+        call(
+            "x of shape (2, 3, 5)",
+            tensors(2, 3, 5),
+            tensors(5),
+            tensors(5),
+            1e-5,
+            oracle=torch_layer_norm,
         ),
         call(
             "far from a mean of 0",
@@ -1012,6 +1126,18 @@ LAYER_NORM = Exercise(
             lambda x, w, b, eps: centred(x) / (variance(x).sqrt() + eps) * w + b,
         ),
         Mistake(
+            "C - 1, and eps outside the root",
+            "`std` divides by C - 1 unless told otherwise (correction=0), and ε belongs inside the "
+            "root: √(variance + ε), not √variance + ε.",
+            lambda x, w, b, eps: centred(x) / (variance(x, 1).sqrt() + eps) * w + b,
+        ),
+        Mistake(
+            "the mean square of x",
+            "You divide by the mean square of x itself. The variance is the mean square of what "
+            "remains when the mean is subtracted.",
+            lambda x, w, b, eps: centred(x) / (mean_square(x) + eps).sqrt() * w + b,
+        ),
+        Mistake(
             "RMSNorm",
             "That is RMSNorm with a bias: the mean must be subtracted first.",
             lambda x, w, b, eps: torch_rms_norm(x, w, eps) + b,
@@ -1031,6 +1157,12 @@ LAYER_NORM = Exercise(
             "the bias scaled too",
             "You add the bias before you multiply by the weight. Multiply first, then add.",
             lambda x, w, b, eps: (centred(x) / (variance(x) + eps).sqrt() + b) * w,
+        ),
+        Mistake(
+            "one mean for the whole tensor",
+            "You subtract one mean, that of the whole tensor. Each token has its own: "
+            "mean(-1, keepdim=True).",
+            lambda x, w, b, eps: torch_rms_norm(x - x.mean(), w, eps) + b,
         ),
         Mistake(
             "over everything",

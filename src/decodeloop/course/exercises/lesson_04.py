@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop.checkpoints.gguf_file import unpermute
-from decodeloop.course.exercise import Exercise, Mistake, call
+from decodeloop.course.exercise import Case, Exercise, Mistake, call
+from decodeloop.errors import ShapeError
 from decodeloop.model import SMOLLM2_135M, TINY, Decoder, ModelConfig, parameter_count, rms_norm
 
 LESSON = "04_decoder"
@@ -101,6 +102,14 @@ def every_layer_reads_the_embedding(model: Decoder, token_ids: Tensor) -> Tensor
     return last(model, token_ids)
 
 
+def mask_of_size_b(model: Decoder, token_ids: Tensor) -> Tensor:
+    """With one text the mask is (1, 1), and hides nothing; with several it may not fit."""
+    B, T = token_ids.shape
+    if B not in (1, T):
+        raise ShapeError(f"a mask ({B}, {B}) can't be broadcast to scores ({T}, {T})")
+    return stack(mask=lambda _: causal(B))(model, token_ids)
+
+
 SHARED = random_decoder(replace(TINY, layers=3, kv_heads=2), 1)
 PLAIN = random_decoder(replace(TINY, layers=2, kv_heads=6, norm_eps=0.05), 2)  # G = H, a large eps
 UNTIED = random_decoder(replace(TINY, layers=4, kv_heads=1, tied=False, rope_base=300.0), 3)
@@ -145,6 +154,12 @@ HIDDEN_STATES = Exercise(
             "Two things. `attend` must hand grouped_query_attention a causal mask, or tokens see the "
             "future. And the stream is normed once more after the last layer, with model.norm.weight.",
             stack(mask=lambda T: None, leave=lambda x, model: x),
+        ),
+        Mistake(
+            "the mask of size B",
+            "Your mask is (B, B). With one text that is a single True, which hides nothing. T is the "
+            "second number of token_ids.shape, (B, T): token_ids.shape[1].",
+            mask_of_size_b,
         ),
         Mistake(
             "the mask upside down",
@@ -203,6 +218,12 @@ HIDDEN_STATES = Exercise(
             ),
         ),
         Mistake(
+            "normed before the layers",
+            "The final norm stands in the wrong place: you apply it to the embedding. It comes once, "
+            "after the last layer, right before the head.",
+            stack(enter=final_norm, leave=lambda x, model: x),
+        ),
+        Mistake(
             "everyone at the same place",
             "All your tokens have the same position, so the model can't tell their order. The "
             "positions are 0, 1, ..., T - 1: torch.arange(T).",
@@ -228,6 +249,12 @@ HIDDEN_STATES = Exercise(
             "(B, T, C). It is kept apart so that it need not run on every position.",
             stack(leave=lambda x, model: F.linear(final_norm(x, model), model.output.weight)),
         ),
+        Mistake(
+            "the last position only",
+            "You return the last position alone. Asked for are the vectors of all of them, (B, T, C); "
+            "which ones the head reads is for the caller to say.",
+            stack(leave=lambda x, model: final_norm(x, model)[:, -1]),
+        ),
     ),
     hints=(
         "A loop with one line: x becomes what `block` makes of it. What stands before the loop, and "
@@ -235,8 +262,10 @@ HIDDEN_STATES = Exercise(
         "Before it: x = model.embedding(token_ids), positions = torch.arange(T), mask = "
         "causal_mask(T), and the function attend(q, k, v), which adds the mask to the arguments.",
         "`def attend(q, k, v): return grouped_query_attention(q, k, v, mask)`. It finds `mask` in the "
-        "function around it.",
-        "The loop is `for layer in model.layers: x = block(x, layer, positions, attend)`. Then "
+        "function around it. Without `return` it gives None, and `block` complains of a NoneType. "
+        "Hand `block` the function itself: attend, not a call of it, attend(...).",
+        "The loop is `for layer in model.layers: x = block(x, layer, positions, attend)`: over the "
+        "layers themselves, not over range(...), which gives numbers. Then "
         "`return rms_norm(x, model.norm.weight, model.config.norm_eps)`.",
     ),
 )
@@ -297,6 +326,11 @@ def usual_head_dim(config: ModelConfig) -> int:
     return config.layers * 2 * C * (config.heads + config.kv_heads) * (usual - config.head_dim)
 
 
+def count_and_kind(count: Callable[[ModelConfig], object]) -> list[object]:
+    found = count(TINY)
+    return [found, "a float" if isinstance(found, float) else "a whole number"]
+
+
 LLAMA_8B = ModelConfig(
     vocabulary=128_256,
     width=4_096,
@@ -330,6 +364,12 @@ PARAMETER_COUNT = Exercise(
             "multi-query: one KV head", replace(TINY, kv_heads=1, layers=1), oracle=count_by_shapes
         ),
         call("Llama 3.1 8B", LLAMA_8B, oracle=count_by_shapes),
+        Case(
+            "a whole number, not a float",
+            count_and_kind,
+            lambda: [count_by_shapes(TINY), "a whole number"],
+            (TINY,),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -379,6 +419,24 @@ PARAMETER_COUNT = Exercise(
             wrong_count(lambda c: replace(c, kv_heads=c.heads)),
         ),
         Mistake(
+            "key and value counted as one",
+            "You are short by L · G·D · C numbers: key and value have a matrix each, (G·D, C), so "
+            "there are two of these in a layer.",
+            wrong_count(more=lambda c: -c.layers * c.kv_heads * c.head_dim * c.width),
+        ),
+        Mistake(
+            "the norms of one layer only",
+            "You count the two norms of a layer once. They belong to the layer: put them inside the "
+            "parentheses that are multiplied by config.layers. Only the final norm stands outside.",
+            wrong_count(more=lambda c: -(c.layers - 1) * 2 * c.width),
+        ),
+        Mistake(
+            "a float",
+            "The number is right, but it is a float. A count is a whole number, and floats are not "
+            "exact for all of them: multiply only, or divide by //.",
+            lambda config: float(count_by_shapes(config)),
+        ),
+        Mistake(
             "D taken for C / H",
             "Right where D is C / H, which it often is. But D is a number of its own: "
             "config.head_dim.",
@@ -413,10 +471,10 @@ PARAMETER_COUNT = Exercise(
         ),
     ),
     hints=(
-        "Write down the shape of every weight of one layer: four in attention, three in the "
-        "feed-forward layer, two norms. Multiply each out, and add.",
-        "Attention: query (H·D, C), key and value (G·D, C) each, output (C, H·D). Feed-forward: gate "
-        "and up (F, C), down (C, F). Norms: (C,) each.",
+        "Begin with one layer of this model. Its query is (H·D, C) = (9 · 64, 576): 331,776 numbers. "
+        "Do the same for its other eight weights, and add: a layer has 3,540,096.",
+        "If you get another sum: attention has 884,736, the feed-forward layer 2,654,208, and the two "
+        "norms 1,152. Now write the same with the names of the config.",
         "All of that config.layers times; then the embedding (V, C), the final norm (C,), and another "
         "(V, C) for the head, but only `if not config.tied`.",
     ),

@@ -319,6 +319,23 @@ class SelectionDropped(Buffered):
         self.values.index_select(1, torch.as_tensor(rows))
 
 
+class SelectOverwrites(Buffered):
+    def select(self, rows: Sequence[int]) -> None:
+        for place, row in enumerate(rows):
+            self.keys[:, place] = self.keys[:, row]
+            self.values[:, place] = self.values[:, row]
+
+
+class AttendsToTheWholeBuffer(Buffered):
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        self.append(layer, k, v)
+        keys, values = self.keys[layer], self.values[layer]
+        mask = causal_mask(q.shape[2], keys.shape[2]) if mask is None else mask
+        return attended(q, keys, values, mask)
+
+
 class WithoutMask(Buffered):
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
@@ -430,15 +447,26 @@ CONTIGUOUS_KV_CACHE = Exercise(
             ("append", 1),
         ),
         trace(
-            "select a row twice, then rows 2 and 1 of three",
+            "select a row twice",
             SMALL,
             3,
             40,
             ("attend", 3),
             ("select", [2, 2, 0]),
             ("append", 1),
+            ("select", [1, 2, 0]),
+            ("attend", 2),
+        ),
+        trace(
+            "select two rows of three, then one of two",
+            SMALL,
+            3,
+            40,
+            ("attend", 3),
             ("select", [2, 1]),
             ("attend", 2),
+            ("select", [1]),
+            ("append", 1),
         ),
     ),
     mistakes=(
@@ -569,6 +597,19 @@ CONTIGUOUS_KV_CACHE = Exercise(
             SelectionDropped,
         ),
         Mistake(
+            "select overwrites before it reads",
+            "You copy row after row inside the same buffer, so a row may be overwritten before it is "
+            "read: with rows [1, 0] both become row 1. Nor do rows go away, or double. Take all rows "
+            "at once into a new tensor: `self.keys[:, rows]`.",
+            SelectOverwrites,
+        ),
+        Mistake(
+            "attend uses the whole buffer",
+            "`attend` takes its keys from `self.keys[layer]`, all `max_length` places of it, those "
+            "that are still empty too. Use the keys and values that `append` gave back.",
+            AttendsToTheWholeBuffer,
+        ),
+        Mistake(
             "attend without a mask",
             "Where no mask is given and several tokens are new, each of them sees those that come "
             "after it. None means causal: `causal_mask(T, S)`, with S keys in all.",
@@ -596,16 +637,16 @@ CONTIGUOUS_KV_CACHE = Exercise(
         ),
     ),
     hints=(
-        "The new positions of this forward stand at places `self._length` to `self._length + T`, "
-        "where T is `k.shape[2]`. Which four indices of (L, B, G, max_length, D) do you fix, and "
-        "which stay `:`?",
-        "`self.keys[layer, :, :, start:end] = k` writes a slice. `self.keys[layer, :, :, :end]` reads "
-        "everything up to the end; it is a view, nothing is copied. The same for the values.",
-        "`attend`: append first. If `mask` is None, it is `causal_mask(T, S, device=q.device)` with S, "
+        "append: the new positions stand at places `self._length` to `self._length + T`, where T is "
+        "`k.shape[2]`. Which of the five indices of (L, B, G, max_length, D) do you fix, and which stay `:`?",
+        "append: `self.keys[layer, :, :, start:end] = k` writes a slice. `self.keys[layer, :, :, "
+        ":end]` reads everything up to the end; it is a view, nothing is copied. The same for the "
+        "values.",
+        "attend: append first. If `mask` is None, it is `causal_mask(T, S, device=q.device)` with S, "
         "the number of keys that append gave you. Then `grouped_query_attention(q, keys, values, "
         "mask)`.",
-        "`advance(T)` and `truncate(n)` change `self._length` and nothing else. `select(rows)` "
-        "replaces both buffers: `self.keys = self.keys[:, rows]` takes the rows along the second axis.",
+        "advance, truncate: they change `self._length` and nothing else. select: it replaces both "
+        "buffers; `self.keys = self.keys[:, rows]` takes the rows along the second axis.",
     ),
 )
 
@@ -959,6 +1000,12 @@ PREFILL = Exercise(
             lambda model, token_ids, cache: model.head(model.hidden(token_ids, cache)[:, 0]),
         ),
         Mistake(
+            "an axis too many",
+            "The values are right, but their shape is (B, 1, V): `[:, -1:]` keeps the axis of the "
+            "positions, `[:, -1]` takes it out.",
+            lambda model, token_ids, cache: model.head(model.hidden(token_ids, cache)[:, -1:]),
+        ),
+        Mistake(
             "the last row of the batch",
             "You take the last row of the batch, [-1]; axis 0 is the batch, axis 1 the positions: "
             "[:, -1].",
@@ -1189,6 +1236,16 @@ KV_CACHE_BYTES = Exercise(
             "That is eight times too much, or too little: `bytes_per_number` is in bytes already.",
             lambda config, batch, length, size: 8 * counted(config, batch, length, size),
         ),
+        Mistake(
+            "always 4 bytes",
+            "You take 4 bytes for each number, whatever is asked: `bytes_per_number` is 2 in fp16.",
+            lambda config, batch, length, size: counted(config, batch, length, 4),
+        ),
+        Mistake(
+            "megabytes instead of bytes",
+            "That is in MB. Bytes are asked for: nothing is divided by a million.",
+            lambda config, batch, length, size: counted(config, batch, length, size) / 1e6,
+        ),
     ),
     hints=(
         "One token leaves a key and a value, in each of L layers, for each of G heads, D numbers each.",
@@ -1262,9 +1319,23 @@ def first_logits(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int)
     return every[0]
 
 
-def rows_split(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
+def stacked_logits(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
     every = [model.hidden(part, cache)[:, -1] for part in token_ids.split(chunk, dim=1)]
     return model.head(torch.stack(every, dim=1))
+
+
+def returns_in_the_loop(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
+    return decode.prefill(model, token_ids[:, :chunk], cache)
+
+
+def last_piece_dropped(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
+    for part in token_ids.split(chunk, dim=1)[:-1]:
+        logits = decode.prefill(model, part, cache)
+    return logits  # unbound where there is one piece alone, as it is for the learner
+
+
+def logits_concatenated(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
+    return torch.cat([decode.prefill(model, part, cache) for part in token_ids.split(chunk, 1)])
 
 
 def forgets_between(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
@@ -1304,6 +1375,24 @@ CHUNKED_PREFILL = Exercise(
             ),
         ),
         Mistake(
+            "the last piece is dropped",
+            "The last piece is never read, whether it is shorter or not: `[:-1]` leaves it out. Loop "
+            "over all of them.",
+            last_piece_dropped,
+        ),
+        Mistake(
+            "the batch is split",
+            "You cut the rows of the batch, not the text: `split` takes axis 0 if it is told no "
+            "other. The positions are axis 1: `token_ids.split(chunk, dim=1)`.",
+            by_parts(lambda ids, n: ids.split(n)),
+        ),
+        Mistake(
+            "return inside the loop",
+            "Only the first chunk is read: a `return` in the loop ends it. Give the logits back after "
+            "the loop, unindented.",
+            returns_in_the_loop,
+        ),
+        Mistake(
             "all at once",
             "You read the whole prompt in one forward, whatever `chunk` is.",
             by_parts(lambda ids, n: [ids]),
@@ -1327,7 +1416,13 @@ CHUNKED_PREFILL = Exercise(
         Mistake(
             "the logits of every chunk",
             "You give back the logits of every chunk, (B, chunks, V): only the last are wanted, (B, V).",
-            rows_split,
+            stacked_logits,
+        ),
+        Mistake(
+            "the logits of all chunks, concatenated",
+            "You glue the logits of all chunks together, (B · chunks, V). Only those after the last "
+            "chunk forecast what follows: (B, V).",
+            logits_concatenated,
         ),
         Mistake(
             "forgotten between the chunks",

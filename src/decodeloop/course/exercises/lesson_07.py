@@ -37,6 +37,9 @@ def shares(row: list[float]) -> list[float]:
 VOTES = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()  # four tokens, easy to check by hand
 BATCH = scores(2, 3, 7)
 BELOW_ZERO = -10.0 + scores(2, 6)  # 0 would be better than all of them
+SQUARE = torch.tensor(  # as many rows as tokens: a forgotten keepdim gives a value
+    [[3.0, 1.0, 0.0, 2.0], [0.5, 4.0, 1.0, 0.0], [1.0, 0.0, 2.0, 5.0], [0.3, 0.2, 0.1, 0.0]]
+)
 SOME_OUT = torch.tensor([[1.0, -INF, 2.0, 0.5, -INF], [-INF, 3.0, 0.0, 1.0, 2.0]])
 
 # --- temperature ----------------------------------------------------------------------------------
@@ -71,7 +74,7 @@ TEMPERATURE = Exercise(
     name="temperature",
     lesson=LESSON,
     library=temperature,
-    minutes=4,
+    minutes=5,
     difficulty=1,
     cases=(
         call("four tokens, t = 0.5", VOTES, 0.5, oracle=scaled),
@@ -84,6 +87,7 @@ TEMPERATURE = Exercise(
         at_zero("t = 0, all logits below 0", BELOW_ZERO),
         at_zero("t = 0, a logit is exactly 0", torch.tensor([-1.0, 0.0, 2.0, 1.0])),
         at_zero("t = 0, some tokens are out already", SOME_OUT),
+        at_zero("t = 0, logits (4, 4)", SQUARE),
     ),
     mistakes=(
         Mistake(
@@ -105,6 +109,12 @@ TEMPERATURE = Exercise(
             lambda logits, t: scaled(logits, 0) if t == 0 else torch.softmax(logits, -1) / t,
         ),
         Mistake(
+            "the probabilities divided, by 0 too",
+            "Two things. You divide probabilities: divide the logits, before any softmax. And t = 0 is "
+            "a case of its own, where the best token of each row stays and every other becomes -inf.",
+            lambda logits, t: torch.softmax(logits, -1) / t,
+        ),
+        Mistake(
             "division by zero",
             "Right but at t = 0, where x / 0 is ±inf or NaN. There the best token of each row stays, "
             "and every other becomes -inf: a case of its own, before you divide.",
@@ -121,6 +131,13 @@ TEMPERATURE = Exercise(
             "You return probabilities. Samplers are chained, each takes logits and gives logits; "
             "the softmax comes once, at the end.",
             lambda logits, t: torch.softmax(scaled(logits, t), -1),
+        ),
+        Mistake(
+            "probabilities returned, NaN at 0",
+            "Two things. You return probabilities: samplers are chained, each takes logits and gives "
+            "logits. And at t = 0 you divide by 0: there the best token of each row stays, and every "
+            "other becomes -inf, a case of its own.",
+            lambda logits, t: torch.softmax(logits / t, -1),
         ),
         Mistake(
             "the id of the best",
@@ -147,6 +164,19 @@ TEMPERATURE = Exercise(
             "keepdim=True).",
             cold(lambda x: x.masked_fill(x < x.max(), -INF)),
         ),
+        Mistake(
+            "the best is out",
+            "At t = 0 you put out the best token and keep all others: the mask is upside down. "
+            "masked_fill writes where the mask is True, and that must be where a logit is less than "
+            "the best.",
+            cold(lambda x: x.masked_fill(x == x.amax(-1, keepdim=True), -INF)),
+        ),
+        Mistake(
+            "keepdim forgotten",
+            "At t = 0 the best logits have shape (…), an axis less than the logits: they don't "
+            "broadcast, or they do along the wrong axis. amax(-1, keepdim=True) has (…, 1).",
+            cold(lambda x: x.masked_fill(x < x.amax(-1), -INF)),
+        ),
     ),
     hints=(
         "softmax(logits / t): for t above 0 it is one division. t = 0 can't be divided by: treat it "
@@ -169,6 +199,10 @@ def k_best(x: Tensor, k: int) -> Tensor:
         return [v if v >= last else -INF for v in row]
 
     return by_rows(x, rule)
+
+
+def best(x: Tensor) -> Tensor:
+    return x.amax(-1, keepdim=True)
 
 
 def kth(x: Tensor, k: int) -> Tensor:
@@ -207,10 +241,10 @@ TOP_K = Exercise(
     name="top_k",
     lesson=LESSON,
     library=top_k,
-    minutes=4,
+    minutes=5,
     difficulty=1,
     cases=(
-        call("four tokens, k = 2", VOTES, 2, oracle=k_best),
+        call("four tokens 0.1, 0.4, 0.2, 0.3, k = 2", VOTES, 2, oracle=k_best),
         call("logits (2, 3, 7), k = 3", BATCH, 3, oracle=k_best),
         call("k = 1", BATCH, 1, oracle=k_best),
         call("as many as there are", BATCH, 7, oracle=k_best),
@@ -244,6 +278,19 @@ TOP_K = Exercise(
             lambda x, k: x.topk(min(k, x.shape[-1])).values,
         ),
         Mistake(
+            "the k values alone, and k > V fails",
+            "Two things. You return the k best values, (…, k): every token must keep its place, so "
+            "return (…, V), with -inf where a token is out. And topk fails if k is more than V: "
+            "min(k, V).",
+            lambda x, k: x.topk(k).values,
+        ),
+        Mistake(
+            "the first of the k best",
+            "You compare with the first of the k best, and only the best token is left. topk gives "
+            "them in descending order: the k-th is the last, [..., -1:].",
+            lambda x, k: x.masked_fill(x < best(x), -INF),
+        ),
+        Mistake(
             "in sorted order",
             "The right values, but in sorted order: the first is no longer the logit of token 0. Use "
             "the sorted row only to find the threshold, and mask the logits where they stand.",
@@ -262,6 +309,12 @@ TOP_K = Exercise(
             "You drop the k-th as well, and for k = 1 nothing is left. Out is what is less than the "
             "k-th, not what is equal to it.",
             lambda x, k: x.masked_fill(x <= kth(x, k), -INF),
+        ),
+        Mistake(
+            "the k-th is dropped, and k > V fails",
+            "Two things. You drop the k-th as well: out is what is less than it, not what is equal. "
+            "And topk fails if k is more than V: min(k, V).",
+            lambda x, k: x.masked_fill(x <= x.topk(k).values[..., -1:], -INF),
         ),
         Mistake(
             "one too many",
@@ -313,21 +366,35 @@ def wrong_top_p(
     order: Callable[[Tensor], Tensor] = lambda x: x.argsort(dim=-1, descending=True),
     masses: Callable[[Tensor], Tensor] = lambda x: torch.softmax(x, -1),
     out: Callable[[Tensor, float], Tensor] = lambda m, p: m.cumsum(-1) - m >= p,
-    undo: bool = True,
+    back: Callable[[Tensor, Tensor], Tensor] = lambda out, order: out.scatter(-1, order, out),
     fill: float = -INF,
+    all_at_one: bool = True,
 ) -> Candidate:
-    """Top-p with one of its steps exchanged; at p = 1 it keeps all."""
+    """Top-p with one of its steps exchanged."""
 
     def choose(x: Tensor, p: float) -> Tensor:
         places = order(x)
         mask = out(masses(x.gather(-1, places)), p)
-        if p == 1.0:
+        if p == 1.0 and all_at_one:
             mask = torch.zeros_like(mask)
-        if undo:
-            mask = torch.zeros_like(mask).scatter(-1, places, mask)
-        return x.masked_fill(mask, fill)
+        return x.masked_fill(back(mask, places), fill)
 
     return choose
+
+
+def never_back(out: Tensor, order: Tensor) -> Tensor:
+    return out
+
+
+def gathered(out: Tensor, order: Tensor) -> Tensor:
+    return out.gather(-1, order)
+
+
+def sorted_nucleus(x: Tensor, p: float) -> Tensor:
+    """The cut alone, on the sorted row, also at p = 1."""
+    ordered = x.sort(dim=-1, descending=True).values
+    m = ordered.softmax(-1)
+    return ordered.masked_fill(m.cumsum(-1) - m >= p, -INF)
 
 
 def crossing_dropped(m: Tensor, p: float) -> Tensor:
@@ -354,6 +421,8 @@ def left_at_one(label: str, x: Tensor) -> Case:
     return Case(label, seen, lambda: seen(nucleus), (x, 1.0))
 
 
+# sums of halves are exact, and the rounding of these logarithms leaves 0.75 or a trace more
+HALVES = torch.tensor([0.25, 1.0, 0.125, 0.5, 0.125], dtype=torch.double).log().float()
 # four quarters are exactly 1, so that every sum is 1 long before the last token
 LONG_TAIL = torch.cat((torch.zeros(4), torch.linspace(-30.0, -60.0, 200)))
 
@@ -361,17 +430,23 @@ TOP_P = Exercise(
     name="top_p",
     lesson=LESSON,
     library=top_p,
-    minutes=7,
+    minutes=10,
     difficulty=3,
     cases=(
-        call("four tokens, p = 0.6", VOTES, 0.6, oracle=nucleus),
-        call("four tokens, p = 0.35: the best has 0.4", VOTES, 0.35, oracle=nucleus),
-        call("four tokens, p = 0.75", VOTES, 0.75, oracle=nucleus),
+        call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.6", VOTES, 0.6, oracle=nucleus),
+        call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.35", VOTES, 0.35, oracle=nucleus),
+        call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.75", VOTES, 0.75, oracle=nucleus),
         call("logits (2, 3, 7), p = 0.8", BATCH, 0.8, oracle=nucleus),
         call("logits (2, 3, 7), p = 0.01: one token each", BATCH, 0.01, oracle=nucleus),
         call("all logits below 0, p = 0.5", BELOW_ZERO, 0.5, oracle=nucleus),
         call("logits around 1,000, p = 0.9", 1000.0 + BATCH, 0.9, oracle=nucleus),
         call("some tokens are out already, p = 0.7", SOME_OUT, 0.7, oracle=nucleus),
+        call(
+            "0.125, 0.5, 0.0625, 0.25, 0.0625, p = 0.75: exactly the two best",
+            HALVES,
+            0.75,
+            oracle=nucleus,
+        ),
         left_at_one("p = 1, and a tail of tiny probabilities", LONG_TAIL),
     ),
     mistakes=(
@@ -394,13 +469,46 @@ TOP_P = Exercise(
             "Your mask is in the order of the sorted row, but you put it on the unsorted one: the wrong "
             "tokens are out. Bring it back: mask.scatter(-1, order, mask) puts each entry at its "
             "token's place.",
-            wrong_top_p(undo=False),
+            wrong_top_p(back=never_back),
+        ),
+        Mistake(
+            "the mask never unsorted, and the tail dropped at p = 1",
+            "Two things. Your mask is in the order of the sorted row, but you put it on the unsorted "
+            "one: out.scatter(-1, order, out) brings it back. And at p = 1 rounded sums reach 1 too "
+            "early: leave the logits alone there.",
+            wrong_top_p(back=never_back, all_at_one=False),
+        ),
+        Mistake(
+            "gathered, not scattered",
+            "You bring the mask back with gather. That reads at `order`, and so sorts once more; "
+            "`out.scatter(-1, order, out)` writes each entry at the place that it came from.",
+            wrong_top_p(back=gathered),
+        ),
+        Mistake(
+            "gathered, not scattered, and the tail dropped at p = 1",
+            "Two things. gather reads at `order`, and so sorts the mask once more; "
+            "`out.scatter(-1, order, out)` writes each entry at the place that it came from. And at "
+            "p = 1 rounded sums reach 1 too early: leave the logits alone there.",
+            wrong_top_p(back=gathered, all_at_one=False),
         ),
         Mistake(
             "in sorted order",
             "You return the sorted logits: the first is no longer the logit of token 0. Bring the mask "
             "back to the order of the vocabulary, and apply it to the logits as they came.",
             lambda x, p: nucleus(x, p).sort(dim=-1, descending=True).values,
+        ),
+        Mistake(
+            "in sorted order, and the tail dropped at p = 1",
+            "Two things. You return the sorted logits: bring the mask back to the order of the "
+            "vocabulary, and apply it to the logits as they came. And at p = 1 rounded sums reach 1 "
+            "too early: leave the logits alone there.",
+            sorted_nucleus,
+        ),
+        Mistake(
+            "more than p",
+            "Right but on the boundary: where the tokens before already have exactly p, they are "
+            "enough, and this one is out. Out is before >= p, not before > p.",
+            wrong_top_p(out=lambda m, p: m.cumsum(-1) - m > p),
         ),
         Mistake(
             "not sorted at all",
@@ -432,12 +540,7 @@ TOP_P = Exercise(
             "the tail dropped at p = 1",
             "Right but at p = 1, where every token must stay. Rounded sums reach 1 before the last "
             "token, and the rest goes out. Leave the logits alone when p is 1.",
-            lambda x, p: x.masked_fill(
-                (lambda m: m.cumsum(-1) - m >= p)(
-                    x.sort(dim=-1, descending=True).values.softmax(-1)
-                ).gather(-1, x.argsort(dim=-1, descending=True).argsort(dim=-1)),
-                -INF,
-            ),
+            wrong_top_p(all_at_one=False),
         ),
         Mistake(
             "every probability against p",
@@ -487,10 +590,6 @@ def wrong_min_p(out: Callable[[Tensor, float], Tensor], fill: float = -INF) -> C
     return lambda x, p: x.masked_fill(out(torch.softmax(x, -1), p), fill)
 
 
-def best(m: Tensor) -> Tensor:
-    return m.amax(-1, keepdim=True)
-
-
 MIN_P = Exercise(
     name="min_p",
     lesson=LESSON,
@@ -498,14 +597,15 @@ MIN_P = Exercise(
     minutes=3,
     difficulty=1,
     cases=(
-        call("four tokens, p = 0.6", VOTES, 0.6, oracle=near_the_best),
-        call("four tokens, p = 0.3", VOTES, 0.3, oracle=near_the_best),
+        call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.6", VOTES, 0.6, oracle=near_the_best),
+        call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.3", VOTES, 0.3, oracle=near_the_best),
         call("logits (2, 3, 7), p = 0.1", BATCH, 0.1, oracle=near_the_best),
         call("p = 0 keeps all", BATCH, 0.0, oracle=near_the_best),
         call("p = 1 keeps the best", BATCH, 1.0, oracle=near_the_best),
         call("all logits below 0, p = 0.2", BELOW_ZERO, 0.2, oracle=near_the_best),
         call("logits around 1,000, p = 0.3", 1000.0 + BATCH, 0.3, oracle=near_the_best),
         call("some tokens are out already, p = 0.2", SOME_OUT, 0.2, oracle=near_the_best),
+        call("logits (4, 4), p = 0.5", SQUARE, 0.5, oracle=near_the_best),
         call(
             "a flat row and a sharp one, p = 0.5",
             torch.tensor([[0.3, 0.0, 0.1, 0.2, -0.9], [9.0, 0.0, 1.0, 8.9, 8.0]]),
@@ -567,6 +667,18 @@ MIN_P = Exercise(
             "what is kept keeps its logit.",
             lambda x, p: torch.softmax(near_the_best(x, p), -1),
         ),
+        Mistake(
+            "the probabilities masked",
+            "The right tokens are out, but you mask the probabilities and return those. Compare "
+            "probabilities, and mask the logits: logits.masked_fill(…).",
+            lambda x, p: (lambda m: m.masked_fill(m < p * best(m), -INF))(torch.softmax(x, -1)),
+        ),
+        Mistake(
+            "keepdim forgotten",
+            "The largest probabilities have shape (…), an axis less than the logits: they don't "
+            "broadcast, or they do along the wrong axis. amax(-1, keepdim=True) has (…, 1).",
+            wrong_min_p(lambda m, p: m < p * m.amax(-1)),
+        ),
     ),
     hints=(
         "Softmax first. Then each row has its own threshold: p times its largest probability.",
@@ -610,6 +722,22 @@ def once_per_occurrence(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
     return out
 
 
+def one_by_one(row: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
+    """A loop for one row, which meets a token as often as it occurred."""
+    out = row.clone()
+    for i in token_ids:
+        out[i] = out[i] / penalty if out[i] > 0 else out[i] * penalty
+    return out
+
+
+def row_by_row(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
+    out = x.clone()
+    for row, ids in zip(out, token_ids, strict=True):
+        for i in ids:
+            row[i] = row[i] / penalty if row[i] > 0 else row[i] * penalty
+    return out
+
+
 def in_place(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
     return x.copy_(penalised(x, token_ids, penalty))
 
@@ -634,7 +762,7 @@ REPETITION_PENALTY = Exercise(
     name="repetition_penalty",
     lesson=LESSON,
     library=repetition_penalty,
-    minutes=5,
+    minutes=7,
     difficulty=2,
     cases=(
         call("five tokens, 0 and 1 seen", SIGNS, torch.tensor([0, 1]), 2.0, oracle=penalised),
@@ -642,6 +770,13 @@ REPETITION_PENALTY = Exercise(
             "a token seen three times",
             SIGNS,
             torch.tensor([0, 1, 0, 1, 0]),
+            2.0,
+            oracle=penalised,
+        ),
+        call(
+            "logits (2, 5), a token twice in a row of ids",
+            torch.stack((SIGNS, -SIGNS)),
+            torch.tensor([[1, 0, 1], [4, 2, 2]]),
             2.0,
             oracle=penalised,
         ),
@@ -677,6 +812,27 @@ REPETITION_PENALTY = Exercise(
             "A token that occurred three times is penalised three times. Once is enough, however often "
             "it occurred: read all logits first, then write.",
             once_per_occurrence,
+        ),
+        Mistake(
+            "a loop over ids, once per occurrence",
+            "Your loop meets a token as often as it occurred, and penalises it each time. Once is "
+            "enough: read all logits first (gather), then write (scatter). That also does what your "
+            "loop can't, several rows at once.",
+            one_by_one,
+        ),
+        Mistake(
+            "a loop over rows and ids, once per occurrence",
+            "Your loop meets a token as often as it occurred, and penalises it each time. Once is "
+            "enough: read all logits first (gather), then write (scatter). That also does what your "
+            "loop can't, logits of any shape (…, V).",
+            row_by_row,
+        ),
+        Mistake(
+            "a source as long as the vocabulary",
+            "You give scatter a source of shape (…, V). It takes the first T entries, whichever tokens "
+            "they belong to. The source must have the shape of the places, (…, T): gather first, "
+            "change those, then scatter.",
+            lambda x, ids, penalty: x.scatter(-1, ids, by_sign(x, penalty)),
         ),
         Mistake(
             "subtracted",
@@ -747,7 +903,7 @@ REPETITION_PENALTY = Exercise(
 
 # --- sample ---------------------------------------------------------------------------------------
 
-DRAWS, CALLS = 4000, 20  # so many in all, in so many calls
+CALLS, EACH = 20, 200  # so many calls, with so many draws each
 UNLIKELY = 1e-6  # a right sampler is called wrong once in a million cases
 
 
@@ -816,22 +972,36 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def shape_of(drawn: Any) -> Any:
+    """Zeros of the same shape: where shapes differ, `check` names both."""
+    return torch.zeros(drawn.shape) if isinstance(drawn, Tensor) else drawn
+
+
 def drawn_in_calls(answer: Candidate, logits: Tensor, generator: bool = True) -> Any:
-    """`CALLS` calls with (DRAWS / CALLS, …) logits: (CALLS, DRAWS / CALLS, …), or the wrong shape."""
-    rows = logits.expand(DRAWS // CALLS, *logits.shape)
+    """`CALLS` calls with logits (EACH, …): (CALLS, EACH, …), or what came of the wrong shape."""
+    rows = logits.expand(EACH, *logits.shape)
     calls = [answer(rows.clone(), *([seeded(i)] if generator else [])) for i in range(CALLS)]
     for drawn in calls:
         if not isinstance(drawn, Tensor) or drawn.shape != rows.shape[:-1]:
-            return {"shape": list(drawn.shape) if isinstance(drawn, Tensor) else drawn}
+            return {"token ids": shape_of(drawn)}
     return torch.stack(calls)
 
 
 def many_draws(label: str, row: Tensor, generator: bool = True) -> Case:
     def run(answer: Candidate) -> Any:
         drawn = drawn_in_calls(answer, row, generator)
-        return flags_of(drawn, row) if isinstance(drawn, Tensor) else drawn
+        if not isinstance(drawn, Tensor):
+            return drawn
+        seen: dict[str, Any] = {"token ids": shape_of(drawn[0])}
+        if not generator:
+            seen["all calls alike"] = bool((drawn == drawn[:1]).all())
+            if seen["all calls alike"]:  # what else is seen depends on the seed
+                return seen
+        return seen | flags_of(drawn, row)
 
-    return Case(label, run, lambda: RIGHT_FLAGS, (row.expand(DRAWS // CALLS, -1),))
+    expected: dict[str, Any] = {"token ids": torch.zeros(EACH)}
+    expected |= ({} if generator else {"all calls alike": False}) | RIGHT_FLAGS
+    return Case(label, run, lambda: expected, (row.expand(EACH, -1),))
 
 
 def rows_of_their_own(label: str, rows: Tensor) -> Case:
@@ -841,25 +1011,26 @@ def rows_of_their_own(label: str, rows: Tensor) -> Case:
         drawn = drawn_in_calls(answer, rows)
         if not isinstance(drawn, Tensor):
             return drawn
-        return [flags_of(drawn[:, :, i], row) for i, row in enumerate(rows)]
+        flags = {f"row {i}": flags_of(drawn[:, :, i], row) for i, row in enumerate(rows)}
+        return {"token ids": shape_of(drawn[0])} | flags
 
-    inputs = (rows.expand(DRAWS // CALLS, *rows.shape),)
-    return Case(label, run, lambda: [RIGHT_FLAGS for _ in rows], inputs)
+    expected: dict[str, Any] = {"token ids": torch.zeros(EACH, len(rows))}
+    expected |= {f"row {i}": RIGHT_FLAGS for i in range(len(rows))}
+    return Case(label, run, lambda: expected, (rows.expand(EACH, *rows.shape),))
 
 
-def shapes(label: str, *sizes: tuple[int, ...]) -> Case:
+def shape_alone(*size: int) -> Case:
     """The shape of what comes, and whether it is ids: an axis less than the logits."""
+    logits = torch.zeros(*size)
 
     def run(answer: Candidate) -> Any:
-        seen = []
-        for size in sizes:
-            drawn = answer(torch.zeros(*size), seeded())
-            integers = isinstance(drawn, Tensor) and not drawn.is_floating_point()
-            inside = integers and bool(((drawn >= 0) & (drawn < size[-1])).all())
-            seen.append({"shape": list(getattr(drawn, "shape", ["none"])), "ids": inside})
-        return seen
+        drawn = answer(logits.clone(), seeded())
+        integers = isinstance(drawn, Tensor) and not drawn.is_floating_point()
+        inside = integers and bool(((drawn >= 0) & (drawn < size[-1])).all())
+        return {"token ids": shape_of(drawn), "ids inside the vocabulary": inside}
 
-    return Case(label, run, lambda: [{"shape": list(s[:-1]), "ids": True} for s in sizes])
+    expected = {"token ids": torch.zeros(size[:-1]), "ids inside the vocabulary": True}
+    return Case(f"logits {size}", run, lambda: expected, (logits,))
 
 
 def by_the_generator(label: str) -> Case:
@@ -933,15 +1104,17 @@ SAMPLE = Exercise(
     name="sample",
     lesson=LESSON,
     library=sample,
-    minutes=4,
+    minutes=7,
     difficulty=2,
     cases=(
-        many_draws(f"{DRAWS:,} draws from six tokens", CHANCES),
-        many_draws(f"{DRAWS:,} draws, some logits below 0", MIXED),
-        many_draws(f"{DRAWS:,} draws, three tokens are out", CUT),
-        many_draws(f"{DRAWS:,} draws without a generator", CHANCES, generator=False),
-        rows_of_their_own("three rows, each with its own forecast", SPREAD_ROWS),
-        shapes("shapes (7,), (1, 7), (2, 3, 7)", (7,), (1, 7), (2, 3, 7)),
+        many_draws("logits (200, 6), called 20 times", CHANCES),
+        many_draws("logits (200, 5), some below 0", MIXED),
+        many_draws("logits (200, 7), three tokens are out", CUT),
+        many_draws("logits (200, 6), without a generator", CHANCES, generator=False),
+        rows_of_their_own("logits (200, 3, 4), three different forecasts", SPREAD_ROWS),
+        shape_alone(7),
+        shape_alone(1, 7),
+        shape_alone(2, 3, 7),
         by_the_generator("what the seed means"),
     ),
     mistakes=(
@@ -1011,6 +1184,39 @@ SAMPLE = Exercise(
             seeds_the_global_one,
         ),
         Mistake(
+            "multinomial leaves an axis of length 1",
+            "You return multinomial's result as it came, (rows, 1), and logits with three axes fail in "
+            "it. Make rows of any shape with reshape(-1, V), where V is logits.shape[-1], and in the "
+            "end reshape to logits.shape[:-1].",
+            lambda logits, generator=None: torch.multinomial(
+                torch.softmax(logits, -1), 1, generator=generator
+            ),
+        ),
+        Mistake(
+            "rows never shaped back",
+            "You flatten the axes in front, and return (rows, 1). Bring them back: reshape to "
+            "logits.shape[:-1].",
+            lambda logits, generator=None: drawn_from(
+                torch.softmax(logits, -1).reshape(-1, logits.shape[-1]), generator
+            )[:, None],
+        ),
+        Mistake(
+            "rows without their axes",
+            "You flatten the axes in front, and return one axis of rows. Bring the others back: "
+            "reshape to logits.shape[:-1], which for logits (V,) means no axis at all.",
+            lambda logits, generator=None: drawn_from(
+                torch.softmax(logits, -1).reshape(-1, logits.shape[-1]), generator
+            ),
+        ),
+        Mistake(
+            "seeded where none is given",
+            "Without a generator every call gives the same draws: you make one with a fixed seed. None "
+            "means PyTorch's global generator, and multinomial understands generator=None.",
+            lambda logits, generator=None: drawn_from(
+                torch.softmax(logits, -1), seeded() if generator is None else generator
+            ),
+        ),
+        Mistake(
             "an axis too many",
             "multinomial gives (…, 1): one column for one draw. The result has one axis less than the "
             "logits: reshape to logits.shape[:-1].",
@@ -1030,7 +1236,7 @@ SAMPLE = Exercise(
     hints=(
         "softmax(-1), then `torch.multinomial(weights, 1, generator=generator)`. It takes (V,) or "
         "(rows, V), so other shapes must become rows first.",
-        "`weights.reshape(-1, V)` makes rows of any shape; multinomial gives (rows, 1), and "
+        "`weights.reshape(-1, weights.shape[-1])` makes rows of any shape; multinomial gives (rows, 1), and "
         "`.reshape(logits.shape[:-1])` brings the axes back.",
         "The generator lives on the CPU, so the weights must too: "
         '`logits.to("cpu", torch.float32).softmax(-1)`.',
