@@ -544,10 +544,12 @@ def test_build_check_lists_what_is_stale(command, checkout):
     for kind in ("", "lab"):
         for path in (checkout / "notebooks" / kind).glob("*.ipynb"):
             path.unlink()
-    (checkout / "lessons" / "01_attention.md").unlink()
-    (checkout / "lessons" / "00_start_here.md").unlink()
+    for path in (checkout / "lessons").glob("*.md"):
+        path.unlink()
     assert command("build", "--check") == (0, "", "")
     assert command("build")[:2] == (0, "every notebook is up to date\n")
+    (checkout / "notebooks" / "cheat-sheet.md").write_text("old")
+    assert command("build")[:2] == (0, "built: cheat-sheet\n")
 
 
 def test_build_of_an_unknown_lesson_is_one_sentence(command, checkout):

@@ -212,10 +212,11 @@ def test_outside_of_a_checkout_the_course_files_are_a_warning(monkeypatch):
 
 
 def test_stale_notebooks_are_named(monkeypatch, tmp_path):
-    from decodeloop.course import building
+    from decodeloop.course import building, cheatsheet
 
     (tmp_path / "lessons").mkdir()
     (tmp_path / "notebooks").mkdir()
+    cheatsheet.write_cheat_sheet(tmp_path)
     (tmp_path / "lessons" / "07_small.md").write_text("text")
     monkeypatch.setattr(building, "project_root", lambda: tmp_path)
     [row] = doctor.notebooks()
