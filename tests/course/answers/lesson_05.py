@@ -118,11 +118,29 @@ def argmax_as_it_is(model, token_ids, max_new_tokens):
         sequence = torch.cat([sequence, token.view(1, 1)], dim=-1)
 
 
+def doubles(model, token_ids, max_new_tokens):
+    ids = token_ids[0].tolist()
+    for _ in range(max_new_tokens):
+        ids += model(torch.tensor([ids]))[0].argmax(-1).tolist()
+        yield ids[-1]
+
+
+def until_as_long(model, token_ids, max_new_tokens):
+    return by_a_list_of_ids(model, token_ids, max_new_tokens - token_ids.shape[1])
+
+
 def yields_the_sequence(model, token_ids, max_new_tokens):
     ids = token_ids[0].tolist()
     for token in by_a_list_of_ids(model, token_ids, max_new_tokens):
         ids = [*ids, token]
         yield ids
+
+
+def yields_what_it_reads(model, token_ids, max_new_tokens):
+    sequence = token_ids
+    for _ in range(max_new_tokens):
+        yield sequence
+        sequence = torch.hstack((sequence, model(sequence)[:, -1:].argmax(-1)))
 
 
 # --- positions_computed ---------------------------------------------------------------------------
@@ -183,6 +201,14 @@ SECOND_FORMS = {
         ),
         "the best of all positions": by_ids(appended, place_of_the_largest),
         "argmax over the wrong axis": by_ids(appended, where_the_last_token_scores_best),
+        "max in place of argmax": by_ids(
+            appended, lambda logits: int(logits[0, -1].sort().values[-1])
+        ),
+        "appends a token for every position": doubles,
+        "the prompt is counted": until_as_long,
+        "return in the loop": lambda model, token_ids, max_new_tokens: best_last(model(token_ids)),
+        "yields the whole sequence": yields_the_sequence,
+        "yields the sequence before it has grown": yields_what_it_reads,
         "one token too many": by_ids(appended, more=1),
         "one token too few": by_ids(appended, more=-1),
         "the prompt is yielded too": prompt_first,
@@ -220,7 +246,6 @@ SECOND_FORMS = {
 
 UNNAMED = {
     "generate_without_cache": [
-        yields_the_sequence,
         by_ids(appended, lambda logits: int(logits[0, -1].argmin())),
         lambda model, token_ids, max_new_tokens: iter([best_last(model(token_ids))]),
         lambda model, token_ids, max_new_tokens: iter(model(token_ids)[0].argmax(-1).tolist()),

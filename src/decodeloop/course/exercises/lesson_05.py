@@ -34,6 +34,22 @@ def generate_without_cache(model: Forward, token_ids: Tensor, max_new_tokens: in
         sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
 
 
+LONGEST = 200  # positions: no case needs more than 20
+
+
+def not_too_long(token_ids: Tensor) -> None:
+    """A sequence that grows too fast is told so, and does not run into the time limit.
+
+    Raises:
+        ValueError: it is longer than any right answer, or one that never ends, could make it.
+    """
+    if token_ids.shape[1] > LONGEST:
+        raise ValueError(
+            f"the model was given a sequence of {token_ids.shape[1]} positions, far more than "
+            f"this text will ever have: by how many does yours grow in each step?"
+        )
+
+
 class Sums:
     """A model that one can follow on paper, and that depends on every token and its place.
 
@@ -46,6 +62,7 @@ class Sums:
         self.read: list[int] = []
 
     def __call__(self, token_ids: Tensor) -> Tensor:
+        not_too_long(token_ids)
         self.read.append(token_ids.shape[1])
         positions = torch.arange(1, token_ids.shape[1] + 1)
         following = ((positions * token_ids).cumsum(-1) + positions) % self.V  # (B, T)
@@ -60,7 +77,7 @@ def sums_by_hand(V: int, prompt: Sequence[int], n: int) -> list[int]:
     return ids[len(prompt) :]
 
 
-def varied_decoder() -> Decoder:
+def varied_decoder() -> Forward:
     """A tiny random decoder whose greedy text does not merely repeat one token."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(9)
@@ -68,7 +85,13 @@ def varied_decoder() -> Decoder:
         for name, weight in decoder.named_parameters():
             if "norm" not in name and weight.ndim == 2:
                 torch.nn.init.normal_(weight, std=0.6)
-    return decoder.requires_grad_(False).eval()
+    decoder.requires_grad_(False).eval()
+
+    def forward(token_ids: Tensor) -> Tensor:
+        not_too_long(token_ids)
+        return decoder(token_ids)
+
+    return forward
 
 
 DECODER = varied_decoder()
@@ -84,11 +107,21 @@ def best_by_sorting(model: Forward, prompt: Sequence[int], n: int) -> list[int]:
 
 def plainly(yielded: Any) -> Any:
     """A yielded value to be compared: an int as it is, of anything else what it is."""
-    return yielded if type(yielded) is int else f"a {type(yielded).__name__}"
+    if type(yielded) is int:
+        return yielded
+    if isinstance(yielded, Tensor | list | tuple) and torch.as_tensor(yielded).numel() > 1:
+        return "several ids at once"
+    return f"a {type(yielded).__name__}"
 
 
-def at_most(iterator: Iterator[Any], n: int) -> list[Any]:
-    return [plainly(token) for token in itertools.islice(iterator, n)]
+def at_most(made: Any, n: int) -> list[Any]:
+    """The first n things that come out; of what nothing comes out of, what it is."""
+    try:
+        return [plainly(token) for token in itertools.islice(made, n)]
+    except TypeError:
+        if hasattr(made, "__iter__"):
+            raise
+        return [f"nothing to loop over, but a value of type {type(made).__name__}"]
 
 
 def text_case(label: str, model: Forward, prompt: Sequence[int], n: int, oracle: Any) -> Case:
@@ -96,7 +129,7 @@ def text_case(label: str, model: Forward, prompt: Sequence[int], n: int, oracle:
 
     def run(candidate: Candidate) -> Any:
         lent = torch.tensor([list(prompt)])
-        tokens = at_most(iter(candidate(model, lent, n)), 10 * n + 50)
+        tokens = at_most(candidate(model, lent, n), 10 * n + 50)
         return {"the new ids": tokens, "the caller's prompt, afterwards": lent.tolist()}
 
     def expected() -> Any:
@@ -117,13 +150,13 @@ def decoder_case(prompt: Sequence[int], n: int) -> Case:
 
 def read_in_all(candidate: Candidate) -> list[int]:
     model = Sums(11)
-    at_most(iter(candidate(model, torch.tensor([[3, 1, 4]]), 5)), 50)
+    at_most(candidate(model, torch.tensor([[3, 1, 4]]), 5), 50)
     return model.read
 
 
 def read_for_two(candidate: Candidate) -> dict[str, Any]:
     model = Sums(11)
-    tokens = at_most(iter(candidate(model, torch.tensor([[3, 1, 4]]), 5)), 2)
+    tokens = at_most(candidate(model, torch.tensor([[3, 1, 4]]), 5), 2)
     return {"the first two ids": tokens, "lengths read until then": model.read}
 
 
@@ -172,6 +205,44 @@ def reads_once_more(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
         yield token
         sequence = torch.cat((sequence, torch.tensor([[token]])), dim=1)
         logits = model(sequence)
+
+
+def appends_every_forecast(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
+    sequence = token_ids
+    for _ in range(n):
+        best = model(sequence).argmax(-1)  # (1, T)
+        yield int(best[0, -1])
+        sequence = torch.cat((sequence, best), dim=1)
+
+
+def counts_the_prompt(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
+    sequence = token_ids
+    while sequence.shape[1] < n:
+        token = int(model(sequence)[0, -1].argmax())
+        yield token
+        sequence = torch.cat((sequence, torch.tensor([[token]])), dim=1)
+
+
+def returns_the_first(model: Forward, token_ids: Tensor, n: int) -> int | None:
+    for token in wrong_loop()(model, token_ids, n):
+        return token
+    return None
+
+
+def yields_the_sequence(model: Forward, token_ids: Tensor, n: int) -> Iterator[Tensor]:
+    sequence = token_ids
+    for _ in range(n):
+        token = model(sequence)[:, -1].argmax(-1, keepdim=True)  # (1, 1)
+        sequence = torch.cat((sequence, token), dim=1)
+        yield sequence
+
+
+def yields_the_sequence_before(model: Forward, token_ids: Tensor, n: int) -> Iterator[Tensor]:
+    sequence = token_ids
+    for _ in range(n):
+        yield sequence
+        token = int(model(sequence)[0, -1].argmax())
+        sequence = torch.cat((sequence, torch.tensor([[token]])), dim=1)
 
 
 def chooses_ahead(model: Forward, token_ids: Tensor, n: int) -> list[int]:
@@ -270,6 +341,43 @@ GENERATE_WITHOUT_CACHE = Exercise(
             "Your argmax runs along the positions: it says where a token scores best. Asked for is, at "
             "the last position, which token scores best: the last axis, that of the vocabulary.",
             wrong_loop(choose=lambda logits: int(logits[0].argmax(0)[-1])),
+        ),
+        Mistake(
+            "max in place of argmax",
+            "You take the largest logit itself, not its place. `max` gives the value, `argmax` the "
+            "index, and in the last axis the index is the token's id.",
+            wrong_loop(choose=lambda logits: int(logits[0, -1].max())),
+        ),
+        Mistake(
+            "appends a token for every position",
+            "You append T tokens, not one: the best at every position. So the sequence doubles in each "
+            "step. Only the last position forecasts a token that is not there yet: append that one.",
+            appends_every_forecast,
+        ),
+        Mistake(
+            "the prompt is counted",
+            "You stop when the whole sequence has max_new_tokens positions, but the prompt is among "
+            "those, so too few new ones are made. Count the new tokens alone: `for _ in "
+            "range(max_new_tokens)`.",
+            counts_the_prompt,
+        ),
+        Mistake(
+            "return in the loop",
+            "You `return` the first token, and that ends the function. With `yield` in its place the "
+            "function hands out the token, waits, and goes on.",
+            returns_the_first,
+        ),
+        Mistake(
+            "yields the whole sequence",
+            "Each of your `yield`s hands out several ids at once. Asked for is the one new id: whoever "
+            "reads along has the earlier ones.",
+            yields_the_sequence,
+        ),
+        Mistake(
+            "yields the sequence before it has grown",
+            "Each of your `yield`s hands out the sequence so far, without the new id, even. Asked for "
+            "is that one id: whoever reads along has the earlier ones.",
+            yields_the_sequence_before,
         ),
         Mistake(
             "one token too many",
