@@ -323,6 +323,14 @@ def heads_side_by_side(x, a, b, c, d, H, mask=None):
     return by_hand(x, (a, b, c, d), H, mask, output=lambda x, w: x)
 
 
+def nothing_mixed_nothing_shared(x, a, b, c, d, H, mask=None):
+    def attend(q, k, v, mask):
+        scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
+        return weights_of(masked(scores, mask)) @ v
+
+    return by_hand(x, (a, b, c, d), H, mask, output=lambda x, w: x, attend=attend)
+
+
 def root_of_the_width(x, a, b, c, d, H, mask=None):
     D = a.shape[0] // H
     return whole(x, a * math.sqrt(D / x.shape[-1]), b, c, d, H, mask)
@@ -514,6 +522,7 @@ SECOND_FORMS = {
         "w_output not transposed": last_not_transposed,
         "queries, keys and values not transposed": first_three_not_transposed,
         "output projection forgotten": heads_side_by_side,
+        "no output projection, and KV heads not shared": nothing_mixed_nothing_shared,
         "scaled by √C": root_of_the_width,
         "split by reshape": split_dealt_out,
         "merged by reshape": merge_dealt_out,

@@ -458,6 +458,14 @@ def every_hth(x: Tensor, H: int) -> Tensor:
     return x.unflatten(-1, (-1, H)).permute(0, 3, 1, 2)
 
 
+def unshared(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention that wants a KV head for each query head, or a single one; else it raises."""
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -INF)
+    return torch.softmax(scores, -1) @ v
+
+
 def weights(C: int, H: int, G: int, D: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Four random projections whose outputs have a variance around 1."""
     return (
@@ -545,6 +553,12 @@ MULTI_HEAD_ATTENTION = Exercise(
             "output projection forgotten",
             "You return the heads side by side. The last step mixes them: multiply by w_output.T.",
             wrong_layer(output=lambda x, w: x),
+        ),
+        Mistake(
+            "no output projection, and KV heads not shared",
+            "Two things. You return the heads side by side: the last step mixes them, by w_output.T. And "
+            "with fewer KV heads than H, `attention` alone raises: grouped_query_attention shares them.",
+            wrong_layer(attend=unshared, output=lambda x, w: x),
         ),
         Mistake(
             "scaled by √C",
@@ -642,8 +656,9 @@ MULTI_HEAD_ATTENTION = Exercise(
         "Five steps: project to queries, keys and values; split each into heads; attend; merge; "
         "project by w_output. You have written three of them.",
         "F.linear(x, w), or x @ w.T, multiplies by a weight as nn.Linear stores it.",
-        "The queries have H heads. How many have the keys? D = w_query.shape[0] // H, and "
-        "G = w_key.shape[0] // D.",
+        "The queries have H heads. How many have the keys? D = w_query.shape[0] // H (64 in the real "
+        "model alone), and G = w_key.shape[0] // D. Keys and values cut into H pieces are too narrow "
+        "for the queries, and G heads are too few for `attention`: either raises unless G = H or 1.",
         "q = split_heads(F.linear(x, w_query), H); k and v with G instead of H; then "
         "F.linear(merge_heads(grouped_query_attention(q, k, v, mask)), w_output).",
     ),
