@@ -579,6 +579,79 @@ class LastStopCounts(Plain):
         )
 
 
+class InTheOrderOfTheList(Plain):
+    def first_stop(self, whole):
+        for s in self.stop:
+            if s in whole:
+                return whole.index(s)
+        return -1
+
+
+class StuckAtABrokenByte(Plain):
+    hold_halves = False
+
+    def push(self, token):
+        if not self.stopped and "\ufffd" in self.t.decode([*self.all, token]):
+            self.all = [*self.all, token]
+            return ""
+        return super().push(token)
+
+
+class MinusZero(Plain):
+    """Written as students write it; `count` says how far `n` moves."""
+
+    def push(self, token):
+        if self.stopped:
+            return ""
+        self.all.append(token)
+        whole = self.decoded()
+        if whole.endswith("\ufffd"):
+            return ""
+        where = self.first_stop(whole)
+        self.stopped = where >= 0
+        if self.stopped:
+            return whole[self.n : where]
+        out = whole[self.n : -self.kept(whole)]
+        self.n = self.moved(whole, out)
+        return out
+
+    def moved(self, whole, out):
+        return len(whole) - self.kept(whole)
+
+    def finish(self):
+        return "" if self.stopped else self.decoded()[self.n :]
+
+
+class MinusZeroByPieces(MinusZero):
+    def moved(self, whole, out):
+        return self.n + len(out)
+
+
+class NewestDecoded(Plain):
+    def push(self, token):
+        if self.stopped:
+            return ""
+        self.all.append(token)
+        text = self.t.decode([token])
+        if text.endswith("\ufffd"):
+            return ""
+        where = self.first_stop(text)
+        self.stopped = where >= 0
+        end = where if self.stopped else len(text) - self.kept(text)
+        out, self.n = text[self.n : end], end
+        return out
+
+    def finish(self):
+        return "" if self.stopped else self.decoded()[self.n :]
+
+
+class AllIsGiven(Plain):
+    def upto(self, whole, end):
+        out = super().upto(whole, end)
+        self.n = len(whole)
+        return out
+
+
 class StripsSpaces(Plain):
     def upto(self, whole, end):
         return super().upto(whole, end).strip(" ")
@@ -792,7 +865,7 @@ class Beams:
         self.cache = model.new_cache(1, token_ids.shape[1] + max_new_tokens)
         logits = prefill(model, token_ids, self.cache)
         logits = self.begin(logits)
-        texts, sums, done = [()] * len(logits), [0.0] * len(logits), []
+        texts, sums, done = self.empty(len(logits)), [0.0] * len(logits), []
         for n in range(1, max_new_tokens + 1):
             V = logits.shape[-1]
             table = self.table(sums, logits)
@@ -813,13 +886,19 @@ class Beams:
             if not going or (len(done) == beams and self.score(going[0][0], n) <= done[-1][0]):
                 break
             texts = self.grown(texts, going)
-            sums = [total for total, *_ in going]
+            sums = self.carried(sums, going)
             self.arrange([row for _, row, _ in going])
             logits = decode_step(model, torch.tensor([[t] for *_, t in going]), self.cache)
         return list(done[0][1])
 
     def begin(self, logits):
         return logits
+
+    def empty(self, count):
+        return [()] * count
+
+    def carried(self, sums, going):
+        return [total for total, *_ in going]
 
     def table(self, sums, logits):
         return torch.tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
@@ -870,6 +949,14 @@ def cache_only_widened(self, rows):
 
 def own_place(self, texts, going):
     return [(*texts[i if i < len(texts) else -1], token) for i, (_, _, token) in enumerate(going)]
+
+
+def appended(self, texts, going):
+    grown = []
+    for _, row, token in going:
+        texts[row] += [token]
+        grown.append(texts[row])
+    return grown
 
 
 def greedy_alone(model, token_ids, max_new_tokens, beams, length_penalty=1.0, eos_ids=()):
@@ -1079,6 +1166,7 @@ SECOND_FORMS = {
         "choose sees the new token alone": looks_at_the_newest,
         "choose sees the prompt alone": looks_at_the_prompt,
         "no finish reason": without_a_word,
+        "the reason is yielded": yields_the_reason,
         "always the same reason": says_length,
         "the length before the stop": looks_at_the_length_first,
         "stop is asked too late": asks_afterwards,
@@ -1099,6 +1187,13 @@ SECOND_FORMS = {
         "finish gives what the stop string cut off": FinishRegardless,
         "stopped is never set": Silent,
         "only the first stop string counts": OneStop,
+        "cut at the first string of the list": InTheOrderOfTheList,
+        "it waits for ever after a broken byte": StuckAtABrokenByte,
+        "cut at minus nought": MinusZero,
+        "cut at minus nought, counted by pieces": MinusZeroByPieces,
+        "the text of the new token alone": NewestDecoded,
+        "given never moves": Rewrites,
+        "what was held back counts as given": AllIsGiven,
         "it waits for whole words": WholeWords,
     },
     "pad_left": {
@@ -1115,12 +1210,23 @@ SECOND_FORMS = {
     "beam_search": {
         "the cache is not reordered": variant(arrange=cache_only_widened),
         "the texts are not reordered": variant(grown=own_place),
+        "two beams share one list": variant(
+            grown=appended, empty=lambda self, count: [[] for _ in range(count)]
+        ),
         "each beam for itself": variant(order=own_best),
         "logits are added": variant(
             table=lambda self, sums, logits: logits + torch.tensor(sums).view(-1, 1)
         ),
         "the sums are not added up": variant(
             table=lambda self, sums, logits: torch.log(logits.softmax(-1))
+        ),
+        "the old sum is added twice": variant(
+            carried=lambda self, sums, going: [sums[row] + total for total, row, _ in going]
+        ),
+        "softmax without the logarithm": variant(
+            table=lambda self, sums, logits: (
+                torch.tensor(sums).unsqueeze(1) + torch.softmax(logits, dim=-1)
+            )
         ),
         "row and token mixed up": variant(split=lambda self, place, K, V: divmod(place, K)[::-1]),
         "no length penalty": variant(score=lambda self, total, n: total),
@@ -1147,7 +1253,6 @@ SECOND_FORMS = {
 
 UNNAMED = {
     "decoding_loop": [
-        yields_the_reason,
         yields_tensors,
         ignores_stop,
         counts_from_one,
@@ -1155,7 +1260,6 @@ UNNAMED = {
     ],
     "TextStream": [
         HalvesAsQuestionMarks,
-        Rewrites,
         LastStopCounts,
         StripsSpaces,
         StopOnlyAtTheEnd,

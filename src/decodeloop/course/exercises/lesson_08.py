@@ -334,6 +334,18 @@ def all_at_once(
     return list(loop_with()(model, token_ids, max_new_tokens, choose, eos_ids, stop))
 
 
+def reason_yielded(
+    model: Any,
+    token_ids: Tensor,
+    max_new_tokens: int,
+    choose: Choose,
+    eos_ids: Collection[int] = (),
+    stop: Callable[[int], bool] | None = None,
+) -> Iterator[Any]:
+    loop: Any = loop_with()(model, token_ids, max_new_tokens, choose, eos_ids, stop)
+    yield (yield from loop)
+
+
 LOOP = Exercise(
     name="decoding_loop",
     lesson=LESSON,
@@ -435,6 +447,12 @@ LOOP = Exercise(
             "The tokens are right, but the loop does not say why it ended. In a generator `return "
             '"eos"` ends it with a value: return "eos", "stop" or "length".',
             loop_with(reason=lambda r: None),
+        ),
+        Mistake(
+            "the reason is yielded",
+            'You yield the finish reason: it comes as if it were one more token. `return "eos"` ends '
+            "the generator and hands the reason to whoever wrote `yield from`.",
+            reason_yielded,
         ),
         Mistake(
             "always the same reason",
@@ -686,7 +704,71 @@ class WaitsForASpace(StreamBase):
         return max(super().uncertain(text), len(text) - (text.rfind(" ") + 1))
 
 
-PARTY = "party 🎉 日本!".encode()
+class FirstOfTheList(StreamBase):
+    """Cuts at the stop string that comes first in the list, not at the first in the text."""
+
+    def found(self, text: str) -> int | None:
+        return next((text.find(s) for s in self.stop if s in text), None)
+
+
+class WaitsForEver(StreamBase):
+    def unfinished(self, text: str) -> bool:
+        return "\ufffd" in text
+
+
+class CutAtMinus(StreamBase):
+    """text[given:-n], which is empty where n is 0."""
+
+    def give(self, text: str, end: int) -> str:
+        if self.stopped or end == 0:
+            return super().give(text, end)
+        piece, self.given = text[self.given : end - len(text)], end
+        return piece
+
+    def finish(self) -> str:
+        return "" if self.stopped else self.text()[self.given :]
+
+
+class CutAtMinusCounted(CutAtMinus):
+    """The same, with what has been given counted piece by piece."""
+
+    def give(self, text: str, end: int) -> str:
+        before = self.given
+        piece = super().give(text, end)
+        self.given = before + len(piece)
+        return piece
+
+
+class NewTokenAlone(StreamBase):
+    """The text of the newest token, cut as if it were the text of all."""
+
+    def text(self) -> str:
+        decoded: str = self.tokenizer.decode(self.token_ids[-1:])
+        return decoded
+
+    def finish(self) -> str:
+        return "" if self.stopped else super().text()[self.given :]
+
+    def give(self, text: str, end: int) -> str:
+        piece, self.given = text[self.given : end], end
+        return piece
+
+
+class GivenStays(StreamBase):
+    def give(self, text: str, end: int) -> str:
+        return text[:end]
+
+
+class HeldBackIsLost(StreamBase):
+    def give(self, text: str, end: int) -> str:
+        piece, self.given = text[self.given : end], len(text)
+        return piece
+
+
+MINUS_NOUGHT = (
+    "You cut with text[self.given:-n]. Where n is 0 that is text[self.given:0], which is empty: "
+    "-0 is 0. Write len(text) - n."
+)
 EMOJI, KANJI = "🎉".encode(), "日".encode()
 
 STREAM = Exercise(
@@ -756,6 +838,17 @@ STREAM = Exercise(
             [b"Yes ", EMOJI[:1], EMOJI[1:], b"\n", b"\nQ", b":"],
             ["Yes ", "", "🎉", "", "", ""],
             stop=["\n\n"],
+        ),
+        stream_case(
+            "two stop strings in one token",
+            [b"the", b" primary", b" one"],
+            ["the", " ", ""],
+            stop=["mary", "pri"],
+        ),
+        stream_case(
+            "a byte that is no character",
+            [b"a", b"\xff", b"b", b"c"],
+            ["a", "", "\ufffdb", "c"],
         ),
         Case(
             "a tokenizer that drops the first space",
@@ -844,6 +937,39 @@ STREAM = Exercise(
             FirstStopAlone,
         ),
         Mistake(
+            "cut at the first string of the list",
+            "Two stop strings are in the text, and you cut at the one that comes first in self.stop. "
+            "Cut at the one that comes first in the text: the smallest text.find(s).",
+            FirstOfTheList,
+        ),
+        Mistake(
+            "it waits for ever after a broken byte",
+            'You look for "\\ufffd" anywhere in the text. Only at the end does it mean that more is to '
+            "come: a byte that belongs to no character stays U+FFFD, and the text goes on. Use "
+            "text.endswith.",
+            WaitsForEver,
+        ),
+        Mistake("cut at minus nought", MINUS_NOUGHT, CutAtMinus),
+        Mistake("cut at minus nought, counted by pieces", MINUS_NOUGHT, CutAtMinusCounted),
+        Mistake(
+            "the text of the new token alone",
+            "You decode the new token alone, and cut its text at self.given, which counts in the "
+            "text of all tokens: decode self.token_ids.",
+            NewTokenAlone,
+        ),
+        Mistake(
+            "given never moves",
+            "Each push gives the whole text again: self.given stays 0. Set it to where the piece "
+            "ended.",
+            GivenStays,
+        ),
+        Mistake(
+            "what was held back counts as given",
+            "What you hold back never comes: self.given = len(text) counts it as given. Set "
+            "self.given to where the piece ended.",
+            HeldBackIsLost,
+        ),
+        Mistake(
             "it waits for whole words",
             "You give out whole words only. What is certain is to be shown at once: only half a "
             "character and the beginning of a stop string are held back.",
@@ -855,7 +981,8 @@ STREAM = Exercise(
         "text[self.given:]. Then think about what must not be given out yet.",
         'Three things may come of a push. The text ends with "\\ufffd": give "". A stop string '
         "is in it: set stopped, give up to where it begins. Else: give all but the last "
-        "self.uncertain(text) characters.",
+        "self.uncertain(text) characters, that is, up to end = len(text) - self.uncertain(text). "
+        "(Not text[self.given:-n]: with n = 0 that is empty.)",
         "Each time, remember how far you have given: piece = text[self.given:end]; self.given = end. "
         "finish() does the same with end = len(text), unless it had stopped.",
         "If several stop strings are in the text, cut at the first: min(text.find(s) for s in "
@@ -1108,9 +1235,11 @@ def beams_with(
     *,
     reorder_cache: bool = True,
     reorder_texts: bool = True,
+    shared_texts: bool = False,
     alone: bool = False,
-    shares: bool = True,
+    table_of: Callable[[Tensor], Tensor] = lambda logits: logits.log_softmax(-1),
     add: bool = True,
+    add_twice: bool = False,
     by_beams: bool = False,
     score: Callable[[float, int, float], float] = lambda total, n, p: total / n**p,
     copies_at_first: bool = False,
@@ -1138,7 +1267,7 @@ def beams_with(
         ended: list[tuple[float, list[int]]] = []
         count = beams * (1 + max(1, len(set(eos_ids))))
         for made in range(1, max_new_tokens + 1):
-            table = logits.log_softmax(-1) if shares else logits
+            table = table_of(logits)
             totals = sums[:, None] + table if add else table
             K, V = totals.shape
             if alone and made > 1:
@@ -1167,13 +1296,17 @@ def beams_with(
                 break
             if len(ended) == beams and score(going[0][0], made, length_penalty) <= ended[-1][0]:
                 break
-            if reorder_texts:
+            if shared_texts:
+                for _, row, token in going:
+                    texts[row].append(token)
+                texts = [texts[row] for _, row, _ in going]
+            elif reorder_texts:
                 texts = [[*texts[row], token] for _, row, token in going]
             else:
                 texts = [
                     [*texts[min(i, len(texts) - 1)], token] for i, (*_, token) in enumerate(going)
                 ]
-            sums = torch.tensor([total for total, _, _ in going])
+            sums = torch.tensor([total + float(sums[row]) * add_twice for total, row, _ in going])
             if kv_cache.batch != len(going) or reorder_cache:
                 kv_cache.select([row for _, row, _ in going])
             logits = decode_step(model, torch.tensor([[token] for *_, token in going]), kv_cache)
@@ -1220,6 +1353,12 @@ BEAM = Exercise(
             beams_with(reorder_texts=False),
         ),
         Mistake(
+            "two beams share one list",
+            "texts[row].append(token) changes the list that all beams from this row have in common, "
+            "and those that have ended too. Make a new list: texts[row] + [token].",
+            beams_with(shared_texts=True),
+        ),
+        Mistake(
             "each beam for itself",
             "Each beam goes on with its own best token: that is greedy decoding from several "
             "starts. The candidates of all beams must compete: one topk over all K·V sums.",
@@ -1229,13 +1368,26 @@ BEAM = Exercise(
             "logits are added",
             "You add logits. They are known up to a constant that differs from step to step and "
             "from beam to beam, so their sums can't be compared: take log_softmax first.",
-            beams_with(shares=False),
+            beams_with(table_of=lambda logits: logits),
         ),
         Mistake(
             "the sums are not added up",
             "You compare the last token's log-probability alone. A text's is the sum over all its "
-            "tokens: add each beam's sum so far, sums[:, None].",
+            "tokens. Either Part 1 does not add torch.tensor(sums)[:, None], or Part 2 does not set "
+            "`sums`, and they stay 0.",
             beams_with(add=False),
+        ),
+        Mistake(
+            "the old sum is added twice",
+            "You add the old sum in Part 2 once more. The `total` in `going` holds it already: "
+            "sums = [total for total, row, token in going].",
+            beams_with(add_twice=True),
+        ),
+        Mistake(
+            "softmax without the logarithm",
+            "You add up probabilities. A text's probability is their product, so the logarithms add "
+            "up: log_softmax in place of softmax.",
+            beams_with(table_of=lambda logits: logits.softmax(-1)),
         ),
         Mistake(
             "row and token mixed up",
@@ -1278,11 +1430,14 @@ BEAM = Exercise(
     hints=(
         "Log-probabilities add up along a text. (K, 1) + (K, V) gives, for every beam and every "
         "token, the sum of the text that the two would make.",
-        "totals = sums[:, None] + logits.log_softmax(-1) is (K, V). best, places = "
-        "totals.flatten().topk(min(count, totals.numel())) are the best of all beams together.",
-        "Row r of the flattened table begins at r * V. So rows = places // V and tokens = places % V.",
-        "To go on: texts = [texts[row] + [token] for _, row, token in going]; the sums as a tensor; "
-        "cache.select([row for _, row, _ in going]); decode_step with the new tokens as (K, 1).",
+        "table = torch.tensor(sums)[:, None] + logits.log_softmax(-1) is (K, V). best, places = "
+        "table.flatten().topk(min(count, table.numel())) are the best of all beams together.",
+        "Row r of the flattened table begins at r * V. So rows = places // V and tokens = places % V, "
+        'with V = logits.shape[-1]. "list index out of range" at texts[row] says that the two are '
+        "swapped. The three lists: best.tolist(), and so on.",
+        "Part 2: texts = [texts[row] + [token] for _, row, token in going]; sums, a list of the "
+        "totals; cache.select([row for _, row, _ in going]); only then decode_step with the new "
+        "tokens as (K, 1), since the cache must have as many rows as there are tokens.",
     ),
 )
 
