@@ -4,7 +4,7 @@ from pathlib import Path
 
 from decodeloop import decode, model
 from decodeloop.course.building import build, stale
-from decodeloop.course.cheatsheet import NOTATION, cheat_sheet_path, page, shapes_of
+from decodeloop.course.cheatsheet import NOTATION, cheat_sheet_path, page, shapes_of, summary_of
 from decodeloop.course.lab import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,8 @@ def test_it_says_what_the_docstrings_say():
         """Count the tokens; fast. Twice."""
 
     assert shapes_of(asked) == "x (B, T), with `-inf` → (B,)"
-    assert shapes_of(unshaped) == "Count the tokens"
+    assert shapes_of(unshaped) == ""
+    assert summary_of(unshaped) == "count the tokens"
 
 
 def test_every_row_has_three_columns_and_something_to_say():
@@ -53,6 +54,10 @@ def test_every_row_has_three_columns_and_something_to_say():
         cells = re.split(r"(?<!\\)\|", row)[1:-1]
         assert len(cells) == 3, row
         assert all(cell.strip() for cell in cells[1:]), row
+
+
+def test_it_fits_on_a_screen():
+    assert len(page().splitlines()) <= 50
 
 
 def test_its_notation_is_that_of_the_readme():

@@ -52,36 +52,47 @@ def page() -> str:
         "| lesson | function | shapes |",
         "| --- | --- | --- |",
     ]
+    others = []
     for lesson, title, name in ROOMS:
-        for number, (signature, shapes) in enumerate(rows(importlib.import_module(name))):
-            heading = f"{lesson} {title}" if number == 0 else ""
-            lines.append(f"| {heading} | `{signature}` | {shapes} |")
-    return "\n".join([*lines, ""])
+        heading = f"{lesson} {title}"
+        for signature, shapes, words in rows(importlib.import_module(name)):
+            if shapes:
+                lines.append(f"| {heading} | `{signature}` | {shapes} |")
+                heading = ""
+            else:
+                others.append(f"`{signature}` {words}")
+    return "\n".join([*lines, "", "Without tensors of their own: " + " · ".join(others), ""])
 
 
-def rows(module: Any) -> Iterator[tuple[str, str]]:
-    """Signature and shapes of each public function of a module, and of its classes' methods."""
+def rows(module: Any) -> Iterator[tuple[str, str, str]]:
+    """Signature, shapes and first words of each public function of a module, and of its classes'
+    methods."""
     room = importlib.import_module(module.__name__.rpartition(".")[0])
     for name, value in vars(module).items():
         if name not in room.__all__ or getattr(value, "__module__", None) != module.__name__:
             continue
         if inspect.isfunction(value):
-            yield name + parameters(value), shapes_of(value)
+            yield name + parameters(value), shapes_of(value), summary_of(value)
         elif inspect.isclass(value):
             for label, method in vars(value).items():
                 own = getattr(method, "__qualname__", "") == f"{name}.{label}"
                 if inspect.isfunction(method) and own and label[0] != "_" and method.__doc__:
-                    yield f"{name}.{label}{parameters(method)}", shapes_of(method)
+                    signature = f"{name}.{label}{parameters(method)}"
+                    yield signature, shapes_of(method), summary_of(method)
 
 
 def shapes_of(function: Callable[..., Any]) -> str:
-    """What the docstring says after "Shapes:", up to the end of the sentence; else its first one,
-    for a function that takes no tensors."""
-    text = inspect.getdoc(function) or ""
-    found = SHAPES.search(text)
-    words = " ".join((found[1] if found else text.split("\n\n")[0]).split())
-    words = re.split(r"\. |\.$|: |; ", words)[0] if not found else words.split(". ")[0]
+    """What the docstring says after "Shapes:", up to the end of the sentence; empty if nothing."""
+    found = SHAPES.search(inspect.getdoc(function) or "")
+    words = " ".join(found[1].split()).split(". ")[0] if found else ""
     return words.rstrip(".").replace("|", "\\|").replace("``", "`")
+
+
+def summary_of(function: Callable[..., Any]) -> str:
+    """The beginning of the docstring, as far as it goes without a pause."""
+    words = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+    beginning = re.split(r"\. |\.$|: |; |, ", words)[0]
+    return beginning[:1].lower() + beginning[1:]
 
 
 def parameters(function: Callable[..., Any]) -> str:

@@ -433,7 +433,7 @@ TOP_P = Exercise(
     minutes=10,
     difficulty=3,
     cases=(
-        call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.6", VOTES, 0.6, oracle=nucleus),
+        call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.65", VOTES, 0.65, oracle=nucleus),
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.35", VOTES, 0.35, oracle=nucleus),
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.75", VOTES, 0.75, oracle=nucleus),
         call("logits (2, 3, 7), p = 0.8", BATCH, 0.8, oracle=nucleus),
@@ -563,7 +563,7 @@ TOP_P = Exercise(
     ),
     hints=(
         "Four steps: sort in descending order, softmax, cumulative sum, and the mask brought back to "
-        "the order of the vocabulary. Do them on paper for 0.1, 0.4, 0.2, 0.3 and p = 0.6.",
+        "the order of the vocabulary. Do them on paper for 0.1, 0.4, 0.2, 0.3 and p = 0.65.",
         "A token is out if those *before* it already have p: `before = probabilities.cumsum(-1) - "
         "probabilities`, and out is `before >= p`. The best has 0 before it, so it always stays.",
         "`ordered, order = logits.sort(descending=True)`; with `out` in sorted order, "
