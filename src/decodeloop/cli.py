@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that `--help` answers at once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -200,12 +201,8 @@ def generate(
             "raw": raw,
             "stop": stop or (),
         }
-        found = (
-            own.search(prompt, max_new_tokens, **options)
-            if own
-            else search(llm, prompt, max_new_tokens, **options)
-        )
-        show(found, own, llm, as_json)
+        find = own.search if own else functools.partial(search, llm)
+        show(find(prompt, max_new_tokens, **options), own, llm, as_json)
         return
     generator = torch.Generator()
     if seed is None:
@@ -219,11 +216,8 @@ def generate(
         "stop": stop or (),
         "use_cache": not no_cache,
     }
-    generation = (
-        own.stream(prompt, max_new_tokens, **options)
-        if own
-        else stream(llm, prompt, max_new_tokens, **options)
-    )
+    speak = own.stream if own else functools.partial(stream, llm)
+    generation = speak(prompt, max_new_tokens, **options)
     interrupted = False
     try:
         for piece in generation:
@@ -240,6 +234,8 @@ def show(
     generation: TextGeneration | BeamText, own: OwnModel | None, llm: LanguageModel, as_json: bool
 ) -> None:
     """What is left to print when a generation is over."""
+    from decodeloop.decode import BeamText
+
     if as_json:
         data = summary(generation, str(llm.device), llm.name)
         if own:
@@ -247,8 +243,7 @@ def show(
             data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
         print(json.dumps(data, ensure_ascii=False))
         return
-    streamed = hasattr(generation, "itl_s")
-    print("" if streamed else generation.text)
+    print(generation.text if isinstance(generation, BeamText) else "")  # else it was streamed
     if own:
         print("\n" + own.used(), file=sys.stderr)
     if sys.stdout.isatty():

@@ -12,15 +12,14 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from decodeloop import decode, model
-from decodeloop.checkpoints import LanguageModel
 from decodeloop.course.answers import Namespace, run_answer
 from decodeloop.course.exercise import Candidate, all_exercises, find
 from decodeloop.course.judge import judge
@@ -28,6 +27,9 @@ from decodeloop.course.progress import ANSWERS
 from decodeloop.course.session import current
 from decodeloop.decode.loop import FinishReason
 from decodeloop.errors import UserError
+
+if TYPE_CHECKING:
+    from decodeloop.checkpoints import LanguageModel
 
 # What may speak, from the inside out: the exercises of lessons 00 to 08 that a generation can use.
 PARTS = (
@@ -147,19 +149,11 @@ class OwnModel:
         **options: Any,
     ) -> decode.TextGeneration:
         """Answer a prompt, piece by piece; options as those of `decodeloop.decode.stream`."""
-        chosen = sampling or decode.Sampling()
         return decode.stream(
             self,
             prompt,
             max_new_tokens,
-            sampling=decode.Sampling(
-                chosen.temperature,
-                chosen.top_k,
-                chosen.top_p,
-                chosen.min_p,
-                chosen.repetition_penalty,
-                self.sampling_parts,
-            ),
+            sampling=replace(sampling or decode.Sampling(), parts=self.sampling_parts),
             loop=self.loop if use_cache else self.loop_without_cache,
             text_stream=self.text_stream,
             **options,
