@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,57 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+@dataclass(frozen=True)
+class Fields:
+    """The fields of a `config.json`, each checked when it is asked for."""
+
+    raw: dict[str, Any]
+    path: Path  # for the messages
+
+    def number(self, key: str, default: float | None = None) -> int | float:
+        """A finite number.
+
+        Raises:
+            ModelFileError: it is missing and has no default, or is no number.
+        """
+        value = self.raw.get(key)
+        value = default if value is None else value
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
+            raise ModelFileError(f"{self.path} has {key} = {value!r}: expected a number.")
+        return value
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        """A whole number; errors as for `number`."""
+        value = self.number(key, default)
+        if not isinstance(value, int):
+            raise ModelFileError(f"{self.path} has {key} = {value!r}: expected a whole number.")
+        return value
+
+    def refuse(self, unsupported: Mapping[str, bool], shown: Any = None) -> None:
+        """Raise a `ModelFileError` for the first key whose value is one that is not supported."""
+        for key, found in unsupported.items():
+            if found:
+                raise ModelFileError(
+                    f"{self.path} asks for {key} = {self.raw.get(key, shown)!r}, which is not "
+                    f"supported: take a plain Llama-architecture model."
+                )
+
+
+def llama_sizes(fields: Fields) -> dict[str, Any]:
+    """The sizes of a `ModelConfig`, under the names that the hub gives them."""
+    heads, width = fields.whole("num_attention_heads"), fields.whole("hidden_size")
+    return {
+        "vocabulary": fields.whole("vocab_size"),
+        "width": width,
+        "layers": fields.whole("num_hidden_layers"),
+        "heads": heads,
+        "kv_heads": fields.whole("num_key_value_heads", heads),
+        "head_dim": fields.whole("head_dim", width // heads if heads else 0),
+        "feed_forward": fields.whole("intermediate_size"),
+        "context": fields.whole("max_position_embeddings", 2048),
+    }
+
+
 def read_config(folder: Path) -> ModelConfig:
     """The configuration of a Llama-architecture model.
 
@@ -57,48 +111,31 @@ def read_config(folder: Path) -> ModelConfig:
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     if isinstance(rope, dict) and "rope_theta" in rope:
         raw["rope_theta"] = rope["rope_theta"]
-    unsupported = {
-        "hidden_act": raw.get("hidden_act", "silu") != "silu",
-        "attention_bias": bool(raw.get("attention_bias")),
-        "mlp_bias": bool(raw.get("mlp_bias")),
-        "rope type": not isinstance(rope, dict)
-        or rope.get("rope_type", rope.get("type", "default")) != "default",
-    }
-    for key, found in unsupported.items():
-        if found:
-            raise ModelFileError(
-                f"{path} asks for {key} = {raw.get(key, rope)!r}, which is not supported: "
-                f"take a plain Llama-architecture model."
-            )
-
-    def number(key: str, default: Any = None) -> Any:
-        value = raw.get(key)
-        value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
-            raise ModelFileError(f"{path} has {key} = {value!r}: expected a number.")
-        return value
-
-    def whole(key: str, default: Any = None) -> int:
-        value = number(key, default)
-        if not isinstance(value, int):
-            raise ModelFileError(f"{path} has {key} = {value!r}: expected a whole number.")
-        return value
-
-    heads, width = whole("num_attention_heads"), whole("hidden_size")
-    try:
+    fields = Fields(raw, path)
+    fields.refuse(
+        {
+            "hidden_act": raw.get("hidden_act", "silu") != "silu",
+            "attention_bias": bool(raw.get("attention_bias")),
+            "mlp_bias": bool(raw.get("mlp_bias")),
+            "rope type": not isinstance(rope, dict)
+            or rope.get("rope_type", rope.get("type", "default")) != "default",
+        },
+        shown=rope,
+    )
+    with naming(path):
         return ModelConfig(
-            vocabulary=whole("vocab_size"),
-            width=width,
-            layers=whole("num_hidden_layers"),
-            heads=heads,
-            kv_heads=whole("num_key_value_heads", heads),
-            head_dim=whole("head_dim", width // heads if heads else 0),
-            feed_forward=whole("intermediate_size"),
-            context=whole("max_position_embeddings", 2048),
-            rope_base=float(number("rope_theta", 10_000.0)),
-            norm_eps=number("rms_norm_eps", 1e-6),
+            **llama_sizes(fields),
+            rope_base=float(fields.number("rope_theta", 10_000.0)),
+            norm_eps=fields.number("rms_norm_eps", 1e-6),
             tied=bool(raw.get("tie_word_embeddings", False)),
         )
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name in front of what is wrong with the numbers that it holds."""
+    try:
+        yield
     except ModelFileError:
         raise
     except UserError as error:

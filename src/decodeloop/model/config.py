@@ -29,7 +29,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name != "tied" and not value > 0:
+            if not isinstance(value, bool | str) and not value > 0:
                 raise UserError(f"ModelConfig: {name} is {value}: expected a positive number.")
         if self.heads % self.kv_heads:
             raise UserError(

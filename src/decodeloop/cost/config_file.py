@@ -1,0 +1,118 @@
+"""The architecture of a model from its `config.json`: of a local folder, or of a hub id.
+
+Only the configuration is read: the cost of a model can be known without its weights.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from decodeloop.checkpoints.folder import Fields, llama_sizes, naming, read_json
+from decodeloop.cost.architecture import PRESETS, Architecture, preset
+from decodeloop.errors import ModelFileError, UserError, one_line
+
+# What each type adds to the Llama family's sizes, and whether its head is tied if the file is
+# silent: the defaults of `transformers`' configuration classes.
+LLAMA_LIKE: dict[str, dict[str, Any]] = {
+    "llama": {"tied": False},
+    "mistral": {"tied": False},
+    "phi3": {"tied": False},
+    "qwen2": {"tied": False, "biases": "qkv"},
+    "qwen3": {"tied": False, "qk_norm": True},
+    "gemma": {"tied": True},
+}
+OWN_DEFAULTS = {
+    "mistral": ("num_key_value_heads",),
+    "qwen2": ("num_key_value_heads",),
+    "qwen3": ("num_key_value_heads", "head_dim"),
+    "gemma": ("num_key_value_heads", "head_dim"),
+}
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def find_architecture(name_or_path: str) -> Architecture:
+    """The architecture of a preset, a local folder (or its `config.json`), or a hub id.
+
+    A local folder comes first, then a preset; what looks like ``owner/name`` is asked of the hub,
+    whose answer is kept, so that it is there without a network afterwards.
+
+    Raises:
+        UserError: there is nothing of this name.
+        ModelFileError: the file is damaged, or of an architecture that is not known.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        return read_architecture(path / "config.json")
+    if path.suffix == ".json" and path.is_file():
+        return read_architecture(path)
+    if name_or_path.lower() in PRESETS or not HUB_ID.fullmatch(name_or_path):
+        return preset(name_or_path)
+    return read_architecture(hub_config(name_or_path), source=f"{name_or_path}, config.json")
+
+
+def hub_config(name: str) -> Path:
+    """The `config.json` of a hub id, fetched, or as kept from an earlier time.
+
+    Raises:
+        UserError: it can't be had; the message says what to do instead.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "config.json"))
+    except Exception as error:  # a network, a hub and a cache: each has its own kinds
+        raise UserError(
+            f"the configuration of {name} can't be fetched ({one_line(error)}). Without a network, "
+            f"give a folder with its config.json, or one of {', '.join(PRESETS)}."
+        ) from None
+
+
+def read_architecture(path: Path, source: str = "") -> Architecture:
+    """The architecture that a `config.json` describes.
+
+    Raises:
+        ModelFileError: it is missing, damaged, impossible, or of a type that is not known.
+    """
+    raw = read_json(path)
+    kind, source = raw.get("model_type"), source or str(path)
+    with naming(path):
+        if kind == "gpt2":
+            return gpt2(Fields(raw, path), source)
+        if kind not in LLAMA_LIKE:
+            raise ModelFileError(
+                f"{path} describes a model of type {kind!r}: expected one of "
+                f"{', '.join([*LLAMA_LIKE, 'gpt2'])}."
+            )
+        return llama_like(Fields(raw, path), kind, source)
+
+
+def llama_like(fields: Fields, kind: str, source: str) -> Architecture:
+    raw, extra = fields.raw, dict(LLAMA_LIKE[kind])
+    fields.refuse({key: bool(raw.get(key)) for key in ("attention_bias", "mlp_bias")})
+    for key in OWN_DEFAULTS.get(kind, ()):
+        fields.whole(key)  # or a sentence: the family's default is not Llama's
+    tied = raw.get("tie_word_embeddings")
+    extra["tied"] = extra["tied"] if tied is None else bool(tied)
+    return Architecture(**llama_sizes(fields), **extra, source=source)
+
+
+def gpt2(fields: Fields, source: str) -> Architecture:
+    width, heads = fields.whole("n_embd"), fields.whole("n_head")
+    return Architecture(
+        vocabulary=fields.whole("vocab_size"),
+        width=width,
+        layers=fields.whole("n_layer"),
+        heads=heads,
+        kv_heads=heads,
+        head_dim=width // heads if heads else 0,
+        feed_forward=fields.whole("n_inner", 4 * width),
+        context=fields.whole("n_positions"),
+        tied=bool(fields.raw.get("tie_word_embeddings", True)),
+        gated=False,
+        biases="all",
+        layer_norm=True,
+        learned_positions=True,
+        source=source,
+    )
