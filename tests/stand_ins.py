@@ -129,6 +129,7 @@ INSTEAD = {
     Tensor.__getitem__: indexed,
     Tensor.__setitem__: lambda x, index, value: torch.ops.aten.copy_(indexed(x, index), value),
     Tensor.__invert__: torch.ops.aten.bitwise_not,
+    Tensor.copy_: torch.ops.aten.copy_,
     Tensor.__int__: lambda x: 1,  # a token id, say: the loop needs a number where there is none
 }
 

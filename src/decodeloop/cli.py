@@ -1,4 +1,4 @@
-"""The command line: doctor · fetch · generate · lab · build · progress.
+"""The command line: doctor · fetch · generate · cost · measure · lab · build · progress.
 
 Heavy imports stand inside the commands, so that `--help` answers at once.
 """
@@ -286,6 +286,116 @@ def work_folder(work: Path | None) -> Path:
     if find_work(folder) != folder:
         raise UserError(f"{folder} is no work folder yet: 'make lab' makes one.")
     return folder
+
+
+@app.command()
+def cost(
+    model: Annotated[str, typer.Argument(help="A public model by name, a folder, or a hub id.")],
+    batch: Annotated[int, typer.Option(help="Rows that are served at once.")] = 1,
+    context: Annotated[
+        int | None, typer.Option(help="Positions in the cache when a token is decoded.")
+    ] = None,
+    prompt: Annotated[
+        int | None, typer.Option(help="Tokens of the prefill; the whole context if not given.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights: fp32, bf16, int8, int4 …")] = "bf16",
+    cache_dtype: Annotated[
+        str | None, typer.Option(help="Of the KV cache; as the weights, but at least 2 bytes.")
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(help="Positions that the prefill reads at a time; all at once.")
+    ] = None,
+    device_name: Annotated[str, typer.Option(help="The part to predict for.")] = "h100-sxm",
+    as_json: Json = False,
+) -> None:
+    """Say what inference with a model costs, before anything is run or downloaded.
+
+    Parameters, memory, FLOPs, bytes, and the best times that a part allows.
+    """
+    from decodeloop.cost import accelerator, find_architecture
+    from decodeloop.cost.summary import costs
+
+    result = costs(
+        find_architecture(model),
+        accelerator(device_name),
+        batch=batch,
+        prompt=prompt,
+        context=context,
+        dtype=dtype,
+        cache_dtype=cache_dtype,
+        chunk=chunk,
+    )
+    if as_json:
+        source = getattr(result.config, "source", "")
+        print(json.dumps({"model": model, "source": source, **result.as_dict()}))
+        return
+    from rich.console import Console
+
+    from decodeloop.cost.show import show_costs
+
+    show_costs(model, result, Console())
+
+
+@app.command()
+def measure(
+    model: Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")] = MODEL,
+    context: Annotated[
+        list[int] | None, typer.Option(help="Positions at a decode step; repeatable.")
+    ] = None,
+    prompt: Annotated[
+        list[int] | None, typer.Option(help="Tokens of a prefill; repeatable.")
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Rows at once; repeatable.")] = None,
+    repeats: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 5,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine, and the model on it: predicted beside measured."""
+    for name, values in (("context", context), ("prompt", prompt), ("batch", batch)):
+        for value in values or ():
+            if value < 1:
+                raise UserError(f"--{name} is {value}: expected at least 1.")
+    if repeats < 1:
+        raise UserError(f"--repeats is {repeats}: expected at least 1.")
+    with interruptible():
+        from decodeloop.checkpoints import load
+        from decodeloop.checkpoints.bar import progress_bar
+        from decodeloop.cost.architecture import BYTES
+        from decodeloop.cost.machine import achieved, forward_times, measure_machine
+
+    llm = load(model, device)
+    cases = [(rows, 1, n) for rows in batch or (1,) for n in context or (64, 512, 2048)]
+    cases += [(rows, n, n) for rows in batch or (1,) for n in prompt or (128, 512)]
+    with progress_bar() as show:
+        machine = measure_machine(
+            llm.config,
+            llm.device,
+            repeats=repeats,
+            progress=lambda done: show("this machine", done),
+        )
+        times = forward_times(
+            llm.model, cases, repeats, progress=lambda done: show("the model", done)
+        )
+    if as_json:
+        rows = [
+            {
+                **vars(time),
+                "predicted": time.predicted,
+                "ratio": time.predicted / time.measured,
+                **achieved(llm.config, time, BYTES["fp32"]),
+            }
+            for time in times
+        ]
+        found = {**vars(machine), "flops": machine.flops}
+        print(json.dumps({"model": llm.name, "machine": found, "forwards": rows}))
+        return
+    from rich.console import Console
+
+    from decodeloop.cost.show import show_forwards, show_machine
+
+    console = Console()
+    show_machine(machine, console)
+    show_forwards(llm.config, machine, times, console)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -5,6 +5,7 @@ Only the configuration is read: the cost of a model can be known without its wei
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ OWN_DEFAULTS = {
     "qwen3": ("num_key_value_heads", "head_dim"),
     "gemma": ("num_key_value_heads", "head_dim"),
 }
+FILE = "config.json"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -44,12 +46,12 @@ def find_architecture(name_or_path: str) -> Architecture:
     """
     path = Path(name_or_path)
     if path.is_dir():
-        return read_architecture(path / "config.json")
+        return read_architecture(path / FILE)
     if path.suffix == ".json" and path.is_file():
         return read_architecture(path)
     if name_or_path.lower() in PRESETS or not HUB_ID.fullmatch(name_or_path):
         return preset(name_or_path)
-    return read_architecture(hub_config(name_or_path), source=f"{name_or_path}, config.json")
+    return read_architecture(hub_config(name_or_path), source=f"{name_or_path}, {FILE}")
 
 
 def hub_config(name: str) -> Path:
@@ -58,14 +60,18 @@ def hub_config(name: str) -> Path:
     Raises:
         UserError: it can't be had; the message says what to do instead.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return Path(hf_hub_download(name, FILE, local_files_only=True))
     try:
-        return Path(hf_hub_download(name, "config.json"))
+        get_hf_file_metadata(hf_hub_url(name, FILE), timeout=10)  # fails at once, where a download
+        return Path(hf_hub_download(name, FILE))  # would try again and again
     except Exception as error:  # a network, a hub and a cache: each has its own kinds
         raise UserError(
-            f"the configuration of {name} can't be fetched ({one_line(error)}). Without a network, "
-            f"give a folder with its config.json, or one of {', '.join(PRESETS)}."
+            f"the configuration of {name} can't be fetched ({one_line(error)}): without a network, "
+            f"give a folder with its {FILE}, or one of {', '.join(PRESETS)}."
         ) from None
 
 

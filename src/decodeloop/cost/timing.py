@@ -10,11 +10,18 @@ import torch
 
 from decodeloop.devices import synchronize
 
+Told = Callable[[float], None]  # how far a long measurement is: a fraction
+
+
+def silent(fraction: float) -> None:
+    """The progress report of those who do not want one."""
+
 
 def median_seconds(
     functions: Sequence[Callable[[], object]],
     repeats: int = 5,
     device: torch.device | None = None,
+    progress: Told = silent,
 ) -> list[float]:
     """The median time of each function, in seconds.
 
@@ -31,6 +38,7 @@ def median_seconds(
             synchronize(where)
             if number:
                 times.append(time.perf_counter() - clock)
+        progress((number + 1) / (repeats + 1))
     return [statistics.median(times) for times in rounds]
 
 
