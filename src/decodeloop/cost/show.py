@@ -42,7 +42,7 @@ def duration(seconds: float) -> str:
 def plain_table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table
 
 
@@ -121,23 +121,30 @@ def show_forwards(
 ) -> None:
     """Print forward passes in fp32 as predicted from parts and as measured."""
     table = plain_table(
-        "\nforward pass",
+        "\nforward",
         "\nmatrices",
-        "\nall else",
+        "\nrest",
         "\npredicted",
         "\nmeasured",
-        "predicted /\nmeasured",
-        "of the\nmatrix peak",
-        "of the\nread bandwidth",
+        "\nratio",
+        "\nof peak",
+        "\nof read",
     )
     for time in times:
-        label = f"prefill of {time.T}" if time.T > 1 else f"decode step at {time.S}"
+        label = f"prefill {time.T}" if time.T > 1 else f"decode at {time.S}"
         rates = achieved(config, time, BYTES["fp32"])
         table.add_row(
-            label + (f", batch {time.batch}" if time.batch > 1 else ""),
+            label + (f" × {time.batch}" if time.batch > 1 else ""),
             *(duration(s) for s in (time.matrices, time.rest, time.predicted, time.measured)),
             f"{time.predicted / time.measured:.2f}",
             f"{rates['flops_per_s'] / machine.flops['fp32']:.0%}",
             f"{rates['bytes_per_s'] / machine.read:.0%}",
         )
     console.print(table, highlight=False)
+    console.print(
+        "ratio: predicted / measured; of peak: FLOP/s against the best fp32 product; of read: "
+        "bytes/s\nmoved at least, against the read bandwidth.",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop import decode
+from decodeloop.cost import kv_cache_bytes, preset
 from decodeloop.course.exercise import Case, Exercise, Mistake, call
 from decodeloop.model import (
     SMOLLM2_135M,
@@ -1141,28 +1142,13 @@ DECODE_STEP = Exercise(
 # --- kv_cache_bytes -------------------------------------------------------------------------------
 
 
-def kv_cache_bytes(config: ModelConfig, batch: int, length: int, bytes_per_number: int) -> int:
-    """How many bytes the keys and values of `batch` texts of `length` tokens take."""
-    per_token = 2 * config.layers * config.kv_heads * config.head_dim * bytes_per_number
-    return batch * length * per_token
-
-
 def counted(config: ModelConfig, batch: int, length: int, bytes_per_number: int) -> int:
     """Closed form: the size of a key and of a value for each layer, each row, each position."""
     one = torch.Size([config.kv_heads, config.head_dim]).numel() * bytes_per_number
     return sum(one for _ in ("key", "value") for _ in range(config.layers)) * batch * length
 
 
-LLAMA_2_7B = ModelConfig(
-    vocabulary=32_000,
-    width=4_096,
-    layers=32,
-    heads=32,
-    kv_heads=32,
-    head_dim=128,
-    feed_forward=11_008,
-    context=4_096,
-)
+LLAMA_2_7B = preset("llama-2-7b")
 
 KV_CACHE_BYTES = Exercise(
     name="kv_cache_bytes",
