@@ -2,12 +2,13 @@ import inspect
 import re
 from pathlib import Path
 
-from decodeloop import decode, model
+from decodeloop import cost, decode, model
 from decodeloop.course.building import build, stale
 from decodeloop.course.cheatsheet import NOTATION, cheat_sheet_path, page, shapes_of, summary_of
 from decodeloop.course.lab import prepare
 
 ROOT = Path(__file__).parents[2]
+LESSONS_OF_COSTS = [f"decodeloop.cost.{m}" for m in ("memory", "flops", "metrics", "roofline")]
 
 
 def test_every_public_function_stands_on_it_with_its_parameters():
@@ -18,7 +19,12 @@ def test_every_public_function_stands_on_it_with_its_parameters():
         for name, value in ((n, getattr(room, n)) for n in room.__all__)
         if inspect.isfunction(value)
     ]
-    assert len(functions) > 30
+    functions += [
+        (name, value)
+        for name, value in vars(cost).items()
+        if inspect.isfunction(value) and value.__module__ in LESSONS_OF_COSTS
+    ]
+    assert len(functions) > 50
     missing = [name for name, _ in functions if f"`{name}(" not in text]
     assert not missing
     assert "`attention(q, k, v, mask=None)`" in text  # what has a type or a keyword is left out
@@ -46,6 +52,11 @@ def test_it_says_what_the_docstrings_say():
     assert shapes_of(asked) == "x (B, T), with `-inf` → (B,)"
     assert shapes_of(unshaped) == ""
     assert summary_of(unshaped) == "count the tokens"
+
+    def abbreviated(x):
+        """FLOPs of it."""
+
+    assert summary_of(abbreviated) == "FLOPs of it"
 
 
 def test_every_row_has_three_columns_and_something_to_say():

@@ -38,6 +38,12 @@ ROOMS = (  # lesson, title, module
     ("08", "Text", "decodeloop.decode.text"),
     ("00", "Loss", "decodeloop.decode.scoring"),
 )
+COSTS = (  # lesson, title, modules: numbers in, numbers out
+    ("09", "Memory", ("decodeloop.cost.architecture", "decodeloop.cost.memory")),
+    ("10", "FLOPs and bytes", ("decodeloop.cost.flops",)),
+    ("11", "Waiting", ("decodeloop.cost.metrics",)),
+    ("12", "The roofline", ("decodeloop.cost.roofline", "decodeloop.cost.accelerators")),
+)
 SHAPES = re.compile(r"Shapes: (.*?)(?:\n\s*\n|\Z)", re.DOTALL)
 
 
@@ -61,7 +67,12 @@ def page() -> str:
                 heading = ""
             else:
                 others.append(f"`{signature}` {words}")
-    return "\n".join([*lines, "", "Without tensors of their own: " + " · ".join(others), ""])
+    lines += ["", "Without tensors of their own: " + " · ".join(others)]
+    for lesson, title, names in COSTS:
+        found = [row for name in names for row in rows(importlib.import_module(name))]
+        listed = " · ".join(f"`{signature}` {words}" for signature, _, words in found)
+        lines += ["", f"{lesson} {title}: {listed}"]
+    return "\n".join([*lines, ""])
 
 
 def rows(module: Any) -> Iterator[tuple[str, str, str]]:
@@ -92,6 +103,8 @@ def summary_of(function: Callable[..., Any]) -> str:
     """The beginning of the docstring, as far as it goes without a pause."""
     words = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
     beginning = re.split(r"\. |\.$|: |; |, ", words)[0]
+    if beginning[1:2].isupper():  # FLOPs
+        return beginning
     return beginning[:1].lower() + beginning[1:]
 
 
