@@ -31,12 +31,13 @@ ROOMS = {
     "model": {"errors", "devices"},
     "decode": {"errors", "devices", "model"},
     "checkpoints": {"errors", "devices", "model"},
-    "course": {"errors", "devices", "model", "decode", "checkpoints"},
+    "cost": {"errors", "devices", "model", "decode", "checkpoints"},
+    "course": {"errors", "devices", "model", "decode", "checkpoints", "cost"},
     "doctor": {"errors", "devices", "checkpoints", "course"},
-    "cli": {"errors", "devices", "model", "decode", "checkpoints", "course", "doctor"},
+    "cli": {"errors", "devices", "model", "decode", "checkpoints", "cost", "course", "doctor"},
     "": {"checkpoints"},  # decodeloop.load
 }
-PUBLIC = ["model", "decode", "checkpoints", "course"]
+PUBLIC = ["model", "decode", "checkpoints", "cost", "course"]
 MODULES = [
     info.name
     for room in PUBLIC

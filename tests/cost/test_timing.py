@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodeloop.course import measuring
-from decodeloop.course.measuring import fitted_exponent, fresh_mib, median_seconds
+from decodeloop.cost import timing
+from decodeloop.cost.timing import fitted_exponent, fresh_mib, median_seconds
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 100), st.lists(st.integers(1, 10**6), min_size=2))
@@ -32,7 +32,7 @@ def test_noise_on_both_sides_leaves_the_slope():
 def clock(monkeypatch):
     """A clock that goes only when told to."""
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now.seconds)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now.seconds)
     return now
 
 
@@ -61,7 +61,7 @@ def test_the_device_has_finished_before_the_clock_is_read(clock, monkeypatch):
         clock.seconds += sum(waiting)
         waiting.clear()
 
-    monkeypatch.setattr(measuring, "synchronize", synchronize)
+    monkeypatch.setattr(timing, "synchronize", synchronize)
     assert median_seconds([lambda: waiting.append(4.0)], repeats=3) == [4.0]
 
 
