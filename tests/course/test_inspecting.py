@@ -1,5 +1,7 @@
 import copy
+import math
 import os
+import sys
 
 import pytest
 import torch
@@ -9,8 +11,11 @@ from decodeloop.course.inspecting import (
     RecordingCache,
     SilencedCache,
     attention_maps,
+    bytes_held,
     peak_bytes,
+    peak_resident_bytes,
     quiet_stderr,
+    resident_bytes,
 )
 from decodeloop.errors import UserError
 
@@ -143,6 +148,32 @@ def test_what_was_held_before_is_not_counted():
     before = torch.zeros(MIB)
     assert peak_bytes(lambda: before.add_(1)) < MIB // 100
     assert peak_bytes(lambda: None) == 0
+
+
+def test_every_change_is_told_in_its_order():
+    def one_after_the_other():
+        a = torch.zeros(MIB // 4)
+        del a
+        b = torch.zeros(MIB // 2)
+        del b
+        return torch.zeros(MIB // 8)
+
+    assert bytes_held(one_after_the_other) == [0, MIB, 0, 2 * MIB, 0, MIB // 2, 0]
+    assert bytes_held(lambda: None) == [0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
+def test_what_lies_in_memory_grows_with_what_is_written():
+    before = resident_bytes()
+    written = torch.ones(32 * MIB)  # 128 MiB
+    grown = resident_bytes() - before
+    assert 0.9 * written.nbytes < grown < 1.5 * written.nbytes
+    assert peak_resident_bytes() >= 0.99 * (before + grown)
+
+
+def test_what_lies_in_memory_is_a_number_of_bytes_or_not_told():
+    for told in (resident_bytes(), peak_resident_bytes()):
+        assert math.isnan(told) or told > 10 * MIB
 
 
 def test_stderr_is_quiet_inside_and_back_afterwards(capfd):

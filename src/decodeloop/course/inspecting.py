@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -87,6 +88,14 @@ def peak_bytes(function: Callable[[], object]) -> int:
     Counted by PyTorch's profiler from every allocation and release, so it is exact, and the same
     on every machine; memory that other libraries take is not in it.
     """
+    return max(bytes_held(function), default=0)
+
+
+def bytes_held(function: Callable[[], object]) -> list[int]:
+    """How much PyTorch held on the CPU for `function` after each change, in their order.
+
+    A change is an allocation or a release; what counts, and how exactly, as in `peak_bytes`.
+    """
     from torch.profiler import ProfilerActivity, profile
 
     with (
@@ -94,14 +103,33 @@ def peak_bytes(function: Callable[[], object]) -> int:
         profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded,
     ):
         function()
-    held = most = 0
     changes = sorted(
         (event.time_range.start, event.self_cpu_memory_usage) for event in recorded.events()
     )
-    for _, change in changes:
-        held += change
-        most = max(most, held)
-    return most
+    return [0, *accumulate(change for _, change in changes if change)]
+
+
+def resident_bytes() -> float:
+    """Bytes of this process that lie in memory now (its resident set); NaN where it isn't told.
+
+    Linux tells it. Pages that were asked for and never touched are not in it.
+    """
+    try:
+        with open("/proc/self/statm") as statm:
+            pages = int(statm.read().split()[1])
+        return float(pages * os.sysconf("SC_PAGE_SIZE"))
+    except (OSError, AttributeError):
+        return float("nan")
+
+
+def peak_resident_bytes() -> float:
+    """The most bytes of this process that ever lay in memory; NaN where it isn't told (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else 1024 * peak)  # macOS counts bytes, not KiB
 
 
 @contextmanager

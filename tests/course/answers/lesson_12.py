@@ -1,0 +1,496 @@
+"""Lesson 12: right answers, named mistakes in other words, and wrong answers nobody named."""
+
+import math
+
+from hypothesis import strategies as st
+from random_inputs import Driven
+
+from decodeloop.cost import (
+    BYTES,
+    Phase,
+    Prediction,
+    decode_bytes,
+    decode_flops,
+    forward_bytes,
+    forward_flops,
+    prefill_bytes,
+    prefill_flops,
+)
+from decodeloop.course.exercises.lesson_12 import LLAMA_8B, Card, described
+from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
+
+# --- phase ----------------------------------------------------------------------------------------
+
+
+def phase_by_cases(flops, bytes_moved, peak_flops, bandwidth):
+    computing = flops / peak_flops
+    moving = bytes_moved / bandwidth
+    if computing < moving:
+        return Phase(moving, "memory", flops / bytes_moved)
+    return Phase(computing, "compute", flops / bytes_moved)
+
+
+def phase_by_the_ridge(flops, bytes_moved, peak_flops, bandwidth):
+    intensity = flops / bytes_moved
+    rate = min(peak_flops, bandwidth * intensity)
+    bound = "memory" if intensity < peak_flops / bandwidth else "compute"
+    return Phase(seconds=flops / rate, bound=bound, intensity=intensity)
+
+
+def changed(change):
+    """A right phase, and then something done to it: (phase, flops, bytes, peak, bandwidth)."""
+
+    def wrong(flops, bytes_moved, peak_flops, bandwidth):
+        right = phase_by_cases(flops, bytes_moved, peak_flops, bandwidth)
+        return Phase(*change(right, flops, bytes_moved, peak_flops, bandwidth))
+
+    return wrong
+
+
+def other_name(bound):
+    return {"memory": "compute", "compute": "memory"}[bound]
+
+
+def works_times_rates(flops, bytes_moved, peak_flops, bandwidth):
+    times = {"memory": bandwidth * bytes_moved, "compute": peak_flops * flops}
+    name = max(reversed(times), key=times.get)
+    return Phase(times[name], name, flops / bytes_moved)
+
+
+def rates_by_works(flops, bytes_moved, peak_flops, bandwidth):
+    times = {"compute": peak_flops / flops, "memory": bandwidth / bytes_moved}
+    name = max(times, key=times.get)
+    return Phase(times[name], name, flops / bytes_moved)
+
+
+# --- attainable -----------------------------------------------------------------------------------
+
+
+def attainable_by_the_ridge(intensity, peak_flops, bandwidth):
+    if intensity < peak_flops / bandwidth:
+        return bandwidth * intensity
+    return peak_flops
+
+
+def attainable_by_time(intensity, peak_flops, bandwidth):
+    return intensity / max(intensity / peak_flops, 1 / bandwidth)
+
+
+# --- arithmetic_intensity -------------------------------------------------------------------------
+
+
+def sizes(b):
+    return {"weight_bytes_per_number": b, "cache_bytes_per_number": b}
+
+
+def intensity_by_sums(config, batch, T, S, bytes_per_number):
+    flops = sum(forward_flops(config, batch, T, S).values())
+    return flops / sum(forward_bytes(config, batch, T, S, **sizes(bytes_per_number)).values())
+
+
+def intensity_part_by_part(config, batch, T, S, bytes_per_number):
+    moved = forward_bytes(config, batch, T, S, **sizes(bytes_per_number))
+    total = 0
+    for count in moved.values():
+        total += count
+    return sum(count / total for count in forward_flops(config, batch, T, S).values())
+
+
+def per_byte(flops=None, moved=None):
+    """Intensity with the parts of one of the counts changed."""
+
+    def wrong(config, batch, T, S, b):
+        f = forward_flops(config, batch, T, S)
+        m = forward_bytes(config, batch, T, S, **sizes(b))
+        f = flops(f) if flops else f
+        m = moved(m, batch) if moved else m
+        return sum(f.values()) / sum(m.values())
+
+    return wrong
+
+
+def but(*names):
+    return lambda parts, *_: {k: v for k, v in parts.items() if k not in names}
+
+
+def weights_by_row(parts, batch):
+    return parts | {"weights": batch * parts["weights"], "head": batch * parts["head"]}
+
+
+# --- compute_bound_batch --------------------------------------------------------------------------
+
+
+def batch_by_formula(config, length, peak_flops, bandwidth, bytes_per_number):
+    moved = forward_bytes(config, 1, 1, length, **sizes(bytes_per_number))
+    own = moved["embedding_rows"] + moved["kv_read"] + moved["kv_write"]
+    r = peak_flops / bandwidth
+    left = decode_flops(config, 1, length) - r * own
+    if left <= 0:
+        return None
+    return -int(-(r * (moved["weights"] + moved["head"])) // left)
+
+
+def batch_by_search(config, length, peak_flops, bandwidth, bytes_per_number):
+    def enough(batch):
+        moved = decode_bytes(config, batch, length, **sizes(bytes_per_number))
+        return decode_flops(config, batch, length) * bandwidth >= moved * peak_flops
+
+    high = 1
+    while not enough(high):
+        high *= 2
+        if high > 2**50:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if enough(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def two_forwards(solve):
+    """W and c from forwards of one row and of two: the second row adds only its own."""
+
+    def wrong(config, length, peak_flops, bandwidth, b):
+        one, two = (decode_bytes(config, rows, length, **sizes(b)) for rows in (1, 2))
+        c = two - one
+        f = decode_flops(config, 1, length)
+        return solve(f, one - c, c, peak_flops / bandwidth)
+
+    return wrong
+
+
+def up(x):
+    return -int(-x // 1)
+
+
+def smallest(f, W, c, r):
+    return None if f <= r * c else up(r * W / (f - r * c))
+
+
+def weights_times_batch(config, length, peak_flops, bandwidth, b):
+    """Tries batches, each reading the weights as often as it has rows."""
+    for batch in range(1, 50):
+        moved = batch * decode_bytes(config, 1, length, **sizes(b))
+        if decode_flops(config, batch, length) / peak_flops >= moved / bandwidth:
+            return batch
+    return None
+
+
+def called_with(change):
+    def wrong(config, length, peak_flops, bandwidth, b):
+        return batch_by_formula(config, length, *change(peak_flops, bandwidth, b))
+
+    return wrong
+
+
+def without_scores(config, length, peak_flops, bandwidth, b):
+    f = forward_flops(config, 1, 1, length)
+    of_weights = f["projections"] + f["feed_forward"] + f["head"]
+    one, two = (decode_bytes(config, rows, length, **sizes(b)) for rows in (1, 2))
+    return smallest(of_weights, 2 * one - two, two - one, peak_flops / bandwidth)
+
+
+# --- predict_phases -------------------------------------------------------------------------------
+
+
+def prediction_by_phases(config, accelerator, *, batch=1, prompt, context=None, dtype="bf16"):
+    b = sizes(BYTES[dtype])
+    rates = accelerator.flops[dtype], accelerator.bandwidth
+    S = prompt + 1 if context is None else context
+    first = phase_by_cases(
+        prefill_flops(config, batch, prompt), prefill_bytes(config, batch, prompt, **b), *rates
+    )
+    then = phase_by_cases(
+        decode_flops(config, batch, S), decode_bytes(config, batch, S, **b), *rates
+    )
+    return Prediction(first.seconds, then.seconds, first, then, batch)
+
+
+def prediction_in_a_loop(config, accelerator, *, batch=1, prompt, context=None, dtype="bf16"):
+    phases = []
+    for T, S in ((prompt, prompt), (1, context or prompt + 1)):
+        flops = sum(forward_flops(config, batch, T, S).values())
+        moved = forward_bytes(config, batch, T, S, **sizes(BYTES[dtype]))
+        phases.append(
+            phase_by_the_ridge(
+                flops, sum(moved.values()), accelerator.flops[dtype], accelerator.bandwidth
+            )
+        )
+    return Prediction(
+        ttft_s=phases[0].seconds,
+        itl_s=phases[1].seconds,
+        prefill=phases[0],
+        decode=phases[1],
+        batch=batch,
+    )
+
+
+def predicting(
+    flops=lambda c, B, T, S: sum(forward_flops(c, B, T, S).values()),
+    moved=None,
+    peak=None,
+    size=None,
+    step=None,
+):
+    """A wrong prediction, from its parts."""
+
+    def wrong(config, accelerator, *, batch=1, prompt, context=None, dtype="bf16"):
+        def one(T, S):
+            parts = forward_bytes(config, batch, T, S, **sizes(size or BYTES[dtype]))
+            parts = moved(parts, batch) if moved else parts
+            return phase_by_the_ridge(
+                flops(config, batch, T, S),
+                sum(parts.values()),
+                accelerator.flops[peak or dtype],
+                accelerator.bandwidth,
+            )
+
+        S = step(prompt, context) if step else context or prompt + 1
+        first, then = one(prompt, prompt), one(1, S)
+        return Prediction(first.seconds, then.seconds, first, then, batch)
+
+    return wrong
+
+
+def afterwards(change):
+    def wrong(config, accelerator, **options):
+        right = prediction_in_a_loop(config, accelerator, **options)
+        ttft, itl = change(right)
+        return Prediction(ttft, itl, right.prefill, right.decode, right.batch)
+
+    return wrong
+
+
+def alone(config, accelerator, *, batch=1, **options):
+    return prediction_by_phases(config, accelerator, **options)
+
+
+RIGHT = {
+    "phase": [phase_by_cases, phase_by_the_ridge],
+    "attainable": [attainable_by_the_ridge, attainable_by_time],
+    "arithmetic_intensity": [intensity_by_sums, intensity_part_by_part],
+    "compute_bound_batch": [batch_by_formula, batch_by_search],
+    "predict_phases": [prediction_by_phases, prediction_in_a_loop],
+}
+
+SECOND_FORMS = {
+    "phase": {
+        "the two times are added": changed(
+            lambda p, f, m, peak, bw: (f / peak + m / bw, p.bound, p.intensity)
+        ),
+        "the shorter time": changed(
+            lambda p, f, m, peak, bw: (f / max(peak, f / m * bw), p.bound, p.intensity)
+        ),
+        "compute and memory swapped": changed(
+            lambda p, *_: (p.seconds, other_name(p.bound), p.intensity)
+        ),
+        "a tie called memory": changed(
+            lambda p, f, m, peak, bw: (
+                p.seconds,
+                "memory" if m / bw >= f / peak else "compute",
+                p.intensity,
+            )
+        ),
+        "intensity upside down": changed(lambda p, *_: (p.seconds, p.bound, 1 / p.intensity)),
+        "the rates exchanged": lambda flops, bytes_moved, bandwidth, peak_flops: phase_by_cases(
+            flops, bytes_moved, peak_flops, bandwidth
+        ),
+        "multiplied by the rate": works_times_rates,
+        "the rate over the work": rates_by_works,
+        "FLOPs compared with bytes": changed(
+            lambda p, *_: (p.seconds, "memory" if p.intensity < 1 else "compute", p.intensity)
+        ),
+        "the ridge for the intensity": changed(
+            lambda p, f, m, peak, bw: (p.seconds, p.bound, peak / bw)
+        ),
+        "the time of memory alone": changed(
+            lambda p, f, m, peak, bw: (m / bw, p.bound, p.intensity)
+        ),
+        "the time of computing alone": changed(
+            lambda p, f, m, peak, bw: (f / peak, p.bound, p.intensity)
+        ),
+    },
+    "attainable": {
+        "the higher line": lambda i, peak, bw: sorted([peak, i * bw])[-1],
+        "the two times added": lambda i, peak, bw: peak * i * bw / (peak + i * bw),
+        "the two rates added": lambda i, peak, bw: sum([i * bw, peak]),
+        "no flat roof": lambda i, peak, bw: peak * (i / (peak / bw)),
+        "the peak alone": lambda i, peak, bw: peak / bw * bw,
+        "divided by the intensity": lambda i, peak, bw: bw / i if bw / i < peak else peak,
+        "the bandwidth forgotten": lambda i, peak, bw: i if i < peak else peak,
+        "the intensity forgotten": lambda i, peak, bw: bw if bw < peak else peak,
+        "the bandwidth in bits": lambda i, peak, bw: min(8 * peak, i * bw) / 8,
+        "in TFLOP/s": lambda i, peak, bw: attainable_by_time(i, peak / 1e12, bw / 1e12),
+        "the share of the peak": lambda i, peak, bw: attainable_by_the_ridge(i, peak, bw) / peak,
+    },
+    "arithmetic_intensity": {
+        "upside down": lambda c, B, T, S, b: (
+            sum(forward_bytes(c, B, T, S, **sizes(b)).values())
+            / sum(forward_flops(c, B, T, S).values())
+        ),
+        "bits": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, 8 * b),
+        "the weights read once for each row": per_byte(moved=weights_by_row),
+        "the cache forgotten": per_byte(moved=but("kv_read", "kv_write")),
+        "always 4 bytes": lambda c, B, T, S, b: (
+            sum(forward_flops(c, B, T, S).values()) / sum(forward_bytes(c, B, T, S).values())
+        ),
+        "the cache stays at 4 bytes": lambda c, B, T, S, b: (
+            sum(forward_flops(c, B, T, S).values())
+            / sum(forward_bytes(c, B, T, S, weight_bytes_per_number=b).values())
+        ),
+        "the weights stay at 4 bytes": lambda c, B, T, S, b: (
+            sum(forward_flops(c, B, T, S).values())
+            / sum(forward_bytes(c, B, T, S, cache_bytes_per_number=b).values())
+        ),
+        "the FLOPs of one row": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, b) / B,
+        "all positions new": lambda c, B, T, S, b: intensity_by_sums(c, B, S, S, b),
+        "the positions before forgotten": lambda c, B, T, S, b: intensity_by_sums(c, B, T, T, b),
+        "a multiply–add as one FLOP": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, 2 * b),
+        "the head's bytes forgotten": per_byte(moved=but("head")),
+        "attention's FLOPs forgotten": per_byte(flops=but("scores", "weighted_sum")),
+    },
+    "compute_bound_batch": {
+        "the cache forgotten": two_forwards(lambda f, W, c, r: smallest(f, W, 0, r)),
+        "the weights multiplied by the batch": weights_times_batch,
+        "one cache for all rows": two_forwards(lambda f, W, c, r: smallest(f, W + c, 0, r)),
+        "rounded down": two_forwards(
+            lambda f, W, c, r: None if f <= r * c else int(r * W / (f - r * c))
+        ),
+        "not rounded": two_forwards(lambda f, W, c, r: None if f <= r * c else W / (f / r - c)),
+        "a negative batch": two_forwards(lambda f, W, c, r: up(W / (f / r - c))),
+        "0 where there is none": lambda *inputs: batch_by_search(*inputs) or 0,
+        "the sparse peak, or half the FLOPs": called_with(lambda peak, bw, b: (peak + peak, bw, b)),
+        "bits": called_with(lambda peak, bw, b: (peak, bw, b * 8)),
+        "TFLOP/s for FLOP/s": called_with(lambda peak, bw, b: (peak / 1e12, bw, b)),
+        "the ridge upside down": called_with(lambda peak, bw, b: (bw, peak, b)),
+        "the ridge itself": lambda config, length, peak, bw, b: up(peak / bw),
+        "attention's FLOPs forgotten": without_scores,
+        "always 4 bytes": called_with(lambda peak, bw, b: (peak, bw, 4)),
+    },
+    "predict_phases": {
+        "the two times swapped": afterwards(lambda p: (p.decode.seconds, p.prefill.seconds)),
+        "the context ignored": predicting(step=lambda prompt, context: prompt + 1),
+        "the new token not counted": predicting(step=lambda prompt, context: context or prompt),
+        "one row": alone,
+        "the step divided by the batch": afterwards(lambda p: (p.ttft_s, 1 / (p.batch / p.itl_s))),
+        "always 2 bytes": predicting(size=2),
+        "always the bf16 peak": predicting(peak="bf16"),
+        "the head on every position": predicting(
+            flops=lambda c, B, T, S: sum(forward_flops(c, B, T, S, logits=T).values())
+        ),
+        "the first step counted into TTFT": afterwards(
+            lambda p: (p.prefill.seconds + p.decode.seconds, p.decode.seconds)
+        ),
+        "the weights read once for each row": predicting(
+            moved=lambda parts, batch: parts | {k: batch * parts[k] for k in ("weights", "head")}
+        ),
+        "the cache forgotten": predicting(moved=but("kv_read", "kv_write")),
+    },
+}
+
+UNNAMED = {
+    "phase": [
+        lambda f, m, peak, bw: (f / peak, m / bw),
+        lambda f, m, peak, bw: max(f / peak, m / bw),
+        changed(lambda p, *_: (1e3 * p.seconds, p.bound, p.intensity)),
+        changed(lambda p, *_: (p.seconds, p.bound.upper(), p.intensity)),
+        changed(lambda p, f, m, peak, bw: ((f / peak + m / bw) / 2, p.bound, p.intensity)),
+        changed(lambda p, f, m, peak, bw: (p.seconds, p.bound, f / p.seconds)),
+    ],
+    "attainable": [
+        lambda i, peak, bw: peak / bw,
+        lambda i, peak, bw: (peak + i * bw) / 2,
+        lambda i, peak, bw: min(peak, i * bw) if i * bw > peak else 0.0,
+        lambda i, peak, bw: math.sqrt(peak * i * bw),
+    ],
+    "arithmetic_intensity": [
+        lambda c, B, T, S, b: 2 / b,
+        lambda c, B, T, S, b: 2 * B * T / b,
+        lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, b) * B,
+        per_byte(moved=but("kv_read")),
+    ],
+    "compute_bound_batch": [
+        lambda config, length, peak, bw, b: up(peak / bw * b / 2),
+        two_forwards(lambda f, W, c, r: None if f <= r * c else smallest(f, W, c, r) + 1),
+        two_forwards(lambda f, W, c, r: smallest(f, W, c, r) or math.inf),
+        two_forwards(lambda f, W, c, r: up(r * W / (f + r * c))),
+    ],
+    "predict_phases": [
+        afterwards(lambda p: (p.ttft_s * 1e3, p.itl_s * 1e3)),
+        afterwards(lambda p: (p.ttft_s / p.batch, p.itl_s)),
+        predicting(size=4),
+        predicting(step=lambda prompt, context: prompt + (context or 1)),
+    ],
+}
+
+
+# --- random inputs --------------------------------------------------------------------------------
+
+# Whole numbers that are not too large, so that a tie is a tie in floating point too.
+works = st.integers(1, 2**40)
+rates = st.integers(0, 12).map(lambda power: 2.0**power)
+
+
+@st.composite
+def configs(draw):
+    G = draw(st.integers(1, 3))
+    return ModelConfig(
+        vocabulary=draw(st.integers(1, 50)),
+        width=draw(st.integers(1, 30)),
+        layers=draw(st.integers(1, 4)),
+        heads=G * draw(st.integers(1, 4)),
+        kv_heads=G,
+        head_dim=2 * draw(st.integers(1, 6)),
+        feed_forward=draw(st.integers(1, 60)),
+        context=64,
+        tied=draw(st.booleans()),
+    )
+
+
+models = st.one_of(configs(), st.sampled_from([TINY, SMOLLM2_135M, LLAMA_8B]))
+number_sizes = st.sampled_from([1, 2, 4])
+
+
+def forwards(config, batch, T, before, size):
+    return config, batch, T, T + before, size
+
+
+def with_options(candidate, config, peak, bandwidth, batch, prompt, context, dtype):
+    card = Card("a card", {"bf16": peak, "fp32": peak / 4, "int8": 2 * peak}, bandwidth)
+    options = {} if context is None else {"context": context}
+    return described(candidate(config, card, batch=batch, prompt=prompt, dtype=dtype, **options))
+
+
+RANDOM = {
+    "phase": Driven(
+        st.tuples(works, works, rates, rates),
+        lambda candidate, *inputs: described(candidate(*inputs)),
+    ),
+    "attainable": st.tuples(st.floats(0.01, 1e4), rates, rates),
+    "arithmetic_intensity": st.builds(
+        forwards,
+        models,
+        st.integers(1, 9),
+        st.integers(1, 50),
+        st.integers(0, 3_000),
+        number_sizes,
+    ),
+    "compute_bound_batch": st.tuples(
+        models, st.integers(1, 3_000), st.integers(1, 400).map(float), st.just(1.0), number_sizes
+    ),
+    "predict_phases": Driven(
+        st.tuples(
+            models,
+            rates,
+            rates,
+            st.integers(1, 20),
+            st.integers(1, 500),
+            st.one_of(st.none(), st.integers(1, 2_000)),
+            st.sampled_from(["bf16", "fp32", "int8"]),
+        ),
+        with_options,
+    ),
+}
