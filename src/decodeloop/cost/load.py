@@ -31,7 +31,7 @@ Serve = Callable[[int], Iterable[object]]  # number of a request → its tokens,
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load."""
+    """What came of a load: who was answered and when, and how many were not."""
 
     requests: tuple[Request, ...]  # those that were answered, in order of arrival
     unserved: int  # asked for, but not answered when the time was up
