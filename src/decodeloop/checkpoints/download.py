@@ -265,6 +265,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+CHUNK = 2**24  # bytes, a multiple of 8
+
+
 def checksum(path: Path) -> int:
     """The sum of a file's 64-bit words: any one flipped bit changes it, at the speed of memory.
 
@@ -273,13 +276,14 @@ def checksum(path: Path) -> int:
     """
     import torch
 
-    words, rest = divmod(path.stat().st_size, 8)
-    with path.open("rb") as file:
-        file.seek(words * 8)
-        last = int.from_bytes(file.read(rest), "little")
-    if words == 0:
-        return last
-    return last + int(torch.from_file(str(path), shared=False, size=words, dtype=torch.int64).sum())
+    buffer = bytearray(CHUNK)
+    words = torch.frombuffer(buffer, dtype=torch.int64)
+    total = last = 0
+    with path.open("rb") as file:  # in pieces: a mapped file would count as memory of ours
+        while size := file.readinto(buffer):
+            total += int(words[: size // 8].sum())
+            last = int.from_bytes(buffer[size - size % 8 : size], "little")
+    return (total + 2**63) % 2**64 - 2**63 + last
 
 
 def convert(original: Path, folder: Path, progress: Progress = silent) -> None:
