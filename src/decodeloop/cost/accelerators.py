@@ -25,6 +25,19 @@ from decodeloop.errors import UserError
 
 UNVERIFIED = "unverified"
 
+# Data bases, blogs, generated texts: a number that was read there alone stays unverified.
+SECONDARY = (
+    "aiwiki.ai",
+    "fpsbench.com",
+    "gpu.blog",
+    "grokipedia.com",
+    "hmc-tech.com",
+    "huggingface.co/spaces/lambdabrendan",
+    "rooflinenotes.dev",
+    "sysrqmts.com",
+    "waredb.com",
+)
+
 _GB = 10**9
 _TERA = 1e12
 _MIB = 2**20
@@ -40,12 +53,19 @@ class Source:
 
     @property
     def verified(self) -> bool:
-        """Whether the number was found, in the document or in a quotation, and not remembered."""
-        return self.seen != UNVERIFIED
+        """Whether the number was found, in a document that answers for it or in a quotation."""
+        return self.seen != UNVERIFIED and not self.secondary
+
+    @property
+    def secondary(self) -> bool:
+        """Whether it was seen on a page that is neither a vendor's nor a well-known project's."""
+        return any(page in f"{self.url} {self.seen}" for page in SECONDARY)
 
     def __str__(self) -> str:
         where = f"{self.document}, {self.url}" if self.url else self.document
-        return f"{where} ({self.seen})" if self.verified else f"{UNVERIFIED}; to check: {where}"
+        if self.verified:
+            return f"{where} ({self.seen})"
+        return f"{UNVERIFIED}; {'seen on' if self.secondary else 'to check:'} {where}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,7 @@ class Accelerator:
 
     @property
     def unverified(self) -> tuple[str, ...]:
-        """The cells whose numbers are from memory alone."""
+        """The cells whose numbers are from memory, or from secondary pages, alone."""
         return tuple(cell for cell in self.cells if not self.sources[cell].verified)
 
 
@@ -156,7 +176,12 @@ _L4_SHEET = Source(
     "https://www.nvidia.com/en-us/data-center/l4/",
     f"quoted by {_PYTORCH_TABLE} (sparse) and others, who quote “one-half lower without sparsity”",
 )
-_L4_REST = Source("GPU data bases for L4", seen="quoted by fpsbench.com: 300.1 GB/s, L2 48 MB")
+_L4_BANDWIDTH = Source(
+    "Google Cloud, GPU machine types (L4: 24 GB GDDR6 @ 300 GBps)",
+    "https://cloud.google.com/compute/docs/gpus",
+    "quoted by https://huggingface.co/spaces/Elfsong/gcp_allocator",
+)
+_L4_REST = Source("GPU data base entry of the L4 (2023; L2 48 MB)", "https://fpsbench.com", "read")
 _A100_SHEET = Source(
     "NVIDIA, A100 Tensor Core GPU data sheet",
     "https://www.nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf",
@@ -220,7 +245,7 @@ _H100_PCIE_MEMORY = Source(
 _H100_PCIE_REST = _unverified("NVIDIA, H100 product page, PCIe column", _H100_PCIE.url)
 _H200_SAME = Source(
     "The GH100 chip of H100 SXM5",
-    seen=f"quoted by {_LOCKWOOD}/h100; https://itkb.uw.cz/2026/06/nvidia-h200-vs-b300-precisions-cores.html",
+    seen=f"quoted by {_LOCKWOOD}/h100",
 )
 _H200_SYSTEM = Source(
     "MLPerf Inference v4.1, system description H200-SXM-141GBx8 (141 GB, 18 NVLinks, 900 GB/s)",
@@ -229,8 +254,7 @@ _H200_SYSTEM = Source(
 )
 _B200_SHEET = Source(
     "NVIDIA, Blackwell data sheet, HGX B200, “Individual Blackwell GPU Specifications” (sparse)",
-    seen="quoted by https://zdszero.github.io/Computer/Artificial_Intelligence/Hardware.html; "
-    f"dense in {_LOCKWOOD}/B200",
+    seen=f"quoted by {_LOCKWOOD}/B200, dense",
 )
 _ADA_WHITE = Source(
     "NVIDIA, Ada GPU architecture white paper v2.1, appendix A, table 2 (FP32 accumulate, dense)",
@@ -248,9 +272,9 @@ _GA102_WHITE = Source(
     "quoted by several repositories: TF32 35.6, FP16 71/142 (71.2 in a later paper), INT8 284",
 )
 _RTX3090_SPECS = Source(
-    "Specifications of the GeForce RTX 3090 (35.6 TFLOPS, 936 GB/s, 24 GB, L2 6 MB, 2020)",
+    "NVIDIA, specifications of the RTX 3090 (35.6 TFLOPS, 936 GB/s, 24 GB, L2 6 MB, 2020)",
+    seen="quoted by "
     "https://holynerdvana.blogspot.com/2022/10/nvidia-geforce-rtx-3090-specifications.html",
-    "read",
 )
 _GA102_REST = _unverified(_GA102_WHITE.document, _GA102_WHITE.url)
 _PCIE_4 = Source("PCIe 4 x16: 32 GB/s in each of two directions", f"{_LOCKWOOD}/A100", "read")
@@ -273,9 +297,9 @@ _MI300X_LINK = Source(
     "read",
 )
 _MI250X_SPECS = Source(
-    "AMD's table of the MI200 series (matrix FP32 95.7, FP16 and BF16 383.0, INT8 383.0 TOPS)",
+    "AMD, table of the MI200 series (matrix FP32 95.7, FP16 and BF16 383.0, INT8 383.0 TOPS)",
+    seen="quoted by "
     "https://zexron.com/amd-mi250-x-aldebaran-as-mcm-with-up-to-479-teraflop-s-and-560-watt-tdp",
-    "read",
 )
 _MI250X_LINK = Source(
     "GPU data base entry of the MI250X (Infinity Fabric, 800 GB/s)",
@@ -356,9 +380,8 @@ _M3_MAX_TABLE = Source(
     "quoted by https://gist.github.com/jakehemmerle/3203efa01ac455c2a8a26669eb465af2",
 )
 _M3_MAX = Source(
-    "Report on Apple's event of 30 October 2023 (M3 Max: 40-core GPU, up to 128 GB)",
-    "http://thecekodok.com/2023/10/apple-introduces-new-chip-series-m3-m3.html",
-    "read",
+    "Apple, event of 30 October 2023 (M3 Max: 40-core GPU, up to 128 GB)",
+    seen="quoted by http://thecekodok.com/2023/10/apple-introduces-new-chip-series-m3-m3.html",
 )
 
 _SPR_AMX = Source(
@@ -403,9 +426,9 @@ _LUNAR_NPU = Source(
     "read",
 )
 _LUNAR_BANDWIDTH = Source(
-    "Core Ultra 7 258V: 136 GB/s, shared by CPU, GPU and NPU",
-    "https://runlocalai.co/hardware/intel-lunar-lake-258v",
-    "read; 128 bits × 8533 MT/s",
+    _LUNAR_NPU.document,
+    _LUNAR_NPU.url,
+    "computed: 128 bits × 8533 MT/s = 136 GB/s, shared by CPU, GPU and NPU",
 )
 _LUNAR_REST = _unverified("Intel, Lunar Lake architecture: NPU 4 has half the INT8 rate in FP16")
 _HEXAGON_NPU = Source(
@@ -478,7 +501,8 @@ _PARTS = (
         sources=_each(
             {
                 "fp32 tf32 bf16 fp16 fp8 int8 memory": _L4_SHEET,
-                "year bandwidth on_chip": _L4_REST,
+                "bandwidth": _L4_BANDWIDTH,
+                "year on_chip": _L4_REST,
                 "link": _PCIE_4,
             }
         ),
@@ -1102,6 +1126,15 @@ def _number(value: float) -> str:
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
+def _ridge(part: Accelerator) -> str:
+    """FLOPs per byte in 16 bits, and a star where one of the two numbers has one."""
+    dtype = "bf16" if "bf16" in part.flops else "fp16"
+    if dtype not in part.flops:
+        return "–"
+    mark = "*" if {dtype, "bandwidth"} & set(part.unverified) else ""
+    return f"{part.flops[dtype] / part.bandwidth:.0f}{mark}"
+
+
 def _row(part: Accelerator, footnotes: Mapping[Source, int]) -> str:
     def cell(name: str, unit: float) -> str:
         if name not in part.cells:
@@ -1118,6 +1151,7 @@ def _row(part: Accelerator, footnotes: Mapping[Source, int]) -> str:
             year,
             *(cell(dtype, _TERA) for dtype in _COLUMNS),
             cell("bandwidth", _GB),
+            _ridge(part),
             cell("memory", _GB),
             cell("link", _GB),
             cell("on_chip", _MIB),
@@ -1127,10 +1161,10 @@ def _row(part: Accelerator, footnotes: Mapping[Source, int]) -> str:
 
 
 def table(keys: Iterable[str] | None = None) -> str:
-    """Two Markdown tables: the parts, and the sources that their last column points to.
+    """Two Markdown tables: the parts, and, folded, the sources that their last column points to.
 
-    TFLOP/s are dense; bandwidth and link are GB/s, memory GB, on-chip memory MB; a star marks a
-    number that is from memory alone.
+    TFLOP/s are dense; bandwidth and link are GB/s, memory GB, on-chip memory MB; the ridge is FLOPs
+    per byte in bf16, or else fp16; a star marks a number that no vendor's page was found for.
 
     Raises:
         UserError: an unknown part.
@@ -1143,7 +1177,8 @@ def table(keys: Iterable[str] | None = None) -> str:
             source = part.sources[name]
             footnotes.setdefault(source, len(footnotes) + 1)
             used.setdefault(source, []).append(f"{part.key} {name}")
-    head = ["part", "kind", "year", *_COLUMNS, "bandwidth", "memory", "link", "on chip", "sources"]
+    head = ["part", "kind", "year", *_COLUMNS, "bandwidth", "ridge, 16 bit"]
+    head += ["memory", "link", "on chip", "sources"]
     aligned = ["---", "---", *["---:"] * (len(head) - 3), "---"]
     return "\n".join(
         [
@@ -1151,12 +1186,16 @@ def table(keys: Iterable[str] | None = None) -> str:
             f"| {' | '.join(aligned)} |",
             *(_row(part, footnotes) for part in parts),
             "",
+            f"<details><summary>{len(footnotes)} sources</summary>",
+            "",
             "| | source | for |",
             "| --- | --- | --- |",
             *(
                 f"| [{number}] | {source} | {_together(used[source])} |"
                 for source, number in footnotes.items()
             ),
+            "",
+            "</details>",
         ]
     )
 
