@@ -186,6 +186,9 @@ def test_a_source_says_what_it_is():
         "Sheet, p. 1, https://a.example (read)"
     )
     assert str(Source("Sheet, p. 1")) == "unverified; to check: Sheet, p. 1"
+    entry = Source("An entry", "https://grokipedia.com/page/NVIDIA", "read")
+    assert str(entry) == "unverified; seen on An entry, https://grokipedia.com/page/NVIDIA"
+    assert not entry.verified
 
 
 def test_a_cell_without_a_source_is_refused():
@@ -248,7 +251,7 @@ def rows(text):
 
 
 def test_the_table_has_a_row_for_each_part_and_a_footnote_for_each_source():
-    first, second = table().split("\n\n")
+    first, summary, second, end = table().split("\n\n")
     head, _, *body = rows(first)
     assert [row[0] for row in body] == [part.name for part in PARTS]
     assert {len(row) for row in body} == {len(head)}
@@ -256,23 +259,24 @@ def test_the_table_has_a_row_for_each_part_and_a_footnote_for_each_source():
     listed = [row[0] for row in rows(second)[2:]]
     assert cited == set(listed)
     assert len(listed) == len(set(listed))
+    assert summary.startswith(f"<details><summary>{len(listed)} sources") and end == "</details>"
 
 
 def test_the_table_prints_numbers_as_data_sheets_do():
-    first, second = table(["H100 SXM"]).split("\n\n")
+    first, _, second, _ = table(["H100 SXM"]).split("\n\n")
     head, _, row = rows(first)
     shown = dict(zip(head, row, strict=True))
     assert shown["bf16"] == "989.4"
-    assert shown["bandwidth"] == "3,350"
+    assert (shown["bandwidth"], shown["ridge, 16 bit"]) == ("3,350", "295")
     assert (shown["memory"], shown["link"], shown["on chip"]) == ("80", "900", "50")
     assert "h100-sxm: fp32, tf32" in second
 
 
 def test_the_table_marks_what_is_not_verified_and_what_is_not_there():
-    first, second = table(["m2-ultra"]).split("\n\n")
+    first, _, second, _ = table(["m2-ultra"]).split("\n\n")
     head, _, row = rows(first)
     shown = dict(zip(head, row, strict=True))
-    assert shown["bf16"].endswith("*")
+    assert shown["bf16"].endswith("*") and shown["ridge, 16 bit"] == "34*"
     assert shown["tf32"] == shown["link"] == "–"
     assert UNVERIFIED in second
 

@@ -170,6 +170,15 @@ def test_the_tolerance_is_relative_and_absolute():
         ({"a": 1, "b": 2}, {"a": 1}, "expected an entry 'b', got ['a']"),
         ({"a": torch.zeros(1)}, {"a": torch.zeros(2)}, "a: expected shape (1,), got (2,)"),
         (1.0, INF, "expected 1, got inf"),
+        (0.50841, 0.50844, "expected 0.50841, got 0.50844"),
+        (295, 294.99997, "expected int 295, got 294.99997"),
+        (torch.tensor(0.50841), torch.tensor(0.50844), "expected 0.50841, got 0.50844"),
+        (
+            torch.tensor([0.50841]),
+            torch.tensor([0.50844]),
+            "the shape (1,) is right, 1 of 1 values are not; "
+            "the first at [0]: expected 0.50841, got 0.50844",
+        ),
         ("eos", "length", "expected str 'eos', got str 'length'"),
     ],
 )

@@ -178,8 +178,7 @@ _L4_SHEET = Source(
 )
 _L4_BANDWIDTH = Source(
     "Google Cloud, GPU machine types (L4: 24 GB GDDR6 @ 300 GBps)",
-    "https://cloud.google.com/compute/docs/gpus",
-    "quoted by https://huggingface.co/spaces/Elfsong/gcp_allocator",
+    seen="quoted by https://huggingface.co/spaces/Elfsong/gcp_allocator",
 )
 _L4_REST = Source("GPU data base entry of the L4 (2023; L2 48 MB)", "https://fpsbench.com", "read")
 _A100_SHEET = Source(
@@ -1135,6 +1134,11 @@ def _ridge(part: Accelerator) -> str:
     return f"{part.flops[dtype] / part.bandwidth:.0f}{mark}"
 
 
+def _shown(part: Accelerator) -> list[str]:
+    """The cells that the table has a column for."""
+    return [name for name in part.cells if name != "year"]
+
+
 def _row(part: Accelerator, footnotes: Mapping[Source, int]) -> str:
     def cell(name: str, unit: float) -> str:
         if name not in part.cells:
@@ -1142,13 +1146,11 @@ def _row(part: Accelerator, footnotes: Mapping[Source, int]) -> str:
         mark = "" if part.sources[name].verified else "*"
         return f"{_number(part.value(name) / unit)}{mark}"
 
-    numbers = sorted({footnotes[part.sources[name]] for name in part.cells})
-    year = f"{part.year}{'' if part.sources['year'].verified else '*'}"
+    numbers = sorted({footnotes[part.sources[name]] for name in _shown(part)})
     return " | ".join(
         [
             f"| {part.name}",
             part.kind,
-            year,
             *(cell(dtype, _TERA) for dtype in _COLUMNS),
             cell("bandwidth", _GB),
             _ridge(part),
@@ -1173,11 +1175,11 @@ def table(keys: Iterable[str] | None = None) -> str:
     footnotes: dict[Source, int] = {}
     used: dict[Source, list[str]] = {}
     for part in parts:
-        for name in part.cells:
+        for name in _shown(part):
             source = part.sources[name]
             footnotes.setdefault(source, len(footnotes) + 1)
             used.setdefault(source, []).append(f"{part.key} {name}")
-    head = ["part", "kind", "year", *_COLUMNS, "bandwidth", "ridge, 16 bit"]
+    head = ["part", "kind", *_COLUMNS, "bandwidth", "ridge, 16 bit"]
     head += ["memory", "link", "on chip", "sources"]
     aligned = ["---", "---", *["---:"] * (len(head) - 3), "---"]
     return "\n".join(

@@ -8,7 +8,7 @@ import io
 import linecache
 import math
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -183,38 +183,48 @@ def difference(expected: Any, got: Any, tolerance: float) -> str:
             if not same(g, e, tolerance):
                 return f"output {number} of {len(expected)}: {difference(e, g, tolerance)}"
     if not (isinstance(expected, Tensor) and isinstance(got, Tensor)):
-        return f"expected {brief(expected)}, got {brief(got)}"
+        return told_apart(brief, expected, got)
     if expected.shape != got.shape:
         return f"expected shape {tuple(expected.shape)}, got {tuple(got.shape)}"
     if (expected.dtype == torch.bool) != (got.dtype == torch.bool):
         return f"expected values of type {expected.dtype}, got {got.dtype}"
     if expected.ndim == 0:
-        return f"expected {written(expected)}, got {written(got)}"
+        return told_apart(written, expected, got)
     a, b = got.detach().cpu().double(), expected.detach().cpu().double()
     close = torch.isclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
     place = tuple(int(i) for i in (~close).nonzero()[0])
     return (
         f"the shape {tuple(expected.shape)} is right, {int((~close).sum())} of {close.numel()} "
-        f"values are not; the first at {list(place)}: expected {written(expected[place])}, "
-        f"got {written(got[place])}"
+        f"values are not; the first at {list(place)}: "
+        f"{told_apart(written, expected[place], got[place])}"
     )
 
 
-def written(x: Tensor) -> str:
+def told_apart(show: Callable[[Any, int], str], expected: Any, got: Any) -> str:
+    """Expected and got, with as many digits as it takes to see that they differ."""
+    e, g = "", ""
+    for digits in range(4, 18):
+        e, g = show(expected, digits), show(got, digits)
+        if e.split()[-1] != g.split()[-1]:  # the number, after its type
+            break
+    return f"expected {e}, got {g}"
+
+
+def written(x: Tensor, digits: int = 4) -> str:
     """The value of a tensor without axes: whole numbers and booleans as they are."""
-    return f"{x.item():.4g}" if x.is_floating_point() else str(x.item())
+    return f"{x.item():.{digits}g}" if x.is_floating_point() else str(x.item())
 
 
-def brief(value: Any) -> str:
+def brief(value: Any, digits: int = 4) -> str:
     """A value in a few words."""
     if value is None:
         return "None (is a `return` missing?)"
     if isinstance(value, Tensor):
         if value.ndim == 0:
-            return f"a tensor without axes, {written(value)}"
+            return f"a tensor without axes, {written(value, digits)}"
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, float):
-        return f"{value:.4g}" if math.isfinite(value) else str(value)
+        return f"{value:.{digits}g}" if math.isfinite(value) else str(value)
     text = " ".join(repr(value).split())
     return f"{type(value).__name__} {text[:60]}{'…' if len(text) > 60 else ''}"
 

@@ -96,6 +96,32 @@ def visible(T, S):
     return sum(S - T + 1 + t for t in range(T))
 
 
+def only(part, count):
+    """Another number of multiply-adds in one of scores and weighted_sum."""
+    return lambda config, batch, T, S, logits=1: (
+        by_factors(config, batch, T, S, logits)
+        | {part: 2 * config.layers * config.heads * config.head_dim * count(config, batch, T, S)}
+    )
+
+
+def with_square_matrices(config):
+    """Entries of the projections, those of query and output (C, C)."""
+    C = config.width
+    return C * C + C * C + 2 * C * config.kv_heads * config.head_dim
+
+
+def linear_of_a_layer(config, batch, T, S, logits=1):
+    one = step_by_step(config, batch, T, S, logits)
+    return one | {p: one[p] // config.layers for p in ("projections", "feed_forward")}
+
+
+def added_up(config, batch, T, S, logits=1):
+    total = 0
+    for count in step_by_step(config, batch, T, S, logits).values():
+        total += count
+    return total
+
+
 def keys_of_all(config, batch, T, S, logits=1):
     C, D = config.width, config.head_dim
     query_and_output = T * 2 * C * config.heads * D
@@ -310,6 +336,7 @@ SECOND_FORMS = {
         "the entries of the inputs": lambda m, k, n: k * (m + n),
         "columns forgotten": lambda m, k, n: sum(2 * k for _ in range(m)),
         "rows forgotten": lambda m, k, n: sum(2 * k for _ in range(n)),
+        "a float": lambda m, k, n: m * n * k / 0.5,
     },
     "forward_flops": {
         "one FLOP for a multiply-add": per_multiply_add(1),
@@ -341,6 +368,29 @@ SECOND_FORMS = {
         "batch forgotten": one_row,
         "one layer": a_layer,
         "C for H·D": pairs_are(lambda c, B, T, S: B * c.width * T * S),
+        "C for H·D in the projections": with_layer(projections=with_square_matrices),
+        "C for H·D everywhere": lambda config, batch, T, S, logits=1: (
+            by_factors(config, batch, T, S, logits, pairs=batch * T * S * config.width)
+            | {"projections": 2 * config.layers * batch * T * with_square_matrices(config)}
+        ),
+        "half of the scores alone left out": only("scores", lambda c, B, T, S: B * (T * S) / 2),
+        "masked scores alone left out": only("scores", lambda c, B, T, S: B * visible(T, S)),
+        "half of the weighted sum left out": only(
+            "weighted_sum", lambda c, B, T, S: B * (T * S) / 2
+        ),
+        "masked weights left out": only("weighted_sum", lambda c, B, T, S: B * visible(T, S)),
+        "batch twice in the attention": pairs_are(
+            lambda c, B, T, S: B * c.heads * (B * T) * S * c.head_dim
+        ),
+        "batch twice in the scores": only("scores", lambda c, B, T, S: (B * T) * B * S),
+        "one layer in the attention": lambda config, batch, T, S, logits=1: (
+            by_factors(config, batch, T, S, logits)
+            | dict.fromkeys(
+                ("scores", "weighted_sum"), 2 * batch * config.heads * T * S * config.head_dim
+            )
+        ),
+        "one layer in the linear layers": linear_of_a_layer,
+        "a sum": added_up,
         "as many KV heads as query heads": with_layer(
             projections=lambda c: 4 * c.width * c.heads * c.head_dim
         ),
@@ -353,6 +403,17 @@ SECOND_FORMS = {
     },
     "forward_bytes": {
         "weights times the batch": read_times(lambda B, T: B),
+        "only the layers' weights times the batch": bytes_but(
+            weights=lambda config, B, T, S, w, c, logits: (
+                sum(all_weights(config) for _ in range(B)) * w
+            )
+        ),
+        "the head times the batch": bytes_but(
+            head=lambda config, B, T, S, w, c, logits: (B if logits else 0) * table(config) * w
+        ),
+        "weights times the layers": bytes_but(
+            weights=lambda config, B, T, S, w, c, logits: config.layers * w * all_weights(config)
+        ),
         "weights times the positions": read_times(lambda B, T: T),
         "weights times all positions": read_times(lambda B, T: B * T),
         "a tied head not counted": bytes_but(
@@ -375,6 +436,9 @@ SECOND_FORMS = {
         "embedding rows of one text": bytes_but(
             embedding_rows=lambda config, B, T, S, w, c, logits: T * config.width * w
         ),
+        "embedding rows in the type of the cache": bytes_but(
+            embedding_rows=lambda config, B, T, S, w, c, logits: B * T * config.width * c
+        ),
         "norms forgotten": bytes_but(
             weights=lambda config, B, T, S, w, c, logits: layers_entries(config) * w
         ),
@@ -391,6 +455,12 @@ SECOND_FORMS = {
         "C for G·D in the cache": cache_of(lambda config, B: 2 * config.layers * config.width * B),
         "the cache of one layer": cache_of(lambda config, B: in_cache(config, B) // config.layers),
         "the cache of one row": cache_of(lambda config, B: in_cache(config)),
+        "the old positions of one row": bytes_but(
+            kv_read=lambda config, B, T, S, w, c, logits: (S - T) * in_cache(config) * c
+        ),
+        "the new positions of one row": bytes_but(
+            kv_write=lambda config, B, T, S, w, c, logits: T * in_cache(config) * c
+        ),
         "the cache in the type of the weights": bytes_but(
             kv_read=lambda config, B, T, S, w, c, logits: (S - T) * in_cache(config, B) * w,
             kv_write=lambda config, B, T, S, w, c, logits: T * in_cache(config, B) * w,
@@ -434,6 +504,9 @@ SECOND_FORMS = {
         "uncached: one token too few": only_uncached(
             lambda config, P, n: sum(forward(config, P + i, P + i) for i in range(n - 1))
         ),
+        "uncached: T is 1": only_uncached(
+            lambda config, P, n: sum(forward(config, 1, P + i) for i in range(n))
+        ),
         "uncached: the head everywhere": only_uncached(
             lambda config, P, n: sum(forward(config, P + i, P + i, logits=P + i) for i in range(n))
         ),
@@ -468,7 +541,8 @@ UNNAMED = {
         lambda m, k, n: m * n * (k + 1),
     ],
     "forward_flops": [
-        lambda config, batch, T, S, logits=1: sum(by_factors(config, batch, T, S, logits).values()),
+        lambda config, batch, T, S, logits=1: list(step_by_step(config, batch, T, S).values()),
+        only("weighted_sum", lambda c, B, T, S: B * T * T),
         pairs_are(lambda c, B, T, S: B * c.heads * c.head_dim * S * S),
         pairs_are(lambda c, B, T, S: B * c.heads * T * S),
         with_layer(projections=lambda c: 4 * c.width**2),

@@ -162,6 +162,34 @@ def two_forwards(solve):
     return wrong
 
 
+def from_parts(divide, weight=None, cache=None):
+    """W and c by names from the bytes of one row."""
+
+    def wrong(config, length, peak_flops, bandwidth, b):
+        W, c = divide(
+            forward_bytes(
+                config,
+                1,
+                1,
+                length,
+                weight_bytes_per_number=weight or b,
+                cache_bytes_per_number=cache or b,
+            )
+        )
+        return smallest(decode_flops(config, 1, length), W, c, peak_flops / bandwidth)
+
+    return wrong
+
+
+def in_a_loop(config, length, peak_flops, bandwidth, b):
+    """Tries batches, and gives up at 1,250."""
+    for batch in range(1, 1_251):
+        moved = decode_bytes(config, batch, length, **sizes(b))
+        if decode_flops(config, batch, length) / peak_flops >= moved / bandwidth:
+            return batch
+    return None
+
+
 def up(x):
     return -int(-x // 1)
 
@@ -268,6 +296,12 @@ def alone(config, accelerator, *, batch=1, **options):
     return prediction_by_phases(config, accelerator, **options)
 
 
+def prefill_alone(config, accelerator, *, batch=1, **options):
+    one = prediction_by_phases(config, accelerator, batch=1, **options)
+    all_rows = prediction_by_phases(config, accelerator, batch=batch, **options)
+    return Prediction(one.ttft_s, all_rows.itl_s, one.prefill, all_rows.decode, batch)
+
+
 RIGHT = {
     "phase": [phase_by_cases, phase_by_the_ridge],
     "attainable": [attainable_by_the_ridge, attainable_by_time],
@@ -312,6 +346,11 @@ SECOND_FORMS = {
         "the time of computing alone": changed(
             lambda p, f, m, peak, bw: (f / peak, p.bound, p.intensity)
         ),
+        "a bare tuple": lambda f, m, peak, bw: (
+            f / min(peak, f / m * bw),
+            "memory" if f / peak < m / bw else "compute",
+            f / m,
+        ),
     },
     "attainable": {
         "the higher line": lambda i, peak, bw: sorted([peak, i * bw])[-1],
@@ -325,6 +364,7 @@ SECOND_FORMS = {
         "the bandwidth in bits": lambda i, peak, bw: min(8 * peak, i * bw) / 8,
         "in TFLOP/s": lambda i, peak, bw: attainable_by_time(i, peak / 1e12, bw / 1e12),
         "the share of the peak": lambda i, peak, bw: attainable_by_the_ridge(i, peak, bw) / peak,
+        "the intensity at the peak": lambda i, peak, bw: attainable_by_the_ridge(i, bw, peak),
     },
     "arithmetic_intensity": {
         "upside down": lambda c, B, T, S, b: (
@@ -351,6 +391,14 @@ SECOND_FORMS = {
         "a multiply–add as one FLOP": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, 2 * b),
         "the head's bytes forgotten": per_byte(moved=but("head")),
         "attention's FLOPs forgotten": per_byte(flops=but("scores", "weighted_sum")),
+        "the FLOPs multiplied by the batch again": lambda c, B, T, S, b: (
+            sum(B * f for f in forward_flops(c, B, T, S).values())
+            / sum(forward_bytes(c, B, T, S, **sizes(b)).values())
+        ),
+        "one row's intensity times the batch": lambda c, B, T, S, b: sum(
+            intensity_by_sums(c, 1, T, S, b) for _ in range(B)
+        ),
+        "the envelope's 2n/b": lambda c, B, T, S, b: B * T / (b / 2),
     },
     "compute_bound_batch": {
         "the cache forgotten": two_forwards(lambda f, W, c, r: smallest(f, W, 0, r)),
@@ -361,6 +409,30 @@ SECOND_FORMS = {
         ),
         "not rounded": two_forwards(lambda f, W, c, r: None if f <= r * c else W / (f / r - c)),
         "a negative batch": two_forwards(lambda f, W, c, r: up(W / (f / r - c))),
+        "to the nearest": two_forwards(
+            lambda f, W, c, r: None if f <= r * c else math.floor(r * W / (f - r * c) + 0.5)
+        ),
+        "one more than the whole part": two_forwards(
+            lambda f, W, c, r: None if f <= r * c else r * W // (f - r * c) + 1
+        ),
+        "the embedding's row forgotten": from_parts(
+            lambda m: (m["weights"] + m["head"], m["kv_read"] + m["kv_write"])
+        ),
+        "the cache's reading alone": from_parts(lambda m: (m["weights"] + m["head"], m["kv_read"])),
+        "W without the head": from_parts(
+            lambda m: (m["weights"], m["embedding_rows"] + m["kv_read"] + m["kv_write"])
+        ),
+        "the head counted as a row's own": from_parts(
+            lambda m: (m["weights"], sum(m.values()) - m["weights"])
+        ),
+        "the cache stays at 4 bytes": from_parts(
+            lambda m: (m["weights"] + m["head"], sum(m.values()) - m["weights"] - m["head"]),
+            cache=4,
+        ),
+        "the weights stay at 4 bytes": from_parts(
+            lambda m: (m["weights"] + m["head"], sum(m.values()) - m["weights"] - m["head"]),
+            weight=4,
+        ),
         "0 where there is none": lambda *inputs: batch_by_search(*inputs) or 0,
         "the sparse peak, or half the FLOPs": called_with(lambda peak, bw, b: (peak + peak, bw, b)),
         "bits": called_with(lambda peak, bw, b: (peak, bw, b * 8)),
@@ -388,6 +460,10 @@ SECOND_FORMS = {
             moved=lambda parts, batch: parts | {k: batch * parts[k] for k in ("weights", "head")}
         ),
         "the cache forgotten": predicting(moved=but("kv_read", "kv_write")),
+        "the prefill with one row": prefill_alone,
+        "the prompt added to the context": predicting(
+            step=lambda prompt, context: prompt + (context or 1)
+        ),
     },
 }
 
@@ -408,8 +484,7 @@ UNNAMED = {
     ],
     "arithmetic_intensity": [
         lambda c, B, T, S, b: 2 / b,
-        lambda c, B, T, S, b: 2 * B * T / b,
-        lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, b) * B,
+        lambda c, B, T, S, b: sum(forward_flops(c, B, T, S)),
         per_byte(moved=but("kv_read")),
     ],
     "compute_bound_batch": [
@@ -417,12 +492,14 @@ UNNAMED = {
         two_forwards(lambda f, W, c, r: None if f <= r * c else smallest(f, W, c, r) + 1),
         two_forwards(lambda f, W, c, r: smallest(f, W, c, r) or math.inf),
         two_forwards(lambda f, W, c, r: up(r * W / (f + r * c))),
+        in_a_loop,
+        two_forwards(lambda f, W, c, r: None if f < r * c else up(r * W / (f - r * c))),
     ],
     "predict_phases": [
         afterwards(lambda p: (p.ttft_s * 1e3, p.itl_s * 1e3)),
         afterwards(lambda p: (p.ttft_s / p.batch, p.itl_s)),
         predicting(size=4),
-        predicting(step=lambda prompt, context: prompt + (context or 1)),
+        predicting(step=lambda prompt, context: prompt),
     ],
 }
 

@@ -16,7 +16,7 @@ from decodeloop.cost import (
     matmul_flops,
     preset,
 )
-from decodeloop.course.exercise import Exercise, Mistake, call
+from decodeloop.course.exercise import Case, Exercise, Mistake, call
 from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 LESSON = "10_complexity"
@@ -56,6 +56,12 @@ def product_counted(rows: int, inner: int, columns: int) -> int:
     )
 
 
+def with_its_type(function: Callable[..., object]) -> str:
+    """A count and its type: 48.0 equals 48, and is no count."""
+    product = function(2, 3, 4)
+    return f"{type(product).__name__} {product}"
+
+
 MATMUL_FLOPS = Exercise(
     name="matmul_flops",
     lesson=LESSON,
@@ -69,6 +75,7 @@ MATMUL_FLOPS = Exercise(
         call("a matrix times a column", 7, 5, 1, oracle=product_counted),
         call("a column times a row", 6, 1, 9, oracle=product_counted),
         call("100 positions through a (1536, 576) matrix", 100, 576, 1536, oracle=product_counted),
+        Case("a whole number", with_its_type, lambda: "int 48", (2, 3, 4)),
     ),
     mistakes=(
         Mistake(
@@ -104,6 +111,12 @@ MATMUL_FLOPS = Exercise(
             "rows forgotten",
             "That is the product of one row and a matrix. There are `rows` of them.",
             lambda rows, inner, columns: 2 * inner * columns,
+        ),
+        Mistake(
+            "a float",
+            "The number is right, but it is a float, with a decimal point. A count is whole: multiply "
+            "ints alone, without 2.0, `/` or `float`.",
+            lambda rows, inner, columns: 2.0 * rows * inner * columns,
         ),
     ),
     hints=(
@@ -212,6 +225,28 @@ def with_width_for_heads(
     return flops | {"scores": pairs, "weighted_sum": pairs}
 
 
+def with_width_in_projections(
+    config: ModelConfig, batch: int, T: int, S: int, logits: int = 1
+) -> Flops:
+    """C in the place of H·D in the matrices of query and output."""
+    entries = 2 * config.width * (config.width + kv_rows(config))
+    return forward_by_hand(config, batch, T, S, logits) | {
+        "projections": 2 * config.layers * batch * T * entries
+    }
+
+
+def with_width_everywhere(
+    config: ModelConfig, batch: int, T: int, S: int, logits: int = 1
+) -> dict[str, Any]:
+    projections = with_width_in_projections(config, batch, T, S, logits)["projections"]
+    return with_width_for_heads(config, batch, T, S, logits) | {"projections": projections}
+
+
+def let_through(config: ModelConfig, batch: int, T: int, S: int, logits: int) -> float:
+    """The share of the table (T, S) that a causal mask lets through."""
+    return (T * (S - T) + T * (T + 1) / 2) / (T * S)
+
+
 FORWARD_FLOPS = Exercise(
     name="forward_flops",
     lesson=LESSON,
@@ -300,10 +335,31 @@ FORWARD_FLOPS = Exercise(
             "masked scores left out",
             "You count only those scores that the mask lets through. A plain product computes the "
             "whole table (T, S); the mask comes afterwards.",
-            times(
-                lambda config, batch, T, S, logits: (T * (S - T) + T * (T + 1) / 2) / (T * S),
-                *ATTENTION,
-            ),
+            times(let_through, *ATTENTION),
+        ),
+        Mistake(
+            "half of the scores alone left out",
+            "The weighted sum is right, the scores are half of it: you leave out what is masked. The "
+            "product computes the whole table (T, S); the mask comes afterwards.",
+            times(lambda *_: 0.5, "scores"),
+        ),
+        Mistake(
+            "masked scores alone left out",
+            "The weighted sum is right. Of the scores you count only those that the mask lets through, "
+            "but the product computes the whole table (T, S).",
+            times(let_through, "scores"),
+        ),
+        Mistake(
+            "half of the weighted sum left out",
+            "The scores are right, the weighted sum is half of them: masked weights are 0, and a plain "
+            "product multiplies with zeros, too.",
+            times(lambda *_: 0.5, "weighted_sum"),
+        ),
+        Mistake(
+            "masked weights left out",
+            "The scores are right. In the weighted sum you skip the weights that the mask made 0; a "
+            "plain product multiplies with them, too.",
+            times(let_through, "weighted_sum"),
         ),
         Mistake(
             "the head on all positions",
@@ -336,7 +392,8 @@ FORWARD_FLOPS = Exercise(
         ),
         Mistake(
             "gate forgotten",
-            "You count two matrices in the feed-forward layer. SwiGLU has three: gate, up and down.",
+            "You count two matrices in the feed-forward layer. This one is a SwiGLU (lesson 03), "
+            "which has three: gate, up and down.",
             times(lambda *_: 2 / 3, "feed_forward"),
         ),
         Mistake(
@@ -344,6 +401,18 @@ FORWARD_FLOPS = Exercise(
             "The linear layers are right, scores and weighted sum are those of one row: each of the "
             "`batch` rows attends for itself.",
             times(lambda config, batch, *_: 1 / batch, *ATTENTION),
+        ),
+        Mistake(
+            "batch twice in the attention",
+            "The linear layers are right, scores and weighted sum are `batch` times too large: the "
+            "batch stands in them twice, perhaps as n = batch · T and once more as a factor.",
+            times(lambda config, batch, *_: batch, *ATTENTION),
+        ),
+        Mistake(
+            "batch twice in the scores",
+            "The weighted sum is right, the scores are `batch` times too large: the batch stands in "
+            "them twice, perhaps as n = batch · T and once more as a factor.",
+            times(lambda config, batch, *_: batch, "scores"),
         ),
         Mistake(
             "batch forgotten in the linear layers",
@@ -367,10 +436,42 @@ FORWARD_FLOPS = Exercise(
             times(lambda config, *_: 1 / config.layers, *LINEAR, *ATTENTION),
         ),
         Mistake(
+            "one layer in the attention",
+            "The linear layers are right, scores and weighted sum are those of one layer: each of the "
+            "config.layers layers attends.",
+            times(lambda config, *_: 1 / config.layers, *ATTENTION),
+        ),
+        Mistake(
+            "one layer in the linear layers",
+            "Scores and weighted sum are right, projections and feed-forward are those of one layer: "
+            "each layer has matrices of its own.",
+            times(lambda config, *_: 1 / config.layers, *LINEAR),
+        ),
+        Mistake(
+            "a sum",
+            "You give one number, the sum of all. Give the five parts, as a dict: with their names it "
+            "can be seen which of them grows.",
+            lambda config, batch, T, S, logits=1: sum(
+                forward_by_hand(config, batch, T, S, logits).values()
+            ),
+        ),
+        Mistake(
             "C for H·D",
             "Right where H·D is C, which it often is. A score is a product of D numbers, in each of H "
             "heads: config.heads * config.head_dim, not the width.",
             with_width_for_heads,
+        ),
+        Mistake(
+            "C for H·D in the projections",
+            "Right where H·D is C, which it often is. The query's matrix is (H·D, C) and the output's "
+            "(C, H·D): you made them (C, C).",
+            with_width_in_projections,
+        ),
+        Mistake(
+            "C for H·D everywhere",
+            "Right where H·D is C, which it often is. But H heads of D numbers need not make the width: "
+            "config.heads * config.head_dim, in the projections and in the attention.",
+            with_width_everywhere,
         ),
         Mistake(
             "as many KV heads as query heads",
@@ -531,6 +632,23 @@ FORWARD_BYTES = Exercise(
             scaled(lambda config, batch, T, S: batch, "weights", "head"),
         ),
         Mistake(
+            "only the layers' weights times the batch",
+            "The head is right, `weights` is not: all rows share the matrices of the layers, too. One "
+            "reading serves the whole batch.",
+            scaled(lambda config, batch, T, S: batch, "weights"),
+        ),
+        Mistake(
+            "the head times the batch",
+            "`weights` is right, `head` is not: you read its matrix once for each row. All rows share "
+            "it.",
+            scaled(lambda config, batch, T, S: batch, "head"),
+        ),
+        Mistake(
+            "weights times the layers",
+            "`weights` is too large: parameters_by_part counts over all layers already. No factor L.",
+            scaled(lambda config, *_: config.layers, "weights"),
+        ),
+        Mistake(
             "weights times the positions",
             "You read the weights once for each new position. One reading serves all of them: a "
             "product takes all positions at once.",
@@ -589,6 +707,17 @@ FORWARD_BYTES = Exercise(
             scaled(lambda config, batch, T, S: 1 / batch, "embedding_rows"),
         ),
         Mistake(
+            "embedding rows in the type of the cache",
+            "The embedding is a weight: its rows have numbers of weight_bytes_per_number.",
+            wrong_bytes(
+                lambda right, config, *_, **sizes: {
+                    "embedding_rows": right["embedding_rows"]
+                    * sizes.get("cache_bytes_per_number", 4)
+                    / sizes.get("weight_bytes_per_number", 4)
+                }
+            ),
+        ),
+        Mistake(
             "norms forgotten",
             "You are short by a little: the norms have weights too, parameters_by_part(config)['norms'].",
             wrong_bytes(
@@ -644,6 +773,18 @@ FORWARD_BYTES = Exercise(
             "Weights are shared by the rows of a batch, the cache is not: each row reads and writes its "
             "own.",
             scaled(lambda config, batch, *_: 1 / batch, "kv_read", "kv_write"),
+        ),
+        Mistake(
+            "the old positions of one row",
+            "`kv_write` is right, `kv_read` is that of one row: each row of the batch reads a cache of "
+            "its own.",
+            scaled(lambda config, batch, *_: 1 / batch, "kv_read"),
+        ),
+        Mistake(
+            "the new positions of one row",
+            "`kv_read` is right, `kv_write` is that of one row: each row of the batch writes into a "
+            "cache of its own.",
+            scaled(lambda config, batch, *_: 1 / batch, "kv_write"),
         ),
         Mistake(
             "the cache in the type of the weights",
@@ -850,6 +991,12 @@ GENERATION_FLOPS = Exercise(
             "uncached: one token too few",
             "Without a cache you make n - 1 forwards. There is no prefill besides: n tokens need n.",
             generation(right_cached, lambda config, P, n: prefills(config, range(P, P + n - 1))),
+        ),
+        Mistake(
+            "uncached: T is 1",
+            "Without a cache you send one position through the model for each token. What is not kept "
+            "must be computed again: T = S, all that stands before the token.",
+            generation(right_cached, lambda config, P, n: decodes(config, range(P, P + n))),
         ),
         Mistake(
             "uncached: the head everywhere",

@@ -112,6 +112,11 @@ def ridge_as_intensity(
     return Phase(right.seconds, right.bound, peak_flops / bandwidth)
 
 
+def bare(flops: float, bytes_moved: float, peak_flops: float, bandwidth: float) -> Any:
+    right = by_times()(flops, bytes_moved, peak_flops, bandwidth)
+    return right.seconds, right.bound, right.intensity
+
+
 PHASE = Exercise(
     name="phase",
     lesson=LESSON,
@@ -194,6 +199,12 @@ PHASE = Exercise(
             "The seconds are always those of computing. Where moving takes longer, its time counts.",
             by_times(seconds=lambda compute, memory: compute),
         ),
+        Mistake(
+            "a bare tuple",
+            "All three are right, but they come back as a bare tuple. Put them into a Phase: "
+            "return Phase(seconds, bound, intensity).",
+            bare,
+        ),
     ),
     hints=(
         "Write down the two times first: how long do the FLOPs take at the peak, how long the bytes "
@@ -218,7 +229,7 @@ ATTAINABLE = Exercise(
     name="attainable",
     lesson=LESSON,
     library=cost.attainable,
-    minutes=4,
+    minutes=3,
     difficulty=1,
     tolerance=EXACT,
     cases=(
@@ -287,6 +298,12 @@ ATTAINABLE = Exercise(
             "the share of the peak",
             "That is the share of the peak. The rate itself is asked for, in FLOP/s.",
             lambda intensity, peak, bandwidth: min(1.0, intensity * bandwidth / peak),
+        ),
+        Mistake(
+            "the intensity at the peak",
+            "You multiply the intensity by the peak. FLOPs/byte times FLOP/s has no meaning; FLOPs/byte "
+            "times bytes/s are FLOP/s.",
+            lambda intensity, peak, bandwidth: min(intensity * peak, bandwidth),
         ),
     ),
     hints=(
@@ -464,9 +481,27 @@ ARITHMETIC_INTENSITY = Exercise(
             "The FLOPs of attention itself are missing: `scores` and `weighted_sum` belong to the sum.",
             quotient(flops=without(flops_counted, "attention")),
         ),
+        Mistake(
+            "the FLOPs multiplied by the batch again",
+            "You multiply the FLOPs by the batch. `forward_flops` was told the batch, and counts all "
+            "of its rows already.",
+            lambda config, batch, T, S, b: batch * intensity_counted(config, batch, T, S, b),
+        ),
+        Mistake(
+            "one row's intensity times the batch",
+            "That is one row's intensity, times the batch. Only the weights are shared: each row brings "
+            "its own cache. Pass `batch` to both counts.",
+            lambda config, batch, T, S, b: batch * intensity_counted(config, 1, T, S, b),
+        ),
+        Mistake(
+            "the envelope's 2n/b",
+            "That is the estimate 2n/b from the back of an envelope. Count: attention, the cache, and "
+            "the head on one position are not in it.",
+            lambda config, batch, T, S, b: 2 * batch * T / b,
+        ),
     ),
     hints=(
-        "Both counts are dicts: sum their values. Then FLOPs over bytes.",
+        "Both counts are dicts: sum their values, sum(flops.values()). Then FLOPs over bytes.",
         "forward_flops(config, batch, T, S) and forward_bytes(config, batch, T, S, ...) with both "
         "sizes given.",
         "sum(flops.values()) / sum(moved.values()); forward_bytes takes weight_bytes_per_number and "
@@ -508,11 +543,21 @@ def first_batch(f: float, W: float, c: float, r: float) -> float | None:
     return math.ceil(r * W / (f - r * c)) if f > r * c else None
 
 
+Sizes = Callable[[Mapping[str, float], float], tuple[float, float]]
+
+
+def shared_and_own(numbers: Mapping[str, float], b: float) -> tuple[float, float]:
+    """W and c in bytes, from one row's numbers."""
+    shared = numbers["weights"] + numbers["head"]
+    return shared * b, (numbers["embedding_rows"] + numbers["kv"]) * b
+
+
 def solved(
     solve: Solved = first_batch,
     flops: Counts = flops_counted,
     size: float | None = None,
     peak: float = 1.0,
+    sizes: Sizes = shared_and_own,
 ) -> Candidate:
     """A wrong batch: one number, or the way to it, is another."""
 
@@ -525,8 +570,8 @@ def solved(
     ) -> float | None:
         numbers = numbers_moved(config, 1, 1, length)
         b = bytes_per_number if size is None else size
-        W = (numbers["weights"] + numbers["head"]) * b
-        c = (numbers["embedding_rows"] + numbers["kv"]) * b
+        old = 2 * config.layers * config.kv_heads * config.head_dim * (length - 1)
+        W, c = sizes({**numbers, "kv_read": old}, b)
         f = sum(flops(config, 1, 1, length).values())
         return solve(f, W, c, peak * peak_flops / bandwidth)
 
@@ -553,6 +598,10 @@ BATCH_CASES = (
     ("a small model, one row is enough", TINY, 9, 1.9, 1.0, 0.5),
     ("a small model, odd sizes", TINY, 5, 7.3, 1.1, 2),
     ("more bytes than FLOPs in a second", TINY, 3, 0.3, 1.0, 4),
+    ("close to the wall: 101,286 rows", LLAMA_8B, 392, 989e12, 3.35e12, 2),
+    ("f = r·c to the last digit: none", TINY, 10, 50.0, 1.0, 2),
+    ("22 rows to the last digit", TINY, 2, 20.0, 1.0, 2),
+    ("a small model, 4 bits", TINY, 6, 190.0, 1.0, 0.5),
 )
 
 COMPUTE_BOUND_BATCH = Exercise(
@@ -590,6 +639,67 @@ COMPUTE_BOUND_BATCH = Exercise(
             "not rounded",
             "A batch is a whole number: round up with math.ceil.",
             solved(lambda f, W, c, r: r * W / (f - r * c) if f > r * c else None),
+        ),
+        Mistake(
+            "to the nearest",
+            "Rounded to the nearest whole number, the batch is often one too small. Round up.",
+            solved(lambda f, W, c, r: round(r * W / (f - r * c)) if f > r * c else None),
+        ),
+        Mistake(
+            "one more than the whole part",
+            "int(x) + 1 rounds up, but not where x is whole already: there it is one too many. "
+            "math.ceil leaves whole numbers alone.",
+            solved(lambda f, W, c, r: int(r * W / (f - r * c)) + 1 if f > r * c else None),
+        ),
+        Mistake(
+            "the embedding's row forgotten",
+            "Among a row's own bytes one entry is missing: `embedding_rows`. c is all but `weights` "
+            "and `head`. It is small, but near the wall it decides.",
+            solved(sizes=lambda n, b: ((n["weights"] + n["head"]) * b, n["kv"] * b)),
+        ),
+        Mistake(
+            "the cache's reading alone",
+            "You take `kv_read` alone for c. A row also writes one position (`kv_write`) and reads its "
+            "row of the embedding.",
+            solved(sizes=lambda n, b: ((n["weights"] + n["head"]) * b, n["kv_read"] * b)),
+        ),
+        Mistake(
+            "W without the head",
+            "The head is missing in W: its matrix is read once for all rows, like the layers' weights.",
+            solved(sizes=lambda n, b: (n["weights"] * b, (n["embedding_rows"] + n["kv"]) * b)),
+        ),
+        Mistake(
+            "the head counted as a row's own",
+            "You count the head among the bytes of each row. Its matrix is read once for all: it "
+            "belongs to W.",
+            solved(
+                sizes=lambda n, b: (
+                    n["weights"] * b,
+                    (n["head"] + n["embedding_rows"] + n["kv"]) * b,
+                )
+            ),
+        ),
+        Mistake(
+            "the cache stays at 4 bytes",
+            "The weights have the size that is asked for, the cache still has 4 bytes a number: pass "
+            "`cache_bytes_per_number` too.",
+            solved(
+                sizes=lambda n, b: (
+                    (n["weights"] + n["head"]) * b,
+                    n["embedding_rows"] * b + n["kv"] * 4,
+                )
+            ),
+        ),
+        Mistake(
+            "the weights stay at 4 bytes",
+            "The cache has the size that is asked for, the weights still have 4 bytes a number: pass "
+            "`weight_bytes_per_number` too.",
+            solved(
+                sizes=lambda n, b: (
+                    (n["weights"] + n["head"]) * 4,
+                    n["embedding_rows"] * 4 + n["kv"] * b,
+                )
+            ),
         ),
         Mistake(
             "a negative batch",
@@ -770,6 +880,12 @@ def head_everywhere(config: ModelConfig, batch: int, T: int, S: int) -> Mapping[
     return counts | {"head": T * counts["head"]}
 
 
+def prefill_of_one(config: ModelConfig, accelerator: Card, **options: Any) -> Prediction:
+    alone = counted_prediction(config, accelerator, **{**options, "batch": 1})
+    parts = counted_prediction(config, accelerator, **options)
+    return as_prediction(parts | {k: alone[k] for k in ("ttft_s", "prefill")})
+
+
 PREDICT_PHASES = Exercise(
     name="predict_phases",
     lesson=LESSON,
@@ -838,6 +954,22 @@ PREDICT_PHASES = Exercise(
             "the weights read once for each row",
             "You read the weights once for each row; one forward reads them once for all.",
             phases_with(numbers=weights_for_each_row),
+        ),
+        Mistake(
+            "the prefill with one row",
+            "Your prefill reads one prompt, whatever `batch` is; all rows have one.",
+            prefill_of_one,
+        ),
+        Mistake(
+            "the prompt added to the context",
+            "You add `context` to the prompt. It is the number of positions in all, the prompt's and "
+            "the new ones.",
+            asked_otherwise(
+                lambda options: {
+                    **options,
+                    "context": options["prompt"] + options.get("context", 1),
+                }
+            ),
         ),
         Mistake(
             "the cache forgotten",
