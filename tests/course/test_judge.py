@@ -498,3 +498,7 @@ def test_an_oracle_gets_copies_too():
     case = call("spoiled", x, oracle=spoils)
     assert torch.equal(case.expected(), case.expected())
     assert torch.equal(x, torch.ones(2))
+
+
+def test_where_none_is_right_nobody_is_asked_for_a_return():
+    assert difference(None, 3, 1e-5) == "expected None, got int 3"

@@ -207,7 +207,8 @@ def told_apart(show: Callable[[Any, int], str], expected: Any, got: Any) -> str:
         e, g = show(expected, digits), show(got, digits)
         if e.split()[-1] != g.split()[-1]:  # the number, after its type
             break
-    return f"expected {e}, got {g}"
+    missing = " (is a `return` missing?)" if got is None else ""
+    return f"expected {e}, got {g}{missing}"
 
 
 def written(x: Tensor, digits: int = 4) -> str:
@@ -218,7 +219,7 @@ def written(x: Tensor, digits: int = 4) -> str:
 def brief(value: Any, digits: int = 4) -> str:
     """A value in a few words."""
     if value is None:
-        return "None (is a `return` missing?)"
+        return "None"
     if isinstance(value, Tensor):
         if value.ndim == 0:
             return f"a tensor without axes, {written(value, digits)}"
