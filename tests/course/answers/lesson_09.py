@@ -1,6 +1,7 @@
 """Lesson 09: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 import math
+from dataclasses import replace
 
 from hypothesis import strategies as st
 from random_inputs import shaped, sizes
@@ -169,6 +170,26 @@ def keys_with_h_heads(shapes, config, batch, T, S, logits):
     for stage in ("attention", "feed_forward"):
         place = 2 if stage == "attention" else 3
         shapes[stage][place + 1 : place + 3] = [(batch, config.heads, T, config.head_dim)] * 2
+
+
+def keys_of_s_positions(shapes, config, batch, T, S, logits):
+    for stage, place in (("attention", 3), ("feed_forward", 4)):
+        shapes[stage][place : place + 2] = [(batch, config.kv_heads, S, config.head_dim)] * 2
+
+
+def few_hidden_vectors(shapes, config, batch, T, S, logits):
+    shapes["head"][0] = (batch, logits, config.width)
+
+
+def one_mask(config, batch, T, S, size, logits=1):
+    found = stage_sums(config, batch, T, S, size, logits, mask=0)
+    return max(found["attention"] + (T * S if T > 1 else 0), found["feed_forward"], found["head"])
+
+
+def mask_twice(config, batch, T, S, size, logits=1):
+    found = stage_sums(config, batch, T, S, size, logits)
+    found["feed_forward"] += mask_bytes(config, batch, T, S)
+    return max(found.values())
 
 
 def keys_without_values(shapes, *_):
@@ -343,6 +364,19 @@ SECOND_FORMS = {
         "mask and positions in the model's type": lambda *sizes, **options: max(
             stage_sums(*sizes, **options, mask=sizes[4], index=8 * sizes[4]).values()
         ),
+        "the positions in the model's type": lambda *sizes, **options: max(
+            stage_sums(*sizes, **options, index=8 * sizes[4]).values()
+        ),
+        "the mask once for all heads": one_mask,
+        "the mask in the feed-forward stage too": mask_twice,
+        "keys and values of S positions": shapes_changed(keys_of_s_positions),
+        "C / H for D": lambda config, *sizes, **options: three_sums(
+            replace(config, head_dim=int(config.width / config.heads)), *sizes, **options
+        ),
+        "hidden vectors of the logits' positions alone": shapes_changed(few_hidden_vectors),
+        "the attention stage alone": lambda *sizes, **options: stage_sums(*sizes, **options)[
+            "attention"
+        ],
         "the positions forgotten": lambda *sizes, **options: max(
             stage_sums(*sizes, **options, index=0).values()
         ),
@@ -394,7 +428,7 @@ UNNAMED = {
     ],
     "activation_bytes": [
         lambda *sizes, **options: min(stage_sums(*sizes, **options).values()),
-        lambda *sizes, **options: stage_sums(*sizes, **options)["attention"],
+        lambda *sizes, **options: stage_sums(*sizes, **options)["feed_forward"],
         lambda config, batch, T, S, size, logits=1: three_sums(config, batch, S, T, size, logits),
         lambda config, batch, T, S, size, logits=1: batch * T * config.width * size,
         lambda *sizes, **options: three_sums(*sizes, **options) / 2**20,

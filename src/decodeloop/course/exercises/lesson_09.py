@@ -212,29 +212,37 @@ def live(
     table_heads: str = "heads",
     columns: Callable[[int, int], int] = lambda T, S: S + 1,
     kv: int = 2,
+    kv_length: Callable[[int, int], int] = lambda T, S: T,
+    head_dim: Callable[[ModelConfig], int] = lambda config: config.head_dim,
     kv_heads: str = "kv_heads",
     qkv_in_feed_forward: bool = True,
     vectors: tuple[int, int, int] = (2, 3, 1),
     inner: int = 3,
     mask: Callable[[int, float], float] = lambda entries, size: entries,
+    mask_heads: bool = True,
+    mask_in_feed_forward: bool = False,
+    hidden_in_head: Callable[[int, int], int] = lambda T, logits: T,
     pick: Callable[[list[float]], float] = max,
     stages: tuple[int, ...] = (0, 1, 2),
 ) -> float:
     """The sum of what is alive in each stage, tensor by tensor; the mistakes change a term of it."""
-    C, F, H, D = config.width, config.feed_forward, config.heads, config.head_dim
+    C, F, H, D = config.width, config.feed_forward, config.heads, head_dim(config)
     rows = batch * T
     stream, feed = rows * C, rows * F
-    qkv = rows * D * (H + kv * getattr(config, kv_heads))
+    qkv = rows * D * H + batch * kv_length(T, S) * D * kv * getattr(config, kv_heads)
     score_tables = tables * batch * getattr(config, table_heads) * T * columns(T, S)
     entries = 0
     if T > 1:
-        entries = T * S if config.kv_heads == H else T * S + batch * H * T * S
+        entries = T * S
+        if mask_heads and config.kv_heads < H:
+            entries += batch * H * T * S
     attention = (vectors[0] * stream + qkv + score_tables) * bytes_per_number
     feed_forward = vectors[1] * stream + qkv * qkv_in_feed_forward + inner * feed
     alive = [
         attention + mask(entries, bytes_per_number) + positions * T,
-        feed_forward * bytes_per_number + positions * T,
-        (vectors[2] * stream + batch * logits * config.vocabulary) * bytes_per_number,
+        feed_forward * bytes_per_number + positions * T + entries * mask_in_feed_forward,
+        (vectors[2] * batch * hidden_in_head(T, logits) * C + batch * logits * config.vocabulary)
+        * bytes_per_number,
     ]
     return pick([alive[stage] for stage in stages])
 
@@ -294,12 +302,13 @@ ACTIVATION_BYTES = Exercise(
     name="activation_bytes",
     lesson=LESSON,
     library=activation_bytes,
-    minutes=15,
+    minutes=20,
     difficulty=2,
     tolerance=1e-10,
     cases=(
         counting("a prefill of 64 tokens, fp32", SMOLLM2_135M, 1, 64, 64, 4, oracle=live),
         counting("a prefill of 512 tokens, fp32", SMOLLM2_135M, 1, 512, 512, 4, oracle=live),
+        counting("a prompt of 5: the head decides", SMOLLM2_135M, 1, 5, 5, 4, oracle=live),
         counting("3 rows of 400 tokens, bf16", SMOLLM2_135M, 3, 400, 400, 2, oracle=live),
         counting("a decode step after 255 tokens", SMOLLM2_135M, 1, 1, 256, 4, oracle=live),
         counting("a decode step, very long cache", SMOLLM2_135M, 2, 1, 100_000, 4, oracle=live),
@@ -422,6 +431,44 @@ ACTIVATION_BYTES = Exercise(
             ),
         ),
         Mistake(
+            "the positions in the model's type",
+            "You multiply the positions by bytes_per_number. They are whole numbers of 8 bytes each, "
+            "whatever the model's type: 8 · T is in bytes already.",
+            lambda config, batch, T, S, size, logits=1: live(
+                config, batch, T, S, size, logits=logits, positions=8 * size
+            ),
+        ),
+        Mistake(
+            "the mask once for all heads",
+            "You count the mask as T · S. Where query heads share a KV head it is written out for "
+            "each head as well: add mask_bytes(config, batch, T, S), which knows.",
+            mistaken(mask_heads=False),
+        ),
+        Mistake(
+            "the mask in the feed-forward stage too",
+            "Your feed-forward stage has the mask in it. That was a variable of attend's, which has "
+            "returned: it is gone.",
+            mistaken(mask_in_feed_forward=True),
+        ),
+        Mistake(
+            "keys and values of S positions",
+            "You count k and v of all S positions. Those of earlier tokens lie in the cache, which "
+            "is counted elsewhere: new are T.",
+            mistaken(kv_length=lambda T, S: S),
+        ),
+        Mistake(
+            "C / H for D",
+            "You take C / H for the size of a head. It often is, but a model may choose another: "
+            "config.head_dim.",
+            mistaken(head_dim=lambda config: config.width // config.heads),
+        ),
+        Mistake(
+            "hidden vectors of the logits' positions alone",
+            "In the head stage you count hidden vectors for `logits` positions. The head runs on so "
+            "many, but all T final vectors of each row are still there.",
+            mistaken(hidden_in_head=lambda T, logits: logits),
+        ),
+        Mistake(
             "the positions forgotten",
             "Short by 8 · T bytes: the positions are alive in the first two stages, whole numbers of "
             "8 bytes each.",
@@ -443,6 +490,12 @@ ACTIVATION_BYTES = Exercise(
             "Right for long texts. In short ones the three tensors of (B, T, F) are more than the "
             "tables.",
             mistaken(stages=(0, 2)),
+        ),
+        Mistake(
+            "the attention stage alone",
+            "Right where the tables of attention are the most. Return the largest of the three "
+            "stages.",
+            mistaken(stages=(0,)),
         ),
         Mistake(
             "logits of every position",
@@ -482,9 +535,11 @@ ACTIVATION_BYTES = Exercise(
         ),
     ),
     hints=(
-        "Write three sums, one for each line of the table, and return the largest.",
+        "Write three sums, one for each of the three stages in bold, and return the largest.",
         "Most tensors come up twice, so name their sizes: stream = batch * T * config.width; "
         "qkv = batch * T * (config.heads + 2 * config.kv_heads) * config.head_dim.",
+        "Feed-forward: the product needs both factors and its own room, three of (B, T, F). `block` "
+        "names x, normed, q, k and v until it returns, and its caller the x that came in.",
         "attention = (2 * stream + qkv + 3 * batch * config.heads * T * (S + 1)) * bytes_per_number "
         "+ mask_bytes(config, batch, T, S) + 8 * T.",
         "feed_forward = (3 * stream + qkv + 3 * batch * T * config.feed_forward) * bytes_per_number "
