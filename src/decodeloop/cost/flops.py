@@ -22,6 +22,7 @@ from decodeloop.cost.architecture import (
     linear_shapes,
     parameters_by_part,
 )
+from decodeloop.cost.checks import check_bytes_per_number, check_whole, whole_bytes
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 
@@ -105,15 +106,11 @@ def forward_bytes(
     (538060032, 5852160, 46080)
     """
     check_forward("forward_bytes", batch, T, S, logits)
-    for name, size in (
-        ("weight_bytes_per_number", weight_bytes_per_number),
-        ("cache_bytes_per_number", cache_bytes_per_number),
-    ):
-        if not (isinstance(size, int | float) and size > 0):
-            raise UserError(
-                f"forward_bytes: {name} is {size!r}: expected a positive number, such as 2 for "
-                f"bf16; BYTES has them by name."
-            )
+    check_bytes_per_number(
+        "forward_bytes",
+        weight_bytes_per_number=weight_bytes_per_number,
+        cache_bytes_per_number=cache_bytes_per_number,
+    )
     parts = parameters_by_part(config)
     position_rows = T if as_architecture(config).learned_positions else 0  # shared by the batch
     in_cache = 2 * config.layers * config.kv_heads * config.head_dim  # numbers for each position
@@ -199,11 +196,6 @@ def attention_overtakes(config: ModelConfig) -> float:
     return in_layer / (2 * config.heads * config.head_dim)  # 2·T·in_layer = 4·T²·H·D
 
 
-def whole_bytes(count: float) -> int:
-    """Half a byte left over (numbers of 4 bits) takes a whole one."""
-    return -int(-count // 1)
-
-
 def check_forward(function: str, batch: int, T: int, S: int, logits: int) -> None:
     """Raise `UserError` unless these are the sizes of a forward pass."""
     check_whole(function, batch=batch, T=T, S=S)
@@ -218,12 +210,3 @@ def check_forward(function: str, batch: int, T: int, S: int, logits: int) -> Non
             f"{function}: logits = {logits} positions of each row, of which T = {T} are new: "
             f"expected at most T."
         )
-
-
-def check_whole(function: str, at_least: int = 1, **numbers: int) -> None:
-    """Raise `UserError` unless all are whole numbers from `at_least` up."""
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < at_least:
-            raise UserError(
-                f"{function}: {name} is {number!r}: expected a whole number from {at_least} up."
-            )

@@ -13,6 +13,12 @@ import math
 from dataclasses import dataclass
 
 from decodeloop.cost.architecture import parameters_by_part
+from decodeloop.cost.checks import (
+    check_bytes_per_number,
+    check_whole,
+    is_number,
+    whole_bytes,
+)
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 
@@ -27,8 +33,8 @@ def weight_bytes(config: ModelConfig, bytes_per_number: float) -> int:
     >>> weight_bytes(SMOLLM2_135M, 4)
     538060032
     """
-    check_bytes_per_number("weight_bytes", bytes_per_number)
-    return whole(sum(parameters_by_part(config).values()) * bytes_per_number)
+    check_bytes_per_number("weight_bytes", bytes_per_number=bytes_per_number)
+    return whole_bytes(sum(parameters_by_part(config).values()) * bytes_per_number)
 
 
 def kv_cache_bytes(config: ModelConfig, batch: int, length: int, bytes_per_number: float) -> int:
@@ -38,11 +44,11 @@ def kv_cache_bytes(config: ModelConfig, batch: int, length: int, bytes_per_numbe
     >>> kv_cache_bytes(SMOLLM2_135M, 1, 1, 4)
     46080
     """
-    check_count("kv_cache_bytes", "batch", batch, least=0)
-    check_count("kv_cache_bytes", "length", length, least=0)
-    check_bytes_per_number("kv_cache_bytes", bytes_per_number)
+    check_whole("kv_cache_bytes", at_least=0, batch=batch)
+    check_whole("kv_cache_bytes", at_least=0, length=length)
+    check_bytes_per_number("kv_cache_bytes", bytes_per_number=bytes_per_number)
     per_token = 2 * config.layers * config.kv_heads * config.head_dim  # a key and a value
-    return whole(batch * length * per_token * bytes_per_number)
+    return whole_bytes(batch * length * per_token * bytes_per_number)
 
 
 def mask_bytes(config: ModelConfig, batch: int, T: int, S: int) -> int:
@@ -81,9 +87,8 @@ def activation_stages(
     Exact for the library's decoder with a cache, in fp32 on a CPU, if F is half as large again as C
     and H·D, or more (with a narrow F, the norms or the rotation may hold a little more).
     """
-    for name, value in (("batch", batch), ("T", T), ("S", S), ("logits", logits)):
-        check_count("activation_bytes", name, value)
-    check_bytes_per_number("activation_bytes", bytes_per_number)
+    check_whole("activation_bytes", batch=batch, T=T, S=S, logits=logits)
+    check_bytes_per_number("activation_bytes", bytes_per_number=bytes_per_number)
     if S < T:
         raise UserError(
             f"activation_bytes: S is {S} and T is {T}: the S keys include the T new positions, so "
@@ -100,11 +105,12 @@ def activation_stages(
     qkv = rows * (H + 2 * G) * D
     positions = POSITION_BYTES * T
     return {
-        "attention": whole((2 * rows * C + qkv + tables) * bytes_per_number)
+        "attention": whole_bytes((2 * rows * C + qkv + tables) * bytes_per_number)
         + mask_bytes(config, batch, T, S)
         + positions,
-        "feed_forward": whole((3 * rows * C + qkv + 3 * rows * F) * bytes_per_number) + positions,
-        "head": whole((rows * C + batch * logits * V) * bytes_per_number),
+        "feed_forward": whole_bytes((3 * rows * C + qkv + 3 * rows * F) * bytes_per_number)
+        + positions,
+        "head": whole_bytes((rows * C + batch * logits * V) * bytes_per_number),
     }
 
 
@@ -165,10 +171,10 @@ def memory(
     >>> round(memory(preset("llama-7b"), 1, 2048, chunk=256).total / 1e9, 1)
     14.7
     """
-    check_count("memory", "batch", batch)
-    check_count("memory", "length", length)
+    check_whole("memory", batch=batch)
+    check_whole("memory", length=length)
     if chunk is not None:
-        check_count("memory", "chunk", chunk)
+        check_whole("memory", chunk=chunk)
     T = length if chunk is None else min(chunk, length)
     forwards = [(T, length)] if length == 1 else [(T, length), (1, length)]
     return Memory(
@@ -197,7 +203,7 @@ def max_batch(
     >>> max_batch(preset("llama-3-8b"), 24e9, 8192)
     7
     """
-    check_count("max_batch", "length", length)
+    check_whole("max_batch", length=length)
     check_room("max_batch", memory_bytes, reserve)
     room = memory_bytes - reserve - weight_bytes(config, weight_bytes_per_number)
     return max(0, int(room // kv_cache_bytes(config, 1, length, cache_bytes_per_number)))
@@ -219,40 +225,16 @@ def max_length(
     >>> max_length(preset("llama-3-8b"), 24e9, 1)
     60573
     """
-    check_count("max_length", "batch", batch)
+    check_whole("max_length", batch=batch)
     check_room("max_length", memory_bytes, reserve)
     room = memory_bytes - reserve - weight_bytes(config, weight_bytes_per_number)
     return max(0, int(room // kv_cache_bytes(config, batch, 1, cache_bytes_per_number)))
 
 
-def whole(value: float) -> int:
-    """Bytes are whole; with half a byte for each number an odd count rounds up."""
-    return value if isinstance(value, int) else math.ceil(value)
-
-
-def check_count(function: str, name: str, value: object, least: int = 1) -> None:
-    """Raise `UserError` unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(
-            f"{function}: {name} is {value!r}: expected a whole number of at least {least}."
-        )
-
-
-def check_bytes_per_number(function: str, value: object) -> None:
-    """Raise `UserError` unless `value` can be the size of a number."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not real or not 0 < value < math.inf:  # type: ignore[operator]
-        raise UserError(
-            f"{function}: bytes_per_number is {value!r}: expected a positive number, such as 4 for "
-            f"fp32, 2 for bf16 or 0.5 for 4 bits."
-        )
-
-
 def check_room(function: str, memory_bytes: object, reserve: object) -> None:
     """Raise `UserError` unless both are numbers of bytes."""
     for name, value in (("memory_bytes", memory_bytes), ("reserve", reserve)):
-        real = isinstance(value, int | float) and not isinstance(value, bool)
-        if not real or not 0 <= value < math.inf:  # type: ignore[operator]
+        if not is_number(value) or not 0 <= value < math.inf:  # type: ignore[operator]
             raise UserError(
                 f"{function}: {name} is {value!r}: expected a number of bytes, such as 24e9 for "
                 f"24 GB."

@@ -29,7 +29,7 @@ class Latencies(NamedTuple):
 
 
 def latencies(arrival: float, token_times: Sequence[float]) -> Latencies:
-    """TTFT, ITL and end-to-end latency of a request, from clock readings.
+    """The waits of one request, from clock readings: TTFT, ITL and end-to-end latency.
 
     Args:
         arrival: when the user asked, whenever it was taken up.

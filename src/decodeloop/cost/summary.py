@@ -8,6 +8,7 @@ from typing import Any
 
 from decodeloop.cost.accelerators import Accelerator
 from decodeloop.cost.architecture import BYTES, parameters_by_part
+from decodeloop.cost.checks import check_whole
 from decodeloop.cost.flops import forward_bytes, forward_flops
 from decodeloop.cost.memory import Memory, max_batch, memory
 from decodeloop.cost.roofline import Prediction, predict_phases
@@ -143,9 +144,7 @@ def costs(
     for name, kind in (("dtype", dtype), ("cache_dtype", cache)):
         if kind not in BYTES:
             raise UserError(f"{name} is {kind!r}: expected one of {', '.join(BYTES)}.")
-    for name, value in (("batch", batch), ("context", positions), ("prompt", tokens)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} is {value!r}: expected a whole number from 1 up.")
+    check_whole("costs", batch=batch, context=positions, prompt=tokens)
     if tokens > positions:
         raise UserError(
             f"a prompt of {tokens} tokens is longer than the context of {positions}: give a "
