@@ -52,6 +52,17 @@ def time_per_output_token(arrival, token_times):
     return token_times[0] - arrival, tpot, token_times[-1] - arrival
 
 
+def mean_by_statistics(arrival, token_times):
+    itl = np.diff(token_times).tolist()
+    return token_times[0] - arrival, statistics.mean(itl), token_times[-1] - arrival
+
+
+def mean_or_nothing(arrival, token_times):
+    gaps = max(len(token_times) - 1, 1)
+    tpot = (token_times[-1] - token_times[0]) / gaps
+    return token_times[0] - arrival, tpot, token_times[-1] - arrival
+
+
 def since_the_arrival(arrival, token_times):
     since = [t - arrival for t in token_times]
     return since[0], since[1:], since[-1]
@@ -149,6 +160,11 @@ def from_zero(samples, p):
 
 def floor_as_an_index(samples, p):
     return sorted(samples)[math.floor(len(samples) * p / 100)]
+
+
+def floor_of_the_rank(samples, p):
+    rank = len(samples) * p // 100
+    return np.sort(samples)[max(rank, 1) - 1]
 
 
 def nearest_in_name(samples, p):
@@ -358,6 +374,13 @@ def guarded(formula):
 def no_guard(rate, mean_service, variance_of_service):
     load = rate * mean_service
     return load * (mean_service + variance_of_service / mean_service) / 2 / (1 - load)
+
+
+def only_above_full_load(rate, mean_service, variance_of_service):
+    idle = 1 - rate * mean_service
+    if idle < 0:
+        return INF
+    return rate * mean_service * (mean_service + variance_of_service / mean_service) / (2 * idle)
 
 
 def rate_above_one(rate, mean_service, variance_of_service):
@@ -570,6 +593,15 @@ def in_turn(arrivals, service_times, target, p=90):
     return None
 
 
+def a_hundred_at_most(arrivals, service_times, target, p=90):
+    k = 1
+    while k < 100:
+        if share_kept(latencies_with(arrivals, service_times, k)[1], target, p):
+            return k
+        k += 1
+    return None
+
+
 def one_for_each(arrivals, service_times, target, p=90):
     return len(arrivals)
 
@@ -614,6 +646,14 @@ def judged(one):
 
 def means(gaps):
     return sum(gaps) / len(gaps) if gaps else 0.0
+
+
+def no_mean_of_nothing(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
+    good = 0
+    for first, gaps, whole in requests:
+        if first <= ttft and whole <= end_to_end:
+            good += sum(gaps) / len(gaps) <= itl
+    return good / seconds
 
 
 def all_answered(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
@@ -706,6 +746,8 @@ SECOND_FORMS = {
         "the arrival ignored": clock_readings,
         "end-to-end from the first token": sum_of_the_gaps,
         "one mean for all gaps": time_per_output_token,
+        "one mean for all gaps, by `statistics`": mean_by_statistics,
+        "one mean for all gaps, or 0": mean_or_nothing,
         "ITL since the arrival": since_the_arrival,
         "ITL since the first token": since_the_first,
         "negative gaps": earlier_minus_later,
@@ -721,6 +763,7 @@ SECOND_FORMS = {
         "sorted in the caller's list": ordered_where_they_are,
         "the rank as an index": from_zero,
         "rounded down, as an index": floor_as_an_index,
+        "rounded down": floor_of_the_rank,
         "rounded to the nearest rank": nearest_in_name,
         "n - 1 instead of n": numpys_higher,
         "n - 1 instead of n, rounded down": numpys_lower,
@@ -767,6 +810,7 @@ SECOND_FORMS = {
         "the latency": with_service,
         "how many wait": queue_length,
         "negative above full load": no_guard,
+        "finite at full load": only_above_full_load,
         "the variance squared": guarded(
             lambda rate, mean, var: by_residual_service(rate, mean, var * var)
         ),
@@ -807,6 +851,7 @@ SECOND_FORMS = {
         "one too few": after(lambda k: k and k - 1),
         "doubled only": powers_of_two,
         "a queue for each machine": in_turn,
+        "a limit of its own": a_hundred_at_most,
         "0 for none": after(lambda k: k or 0),
     },
     "goodput": {
@@ -831,6 +876,7 @@ SECOND_FORMS = {
                 r[1] and r[0] <= ttft and means(r[1]) <= itl and r[2] <= whole
             )
         ),
+        "the mean of no gaps": no_mean_of_nothing,
         "ITL ignored": judged(lambda r, ttft, itl, whole: r[0] <= ttft and r[2] <= whole),
         "divided by one token too many": judged(
             lambda r, ttft, itl, whole: (

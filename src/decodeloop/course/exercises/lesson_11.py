@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -51,9 +52,20 @@ def from_first_token(arrival: float, token_times: Sequence[float]) -> Any:
     return ttft, itl, token_times[-1] - token_times[0]
 
 
-def mean_gap(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, itl, whole = differences(arrival, token_times)
-    return ttft, sum(itl) / len(itl), whole
+def one_gap(mean: Callable[[list[float]], float]) -> Candidate:
+    """The ITLs as one number. What that is for one token, people write in different ways."""
+
+    def run(arrival: float, token_times: Sequence[float]) -> Any:
+        ttft, itl, whole = differences(arrival, token_times)
+        return ttft, mean(itl), whole
+
+    return run
+
+
+ONE_MEAN = (
+    "That is the mean of the gaps. Keep them all in a list, which is empty for one token: means hide "
+    "the one long gap that a reader notices."
+)
 
 
 def itl_from_arrival(arrival: float, token_times: Sequence[float]) -> Any:
@@ -124,11 +136,12 @@ LATENCIES = Exercise(
             "wait for the first token is part of it.",
             from_first_token,
         ),
+        Mistake("one mean for all gaps", ONE_MEAN, one_gap(lambda itl: sum(itl) / len(itl))),
+        Mistake("one mean for all gaps, by `statistics`", ONE_MEAN, one_gap(statistics.fmean)),
         Mistake(
-            "one mean for all gaps",
-            "That is the mean of the gaps. Keep them all in a list: means hide the one long gap that "
-            "a reader notices.",
-            mean_gap,
+            "one mean for all gaps, or 0",
+            ONE_MEAN,
+            one_gap(lambda itl: sum(itl) / len(itl) if itl else 0.0),
         ),
         Mistake(
             "ITL since the arrival",
@@ -165,11 +178,12 @@ LATENCIES = Exercise(
         ),
     ),
     hints=(
-        "All three are differences of two clock readings. Which two?",
-        "TTFT: first token minus arrival. End-to-end: last token minus arrival. ITL: each token minus "
-        "the one before, so `zip(token_times, token_times[1:])` gives the pairs.",
-        "return token_times[0] - arrival, [b - a for a, b in zip(token_times, token_times[1:])], "
-        "token_times[-1] - arrival",
+        "All three are differences of two clock readings. Which two? `zip(token_times, "
+        "token_times[1:])` gives each token together with the next one.",
+        "TTFT: first token minus arrival. End-to-end: last token, `token_times[-1]`, minus arrival. "
+        "ITL: each token minus the one before.",
+        "The ITLs are a list made in one line, `later - earlier` for each pair that `zip` gives. One "
+        "token has no pairs, so its list is empty by itself.",
     ),
 )
 
@@ -250,6 +264,7 @@ PERCENTILE = Exercise(
             [2.0, 2.0, 1.0, 5.0, 5.0, 5.0, 2.0, 9.0, 7.0, 1.0, 4.0],
             75,
         ),
+        percentile_case("P30 of eleven", TWENTY[:11], 30),
         percentile_case("P55 of a hundred", HUNDRED, 55),
         percentile_case("P100", [3.0, 8.0, 1.0], 100),
         percentile_case("P1 of five: the least", [3.0, 8.0, 1.5, 6.0, 7.0], 1),
@@ -294,6 +309,12 @@ PERCENTILE = Exercise(
             "`ordered[int(p * n / 100)]` is right only where p·n/100 is not whole. The P50 of four "
             "samples is then the third; and P100 has no sample at all.",
             by_rank(lambda n, p: int(p * n / 100)),
+        ),
+        Mistake(
+            "rounded down",
+            "You round the rank down: fewer than p % of the samples lie at or below the one that you "
+            "give. Round up. (And a rank below 1 becomes index -1, which is the *largest* sample.)",
+            by_rank(lambda n, p: int(p * n / 100) - 1),
         ),
         Mistake(
             "rounded to the nearest rank",
@@ -341,9 +362,12 @@ PERCENTILE = Exercise(
         ),
     ),
     hints=(
-        "Sort a copy. The percentile is one of the samples; only its place is to be found.",
+        "`sorted(samples)` makes a sorted copy. The percentile is one of the samples; only its place "
+        "is to be found. Compute `p * n / 100` in this order: `55 / 100 * 100` is 55.00000000000001 "
+        "in floating point, and rounds up to 56.",
         "The place, counted from 1, is p·n/100 rounded up (`math.ceil`). Python counts from 0.",
-        "`sorted(samples)[math.ceil(p * len(samples) / 100) - 1]`",
+        "Two lines: the rank, rounded up, with n = `len(samples)`; then the sorted copy at that rank, "
+        "one less as an index.",
     ),
 )
 
@@ -519,10 +543,19 @@ def by_variation(rate: float, mean: float, variance: float) -> float:
 
 
 def at_loads(label: str, mean: float, variance: float, loads: Sequence[float]) -> Case:
-    """Several rates in one case: an infinite wait beside finite ones."""
+    """Several rates in one case: an infinite wait beside finite ones.
+
+    A division by 0 counts as an output: only so can one be told from another.
+    """
+
+    def wait(candidate: Candidate, load: float) -> Any:
+        try:
+            return candidate(load / mean, mean, variance)
+        except ZeroDivisionError as error:
+            return f"ZeroDivisionError: {error}"
 
     def run(candidate: Candidate) -> Any:
-        return {f"load {x:g}": candidate(x / mean, mean, variance) for x in loads}
+        return {f"load {x:g}": wait(candidate, x) for x in loads}
 
     return Case(label, run, lambda: run(by_variation), ([x / mean for x in loads], mean, variance))
 
@@ -613,6 +646,14 @@ MEAN_WAIT = Exercise(
             "From full load on, the formula gives nonsense: a division by 0, or a negative wait. The "
             "queue then grows for ever: return `math.inf`.",
             lambda rate, mean, var: rate * (var + mean**2) / (2 * (1 - rate * mean)),
+        ),
+        Mistake(
+            "finite at full load",
+            "At load 1 itself you divide by 0. The queue grows for ever from *full* load on: compare "
+            "with `>= 1`, not `> 1`.",
+            lambda rate, mean, var: (
+                math.inf if rate * mean > 1 else rate * (var + mean**2) / (2 * (1 - rate * mean))
+            ),
         ),
         Mistake(
             "the variance squared",
@@ -796,12 +837,11 @@ PERCENTILE_BAND = Exercise(
 
 def waits_with(arrivals: Sequence[float], services: Sequence[float], machines: int) -> list[float]:
     """One queue, several machines; each request takes the machine that is free first."""
-    free, waits = [0.0] * machines, []
+    free, waits = [0.0] * machines, []  # a heap: its first entry is the least
     for arrival, service in zip(arrivals, services, strict=True):
-        machine = free.index(min(free))
-        start = max(arrival, free[machine])
+        start = max(arrival, free[0])
         waits.append(start - arrival)
-        free[machine] = start + service
+        heapq.heapreplace(free, start + service)
     return waits
 
 
@@ -869,6 +909,14 @@ def apart(
     return None
 
 
+def with_a_limit(
+    arrivals: Sequence[float], services: Sequence[float], target: float, p: float = 90
+) -> int | None:
+    """Looked for up to 299."""
+    exact = tried_one_by_one(arrivals, services, target, p)
+    return exact if exact and exact < 300 else None
+
+
 BUSY = random_trace(11, 150, 0.9, servers=6)
 EVEN = (random_trace(21, 120, 0.9, servers=4)[0], [1.0] * 120)
 
@@ -900,6 +948,14 @@ MACHINES_NEEDED = Exercise(
             [5.0, 5.0, 1.0],
             4.0,
             90,
+            oracle=tried_one_by_one,
+        ),
+        call(
+            "320 at once, and nobody may wait",
+            [0.0] * 320,
+            [1.0] * 320,
+            1.0,
+            100,
             oracle=tried_one_by_one,
         ),
     ),
@@ -958,6 +1014,12 @@ MACHINES_NEEDED = Exercise(
             apart,
         ),
         Mistake(
+            "a limit of its own",
+            "You give up too early. With a machine for each request nobody waits, so try every number "
+            "up to `len(arrivals)`, and that one too.",
+            with_a_limit,
+        ),
+        Mistake(
             "0 for none",
             "Where no number is enough, the answer is None: 0 machines would be read as a number.",
             changed(lambda k: 0 if k is None else k),
@@ -967,8 +1029,8 @@ MACHINES_NEEDED = Exercise(
         "Try 1, 2, 3, … machines: simulate, add services to waits, take the percentile. When must "
         "you give up?",
         "With a machine for each request nobody waits. If that is not enough, nothing is: None.",
-        "for k in range(1, len(arrivals) + 1): waits = simulate_servers(arrivals, service_times, k); "
-        "if percentile([w + s …], p) <= target: return k. After the loop: return None.",
+        "A loop over `range(1, len(arrivals) + 1)`: the waits by `simulate_servers(arrivals, "
+        "service_times, k)`, the latencies, their percentile; the first k that holds is the answer.",
     ),
 )
 
@@ -1045,6 +1107,33 @@ def tokens_counted(
     return sum(len(gaps) + 1 for _, gaps, _ in good) / seconds
 
 
+def mean_of_nothing(
+    requests: Sequence[Any],
+    seconds: float,
+    ttft: float = math.inf,
+    itl: float = math.inf,
+    end_to_end: float = math.inf,
+) -> float:
+    means = [sum(gaps) / len(gaps) for _, gaps, _ in requests]
+    n = sum(
+        r[0] <= ttft and mean <= itl and r[2] <= end_to_end
+        for r, mean in zip(requests, means, strict=True)
+    )
+    return n / seconds
+
+
+def or_division_by_zero(case: Case) -> Case:
+    """A division by 0 counts as an output: a mistake that only raises could not be recognised."""
+
+    def run(candidate: Candidate) -> Any:
+        try:
+            return case.run(candidate)
+        except ZeroDivisionError as error:
+            return f"ZeroDivisionError: {error}"
+
+    return Case(case.label, run, case.expected, case.inputs)
+
+
 def product_of_shares(marks: list[tuple[bool, bool, bool]]) -> float:
     return len(marks) * math.prod(sum(column) / len(marks) for column in zip(*marks, strict=True))
 
@@ -1071,7 +1160,7 @@ GOODPUT = Exercise(
     tolerance=1e-6,
     cases=(
         call("a target for TTFT", SERVED, 4.0, ttft=0.5, oracle=oracle_goodput),
-        call("a target for ITL", SERVED, 4.0, itl=0.25, oracle=oracle_goodput),
+        or_division_by_zero(call("a target for ITL", SERVED, 4.0, itl=0.25, oracle=oracle_goodput)),
         call("a target for all of it", SERVED, 2.0, end_to_end=0.875, oracle=oracle_goodput),
         call("two targets", SERVED, 4.0, ttft=0.5, itl=0.25, oracle=oracle_goodput),
         call(
@@ -1123,6 +1212,12 @@ GOODPUT = Exercise(
             goodput_with_gaps(lambda gaps, itl: bool(gaps) and statistics.fmean(gaps) <= itl),
         ),
         Mistake(
+            "the mean of no gaps",
+            "You divide by `len([])`, which is 0: a request of one token has no gaps. It can't miss "
+            "the target for ITL; ask `not gaps or …` first.",
+            mean_of_nothing,
+        ),
+        Mistake(
             "ITL ignored",
             "You ignore the target for ITL, which may be missed where TTFT is fine.",
             goodput_with_gaps(lambda gaps, itl: True),
@@ -1146,8 +1241,8 @@ GOODPUT = Exercise(
     ),
     hints=(
         "For each request: did it keep all three targets? Count those that did, divide by the seconds.",
-        "`for ttft_seen, gaps, whole in requests`: three comparisons, joined by `and`. The one for ITL "
-        "is `not gaps or sum(gaps) / len(gaps) <= itl`.",
+        "`for first, gaps, whole in requests`: three comparisons, joined by `and`. The one for ITL "
+        "needs a mean, and there is none of an empty list: `not gaps or …`.",
     ),
 )
 
