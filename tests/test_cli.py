@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from decodeloop import cli
+from decodeloop import checkpoints, cli, kernels
 from decodeloop.checkpoints import PINNED, cache_folder
 from decodeloop.course.lab import prepare
 from decodeloop.course.progress import Progress
 from decodeloop.model import Decoder
 
-COMMANDS = ["doctor", "fetch", "generate", "cost", "measure", "lab", "build", "progress"]
+COMMANDS = ["doctor", "fetch", "generate", "cost", "measure", "bench", "lab", "build", "progress"]
 KEYS = [
     "prompt_tokens",
     "tokens",
@@ -310,6 +310,29 @@ def test_an_output_that_knows_few_characters_is_no_traceback(tmp_path):
     assert b"softmax" in result.stdout
 
 
+@pytest.mark.parametrize("weights", ["fp32", "plain"])
+def test_exact_weights_write_the_same(generated, weights):
+    words = [FRANCE, "--max-new-tokens", 12]
+    assert generated(*words, "--weights", weights)["tokens"] == generated(*words)["tokens"]
+
+
+def test_the_compiled_path_is_taken_where_nothing_else_is_said(command, monkeypatch):
+    asked = []
+    loaded = checkpoints.load
+
+    def load(*args, **options):
+        asked.append(options["weights"])
+        return loaded(*args, **options)
+
+    monkeypatch.setattr(checkpoints, "load", load)
+    words = ["generate", FRANCE, "--max-new-tokens", "2", "--device", "cpu"]
+    for extra in ([], ["--weights", "int8"], ["--weights", "plain"]):
+        assert command(*words, *extra)[0] == 0
+    monkeypatch.setattr(kernels, "obstacle", lambda device: "none here")
+    assert command(*words)[0::2] == (0, "")  # and nothing is said: nobody asked for it
+    assert asked == ["fp32", "int8", None, None]
+
+
 # costs
 
 COSTS = [
@@ -412,6 +435,23 @@ def test_bad_measurements_get_one_sentence(command, words, parts):
     assert_one_sentence(err, *parts)
 
 
+def test_a_bench_ends_in_one_line(command):
+    words = ["--prompt-tokens", 4, "--new-tokens", 3, "--runs", 1, "--threads", 1]
+    status, out, _ = command("bench", *words, "--json")
+    assert (status, out.count("\n")) == (0, 1)
+    data = json.loads(out)
+    assert [row["name"] for row in data["paths"]] == ["plain", "fp32", "int8"]
+    assert data["failed"] == {}
+    assert data["ratios"]["int8"]["plain"] > 0
+    assert all(row["tokens_per_s"]["median"] > 0 for row in data["paths"])
+
+
+def test_a_bench_that_measures_nothing_is_refused(command):
+    status, _, err = command("bench", "--runs", "0")
+    assert status == 2
+    assert_one_sentence(err, "--runs is 0", "at least 1")
+
+
 # bad input
 
 
@@ -429,6 +469,8 @@ BAD = {
     "negative temperature": (["hi", "--temperature", "-1"], ["-1.0", "from 0", "such as 0.8"]),
     "temperature is no number": (["hi", "--temperature", "nan"], ["nan", "from 0"]),
     "top-p 0": (["hi", "--top-p", "0"], ["top-p is 0.0", "more than 0 and at most 1"]),
+    "unknown weights": (["hi", "--weights", "int3"], ["--weights is 'int3'", "fp32, int8 or"]),
+    "int8 and mine": (["hi", "--weights", "int8", "--mine"], ["leave out --weights int8"]),
     "top-p 1.5": (["hi", "--top-p", "1.5"], ["top-p is 1.5", "more than 0 and at most 1"]),
     "top-k 0": (["hi", "--top-k", "0"], ["top-k is 0", "from 1 up", "leave it out"]),
     "no tokens": (["hi", "--max-new-tokens", "0"], ["--max-new-tokens is 0", "at least 1"]),

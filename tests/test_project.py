@@ -30,14 +30,27 @@ ROOMS = {
     "devices": {"errors"},
     "model": {"errors", "devices"},
     "decode": {"errors", "devices", "model"},
-    "checkpoints": {"errors", "devices", "model"},
+    "kernels": {"errors", "devices", "model"},
+    "checkpoints": {"errors", "devices", "model", "kernels"},
     "cost": {"errors", "devices", "model", "decode", "checkpoints"},
+    "bench": {"errors", "devices", "model", "decode", "checkpoints", "cost"},
     "course": {"errors", "devices", "model", "decode", "checkpoints", "cost"},
     "doctor": {"errors", "devices", "checkpoints", "course"},
-    "cli": {"errors", "devices", "model", "decode", "checkpoints", "cost", "course", "doctor"},
+    "cli": {
+        "errors",
+        "devices",
+        "model",
+        "decode",
+        "kernels",
+        "checkpoints",
+        "cost",
+        "bench",
+        "course",
+        "doctor",
+    },
     "": {"checkpoints"},  # decodeloop.load
 }
-PUBLIC = ["model", "decode", "checkpoints", "cost", "course"]
+PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "course"]
 MODULES = [
     info.name
     for room in PUBLIC
@@ -59,8 +72,11 @@ def project():
 
 
 def requirements():
-    """Every direct requirement, those of the extras included."""
-    groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
+    """Every direct requirement, those of the extras included; peers are taken as they are."""
+    extras = {**project()["optional-dependencies"]}
+    assert {"build", "test", "dev", "peers"} == set(extras)
+    del extras["peers"]
+    groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]
     found = {r.name.lower(): r for r in map(Requirement, listed) if r.name != "decodeloop"}
     assert len(found) > 10
@@ -127,7 +143,8 @@ def test_the_package_says_that_it_is_typed():
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
     shipped = tool["setuptools"]["package-data"]["decodeloop"]
     assert "py.typed" in shipped
-    data = {p for p in SOURCE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    files = [p for p in SOURCE.rglob("*") if p.is_file() and p.parent.name != "__pycache__"]
+    data = {p for p in files if p.suffix != ".py"}
     assert data == {p for pattern in shipped for p in SOURCE.glob(pattern)}
 
 

@@ -1,4 +1,4 @@
-"""The command line: doctor · fetch · generate · cost · measure · lab · build · progress.
+"""The command line: doctor · fetch · generate · cost · measure · bench · lab · build · progress.
 
 Heavy imports stand inside the commands, so that `--help` answers at once.
 """
@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -108,8 +109,17 @@ def fetch(
             f"unknown model {model!r}: expected one of {', '.join(checkpoints.PINNED)}; a file or "
             f"a folder of your own needs no fetching: generate --model takes its path."
         )
+    import torch
+
+    from decodeloop.kernels import compile_all, obstacle
+
     with progress_bar() as show:
         folder = checkpoints.fetch(checkpoints.PINNED[model], source=source, progress=show)
+        if obstacle(torch.device("cpu")) is None:
+            compiling = threading.Timer(1.0, show, ("compile", 0.0))  # it has not been done before
+            compiling.start()
+            compile_all()
+            compiling.cancel()
     if as_json:
         print(json.dumps({"model": model, "folder": str(folder)}))
     else:
@@ -143,6 +153,10 @@ def generate(
     ] = None,
     model: Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")] = MODEL,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="fp32: as they are, compiled; int8: quantized; plain: PyTorch alone."),
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text: no chat template.")
     ] = False,
@@ -185,8 +199,10 @@ def generate(
         raise UserError(f"--max-new-tokens is {max_new_tokens}: expected at least 1.")
     if any(not s for s in stop or ()):
         raise UserError("--stop is an empty string: expected at least one character.")
+    if weights == "int8" and mine:
+        raise UserError("--mine computes with the weights as they are: leave out --weights int8.")
     folder = work_folder(work) if mine else None
-    llm = load(model, device)
+    llm = load(model, device, weights=kind_of_weights(weights, device))
     own = None
     if folder is not None:
         from decodeloop.course.own import mine as through_answers
@@ -228,6 +244,18 @@ def generate(
     show(generation, own, llm, as_json)
     if interrupted:
         raise typer.Exit(130)
+
+
+def kind_of_weights(asked: str | None, device: str | None) -> Any:
+    """What `load` is to be told: the compiled path if nothing was said and there is one."""
+    from decodeloop.devices import pick_device
+    from decodeloop.kernels import obstacle
+
+    if asked not in (None, "plain", "fp32", "int8"):
+        raise UserError(f"--weights is {asked!r}: expected fp32, int8 or plain.")
+    if asked is None:
+        return None if obstacle(pick_device(device)) else "fp32"
+    return None if asked == "plain" else asked
 
 
 def show(
@@ -396,6 +424,41 @@ def measure(
     console = Console()
     show_machine(machine, console)
     show_forwards(llm.config, machine, times, console)
+
+
+@app.command()
+def bench(
+    model: Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")] = MODEL,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Also other engines, those that are installed.")
+    ] = False,
+    prompt_tokens: Annotated[int, typer.Option(help="Tokens of the prompt.")] = 128,
+    new_tokens: Annotated[int, typer.Option(help="Tokens that are decoded.")] = 64,
+    context: Annotated[
+        int | None, typer.Option(help="Positions in the cache when decoding begins: the prompt's.")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 10,
+    threads: Annotated[int, typer.Option(help="As many as PyTorch takes, if not given.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare the ways of decoding on this machine, in turn; it ends in one line with --json."""
+    with interruptible():
+        from decodeloop import bench as benches
+        from decodeloop.checkpoints.bar import progress_bar
+
+    settings = benches.Settings(model, context or prompt_tokens, new_tokens, runs, threads)
+    config = benches.config_of(model)
+    paths = [path for path in benches.PATHS if path.own or (peers and path.installed)]
+    with progress_bar() as show:
+        report = benches.bench(config, settings, paths, show)
+    if as_json:
+        print(json.dumps(report.as_dict()))
+        return
+    from rich.console import Console
+
+    from decodeloop.bench.show import show_report
+
+    show_report(report, Console())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -10,7 +10,12 @@ import torch
 
 import decodeloop
 from decodeloop.checkpoints import PINNED, load
+from decodeloop.checkpoints.folder import OneByOne, read_weights
+from decodeloop.checkpoints.weights import decoder_from
+from decodeloop.decode import generate
 from decodeloop.errors import DeviceError, ModelFileError, UserError
+from decodeloop.kernels import dequantize, quantize
+from decodeloop.kernels.decoder import FastDecoder
 
 IDS = torch.tensor([[5, 40, 7, 7, 99]])
 
@@ -117,3 +122,74 @@ def test_a_tokenizer_that_is_smaller_than_the_model_is_accepted(tiny, tmp_path):
     padded = tiny.llama(vocab_size=len(tiny.tokens) + 6)
     model = load(tiny.save_folder(tmp_path / "m", padded), device="cpu")
     assert model.config.vocabulary == model.tokenizer.vocabulary + 6
+
+
+# the compiled path
+
+
+def stands_for(weights):
+    """What is left of the weights when their matrices were quantized."""
+    return {
+        name: dequantize(*quantize(tensor.float())) if tensor.ndim == 2 else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def test_the_compiled_path_has_the_same_weights_and_tokens(folder):
+    plain, quick = load(folder, device="cpu"), load(folder, device="cpu", weights="fp32")
+    assert isinstance(quick.model, FastDecoder)
+    assert list(generate(quick.model, IDS, 40)) == list(generate(plain.model, IDS, 40))
+
+
+def test_int8_is_the_plain_decoder_with_the_quantized_weights(folder):
+    small = load(folder, device="cpu", weights="int8")
+    assert isinstance(small.model, FastDecoder)
+    weights = stands_for(read_weights(folder))
+    plain = decoder_from(weights, small.config, folder, torch.device("cpu"), torch.float32)
+    torch.testing.assert_close(small.model(IDS), plain(IDS), rtol=1e-4, atol=1e-4)
+    assert list(generate(small.model, IDS, 40)) == list(generate(plain, IDS, 40))
+    assert not [p for p in small.model.parameters() if p.ndim > 1]  # nothing in fp32 but norms
+
+
+def test_int8_of_an_untied_model_has_a_head_of_its_own(tiny, tmp_path):
+    untied = tiny.llama(tie_word_embeddings=False)
+    folder = tiny.save_folder(tmp_path / "model", untied)
+    small = load(folder, device="cpu", weights="int8").model
+    weights = stands_for(read_weights(folder))
+    plain = decoder_from(weights, small.config, folder, torch.device("cpu"), torch.float32)
+    torch.testing.assert_close(small(IDS), plain(IDS), rtol=1e-4, atol=1e-4)
+
+
+def test_int8_of_a_file_and_of_a_folder_are_the_same(file, folder):
+    one, other = (load(x, device="cpu", weights="int8").model for x in (file, folder))
+    assert torch.equal(one(IDS), other(IDS))
+
+
+def test_tensors_one_by_one_are_those_of_the_folder(folder):
+    singly, together = OneByOne(folder), read_weights(folder)
+    assert set(singly) == set(together) and len(singly) == len(together)
+    assert all(torch.equal(singly[name], together[name]) for name in together)
+
+
+def test_a_damaged_folder_is_named_by_int8_too(folder, tmp_path):
+    copied = shutil.copytree(folder, tmp_path / "model")
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelFileError, match=r"model.safetensors is damaged .*copy it again"):
+        load(copied, device="cpu", weights="int8")
+    weights.unlink()
+    with pytest.raises(ModelFileError, match=r"has no model.safetensors"):
+        load(copied, device="cpu", weights="int8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "int4"}, r"weights is 'int4': expected one of fp32, int8, or None"),
+        ({"weights": "fp32", "dtype": torch.bfloat16}, r"computes in fp32: leave out dtype="),
+        ({"weights": "int8", "dtype": torch.float16}, r"computes in fp32: leave out dtype="),
+    ],
+)
+def test_ways_of_decoding_that_there_are_not(folder, options, message):
+    with pytest.raises(UserError, match=message):
+        load(folder, device="cpu", **options)

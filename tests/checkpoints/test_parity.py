@@ -5,6 +5,8 @@ The oracle sees the file as it was published: neither our conversion nor anythin
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from decodeloop.checkpoints import PINNED, cache_folder, damage
-from decodeloop.decode import beam_search, generate
+from decodeloop.checkpoints import PINNED, cache_folder, damage, load
+from decodeloop.decode import beam_search, generate, text_loss
 from decodeloop.model import SMOLLM2_135M
 
 PROMPTS = {
@@ -212,3 +214,48 @@ def test_beam_search_gives_the_text_and_the_score_of_transformers(
     expected = theirs.sequences[0, token_ids.shape[1] :].tolist()
     assert ours.tokens + [oracle.config.eos_token_id] * ends == expected
     assert ours.score == pytest.approx(float(theirs.sequences_scores[0]), abs=1e-3)
+
+
+# the compiled path
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return load("smollm2-135m", device="cpu", weights="fp32")
+
+
+@pytest.mark.parametrize("name", ["prose", "code"])
+def test_the_compiled_path_writes_what_transformers_writes(quick, oracle, name):
+    ids = torch.tensor([quick.tokenizer.encode(PROMPTS[name])])
+    theirs = oracle.generate(ids, max_new_tokens=48, do_sample=False, eos_token_id=None)
+    assert list(generate(quick.model, ids, 48, eos_ids=())) == theirs[0, ids.shape[1] :].tolist()
+
+
+def test_int8_hardly_changes_what_the_model_expects(quick):
+    text = (Path(__file__).parents[2] / "lessons" / "01_attention.md").read_text("utf-8")
+    ids = quick.tokenizer.encode(text)[:768]
+    small = load("smollm2-135m", device="cpu", weights="int8")
+    losses = [text_loss(model, ids) for model in (quick.model, small.model)]
+    assert abs(losses[1] - losses[0]) < 0.02  # e^0.02: 2 % of the perplexity
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one process")
+def test_int8_takes_a_fraction_of_the_memory():
+    def peak(weights):
+        """kB at most above what the libraries took, for a prompt and a few tokens."""
+        code = (
+            "import re, torch, numba, safetensors.torch, tokenizers;"
+            "from decodeloop.decode import generate; from decodeloop.checkpoints import load;"
+            "import decodeloop.kernels.decoder;"
+            "status = lambda: open('/proc/self/status').read();"
+            r"top = lambda: int(re.search('VmHWM:\\s+(\\d+)', status())[1]);"
+            "before = top();"
+            f"model = load('smollm2-135m', device='cpu', weights={weights!r}).model;"
+            "list(generate(model, torch.ones(1, 32, dtype=torch.long), 8, eos_ids=()));"
+            "print(top() - before)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert peak("int8") < 0.6 * peak("fp32")

@@ -164,6 +164,24 @@ def write_config(config: ModelConfig, folder: Path, eos_ids: list[int]) -> None:
     (folder / "config.json").write_text(json.dumps(raw, indent=2), "utf-8")
 
 
+def weight_paths(folder: Path) -> list[Path]:
+    """The safetensors files of a folder.
+
+    Raises:
+        ModelFileError: one is missing.
+    """
+    names = [WEIGHTS]
+    if (folder / INDEX).is_file():
+        shards = read_json(folder / INDEX).get("weight_map")
+        if not isinstance(shards, dict):
+            raise ModelFileError(f"{folder / INDEX} has no weight_map: copy it again.")
+        names = sorted({str(name) for name in shards.values()})
+    for name in names:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise ModelFileError(f"{folder} has no {name}: copy the whole model folder.")
+    return [folder / name for name in names]
+
+
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Every tensor of the folder, by its hub name, memory-mapped: pages are read when used, and
     shared by all processes that map the same file.
@@ -171,29 +189,62 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         ModelFileError: a file is missing, truncated or damaged.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if (folder / INDEX).is_file():
-        shards = read_json(folder / INDEX).get("weight_map")
-        if not isinstance(shards, dict):
-            raise ModelFileError(f"{folder / INDEX} has no weight_map: copy it again.")
-        names = sorted({str(name) for name in shards.values()})
-    else:
-        names = [WEIGHTS]
     weights: dict[str, Tensor] = {}
-    for name in names:
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            raise ModelFileError(f"{folder} has no {name}: copy the whole model folder.")
-        try:
+    for path in weight_paths(folder):
+        with damage_named(path):
             weights.update(load_file(path))
-        except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
-            raise ModelFileError(
-                f"{path} is damaged ({one_line(error)}): copy it again (it has "
-                f"{path.stat().st_size:,} bytes)."
-            ) from None
     return weights
+
+
+class OneByOne(Mapping[str, Tensor]):
+    """The tensors of a folder by hub name, each read when it is asked for, and its memory given
+    back with it: for those who make something smaller of each.
+
+    Raises:
+        ModelFileError: as `read_weights`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.paths: dict[str, Path] = {}
+        for path in weight_paths(folder):
+            with opened(path) as file:
+                self.paths.update(dict.fromkeys(file.keys(), path))
+
+    def __getitem__(self, name: str) -> Tensor:
+        with opened(self.paths[name]) as file:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, mapped anew: what was mapped stays in memory as long as the file."""
+    from safetensors import safe_open
+
+    with damage_named(path), safe_open(path, framework="pt") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Say which file is damaged, whatever the reader raises."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelFileError(
+            f"{path} is damaged ({one_line(error)}): copy it again (it has "
+            f"{path.stat().st_size:,} bytes)."
+        ) from None
 
 
 def read_eos_ids(folder: Path) -> list[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -16,14 +18,18 @@ from decodeloop.checkpoints.download import (
     fetch,
     is_fetched,
 )
-from decodeloop.checkpoints.folder import read_config, read_eos_ids, read_weights
+from decodeloop.checkpoints.folder import OneByOne, read_config, read_eos_ids, read_weights
 from decodeloop.checkpoints.gguf_file import GGUFFile
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.checkpoints.tokenizer import Tokenizer, tokenizer_from_gguf
-from decodeloop.checkpoints.weights import decoder_from
+from decodeloop.checkpoints.weights import decoder_from, int8_decoder_from
 from decodeloop.devices import pick_device
 from decodeloop.errors import ModelFileError, UserError
+from decodeloop.kernels import fast
 from decodeloop.model import Decoder, ModelConfig
+
+Weights = Literal["fp32", "int8"]
+WEIGHTS = ("fp32", "int8")
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        return self.model.embedding.weight.device
+        return self.model.device
 
     def prompt_ids(self, prompt: str, raw: bool = False) -> list[int]:
         """The token ids of a prompt, as a chat message, or `raw`, as text to be continued.
@@ -56,6 +62,7 @@ def load(
     name_or_path: str | Path = "smollm2-135m",
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    weights: Weights | None = None,
 ) -> LanguageModel:
     """Load a language model.
 
@@ -65,24 +72,27 @@ def load(
             ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: of the weights; fp32 if not given.
+        weights: ``fp32`` or ``int8``: a decode step that is compiled (see `decodeloop.kernels`),
+            with the weights as they are, or quantized to 8 bits. Plain PyTorch if not given. Both
+            need the CPU and Numba; without them the plain path computes, and says so once.
 
     Raises:
         UserError: the name is unknown, or a fetch fails.
         ModelFileError: the file or folder is missing, damaged or not supported.
     """
-    where = pick_device(device)
-    name, kind = str(name_or_path), dtype or torch.float32
+    where, name, kind = pick_device(device), str(name_or_path), dtype or torch.float32
+    check_weights(weights, kind)
     if name in PINNED:
-        return from_folder(pinned_folder(name), name, where, kind)
+        return from_folder(pinned_folder(name), name, where, kind, weights)
     path = Path(name_or_path)
     with contextlib.suppress(RuntimeError):  # a home that nobody has
         path = path.expanduser()
     if not can_be_a_path(path):
         raise unknown(name)
     if path.is_dir():
-        return from_folder(path, name, where, kind)
+        return from_folder(path, name, where, kind, weights)
     if path.suffix == ".gguf":
-        return from_gguf(path, name, where, kind)
+        return from_gguf(path, name, where, kind, weights)
     if path.exists():
         raise ModelFileError(
             f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
@@ -121,22 +131,63 @@ def pinned_folder(name: str) -> Path:
     return converted_folder(pinned, cache)
 
 
-def from_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> LanguageModel:
+def check_weights(weights: str | None, dtype: torch.dtype) -> None:
+    """Raise a `UserError` unless `weights` is a way of decoding, and fits the type."""
+    if weights is not None and weights not in WEIGHTS:
+        raise UserError(
+            f"weights is {weights!r}: expected one of {', '.join(WEIGHTS)}, or None for plain "
+            f"PyTorch."
+        )
+    if weights is not None and dtype != torch.float32:
+        raise UserError(
+            f"weights={weights!r} computes in fp32: leave out dtype={dtype}, or weights."
+        )
+
+
+def from_folder(
+    folder: Path,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    weights: Weights | None = None,
+) -> LanguageModel:
     """Load a folder in the hub's layout."""
     config = read_config(folder)
     tokenizer = Tokenizer.from_folder(folder)
     check_vocabulary(tokenizer, config, folder)
-    model = decoder_from(read_weights(folder), config, folder, device, dtype)
+    tensors = OneByOne(folder) if weights == "int8" else read_weights(folder)
+    model = build(tensors, config, folder, device, dtype, weights)
     return LanguageModel(name, config, tokenizer, model, tuple(read_eos_ids(folder)))
 
 
-def from_gguf(path: Path, name: str, device: torch.device, dtype: torch.dtype) -> LanguageModel:
+def from_gguf(
+    path: Path,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    weights: Weights | None = None,
+) -> LanguageModel:
     """Load a GGUF file as it is, dequantizing it each time."""
     file = GGUFFile(path)
     tokenizer = tokenizer_from_gguf(file.fields, path)
     check_vocabulary(tokenizer, file.config, path)
-    model = decoder_from(file.weights(), file.config, path, device, dtype)
+    model = build(file.weights(), file.config, path, device, dtype, weights)
     return LanguageModel(name, file.config, tokenizer, model, tuple(file.eos_ids()))
+
+
+def build(
+    tensors: Mapping[str, torch.Tensor],
+    config: ModelConfig,
+    source: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    weights: Weights | None,
+) -> Decoder:
+    """The decoder that was asked for, of these tensors."""
+    if weights == "int8":
+        return fast(int8_decoder_from(tensors, config, source, device))
+    decoder = decoder_from(tensors, config, source, device, dtype)
+    return decoder if weights is None else fast(decoder)
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, source: Path) -> None:

@@ -19,8 +19,7 @@ class RecordingCache(ContiguousKVCache):
     """A cache that also keeps the attention weights of every layer of the last forward."""
 
     def __init__(self, model: Decoder, batch: int, max_length: int) -> None:
-        weight = model.embedding.weight
-        super().__init__(model.config, batch, max_length, weight.dtype, weight.device)
+        super().__init__(model.config, batch, max_length, model.dtype, model.device)
         self.weights: dict[int, Tensor] = {}  # layer → (B, H, T, S)
 
     def attend(
@@ -58,8 +57,8 @@ class SilencedCache(ContiguousKVCache):
     def __init__(
         self, model: Decoder, max_length: int, silent: Sequence[Sequence[tuple[int, int]]]
     ) -> None:
-        config, weight = model.config, model.embedding.weight
-        super().__init__(config, len(silent), max_length, weight.dtype, weight.device)
+        config = model.config
+        super().__init__(config, len(silent), max_length, model.dtype, model.device)
         self.audible = torch.ones(config.layers, len(silent), config.heads, dtype=torch.bool)
         for row, places in enumerate(silent):
             for layer, head in places:
@@ -69,7 +68,7 @@ class SilencedCache(ContiguousKVCache):
                         f"layers 0 to {config.layers - 1} and heads 0 to {config.heads - 1}."
                     )
                 self.audible[layer, row, head] = False
-        self.audible = self.audible.to(weight.device)
+        self.audible = self.audible.to(model.device)
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None

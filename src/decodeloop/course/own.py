@@ -104,7 +104,7 @@ class OwnDecoder:
         positions: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        token_ids = token_ids.to(self.decoder.embedding.weight.device)
+        token_ids = token_ids.to(self.decoder.device)
         if positions is None and mask is None:
             if cache is None and self._hidden_states:
                 return self._hidden_states(self.decoder, token_ids)
@@ -137,7 +137,7 @@ class OwnModel:
 
     @property
     def device(self) -> torch.device:
-        return self.model.decoder.embedding.weight.device
+        return self.model.decoder.device
 
     def stream(
         self,

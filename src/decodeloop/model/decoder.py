@@ -65,6 +65,16 @@ class Decoder(nn.Module):
         if config.tied:
             self.output.weight = self.embedding.weight
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes. Its norms tell: projections may be replaced by ones of other types."""
+        return self.norm.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in, and what its caches hold."""
+        return self.norm.weight.dtype
+
     def forward(
         self,
         token_ids: Tensor,
@@ -97,7 +107,7 @@ class Decoder(nn.Module):
         """
         check_token_ids(token_ids, self.config.vocabulary)
         B, T = token_ids.shape
-        device = self.embedding.weight.device
+        device = self.device
         start = 0 if cache is None else cache.length
         if positions is None:
             positions = torch.arange(start, start + T, device=device)
@@ -126,8 +136,7 @@ class Decoder(nn.Module):
 
     def new_cache(self, batch: int, max_length: int) -> KVCache:
         """An empty cache of this model's shape, type and device."""
-        weight = self.embedding.weight
-        return self.parts.cache(self.config, batch, max_length, weight.dtype, weight.device)
+        return self.parts.cache(self.config, batch, max_length, self.dtype, self.device)
 
     def with_parts(self, parts: Parts) -> Decoder:
         """A decoder with these very weights that computes with other functions."""

@@ -92,12 +92,25 @@ class ContiguousKVCache:
     def max_length(self) -> int:
         return self.keys.shape[3]
 
+    def is_plain(self, dtype: torch.dtype) -> bool:
+        """Whether it holds one text in this type on the CPU, and attends as the library does."""
+        own = (self._attention, self._causal_mask) != (grouped_query_attention, causal_mask)
+        return not own and self.batch == 1 and self.keys.is_cpu and self.keys.dtype == dtype
+
+    def check_room(self, T: int) -> None:
+        """Raise a `UserError` unless there is room for `T` more positions."""
+        if self._length + T > self.max_length:
+            raise UserError(
+                f"the cache has room for {self.max_length} positions: {self._length} are used and "
+                f"{T} more were given; make it longer with new_cache(batch, max_length), "
+                f"or truncate it."
+            )
+
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v after what is stored; return all keys and all values, which are views.
 
         Shapes: k and v (B, G, T, D) → two of (B, G, length + T, D).
         """
-        end = self._length + k.shape[2]
         expected = (self.batch, self.keys.shape[2], k.shape[2], self.keys.shape[4])
         if tuple(k.shape) != expected or tuple(v.shape) != expected:
             raise ShapeError(
@@ -105,12 +118,8 @@ class ContiguousKVCache:
                 f"{tuple(k.shape)} and {tuple(v.shape)}: make it for this batch and this model "
                 f"with model.new_cache(batch, max_length)."
             )
-        if end > self.max_length:
-            raise UserError(
-                f"the cache has room for {self.max_length} positions: {self._length} are used and "
-                f"{k.shape[2]} more were given; make it longer with new_cache(batch, max_length), "
-                f"or truncate it."
-            )
+        self.check_room(k.shape[2])
+        end = self._length + k.shape[2]
         self.keys[layer, :, :, self._length : end] = k
         self.values[layer, :, :, self._length : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]

@@ -1,0 +1,274 @@
+"""Run the paths in turn, and say what came out: medians with their spread, rates, ratios."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path as FilePath
+from typing import Any, cast
+
+import torch
+
+from decodeloop.bench.paths import PATHS, Path
+from decodeloop.checkpoints.bar import Progress, silent
+from decodeloop.checkpoints.folder import read_config
+from decodeloop.checkpoints.gguf_file import GGUFFile
+from decodeloop.checkpoints.loading import pinned_folder, unknown
+from decodeloop.checkpoints.pinned import PINNED
+from decodeloop.cost.flops import decode_bytes, prefill_flops
+from decodeloop.cost.machine import matmul_job, stream_jobs
+from decodeloop.cost.timing import median_seconds
+from decodeloop.errors import UserError
+from decodeloop.model import ModelConfig
+
+CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is run, alike for all.
+
+    Raises:
+        UserError: a number is too small.
+    """
+
+    model: str = "smollm2-135m"
+    prompt_tokens: int = 128
+    new_tokens: int = 64
+    runs: int = 10
+    threads: int = 0  # 0: as many as PyTorch takes
+
+    def __post_init__(self) -> None:
+        least = {"prompt_tokens": 1, "new_tokens": 2, "runs": 1, "threads": 0}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}: expected at least "
+                    f"{smallest}."
+                )
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads or torch.get_num_threads()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some runs, and their extremes."""
+
+    median: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one path reached."""
+
+    name: str
+    bits: float
+    activations: str
+    cache: str
+    ttft_s: Spread
+    tokens_per_s: Spread
+    peak_bytes: int | None  # above the state after imports
+    bytes_per_s: float  # weights and cache that each token must read, over its time
+    flops_per_s: float  # of the prefill
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a bench."""
+
+    settings: Settings
+    read: float  # bytes/s that this machine's memory gives
+    matmul: float  # FLOP/s of a large fp32 product
+    rows: tuple[Row, ...]
+    failed: dict[str, str]  # paths that could not run, and why
+
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """Tokens per second of each own path over those of each other."""
+        own = {path.name for path in PATHS if path.own}
+        return {
+            row.name: {
+                other.name: row.tokens_per_s.median / other.tokens_per_s.median
+                for other in self.rows
+                if other.name != row.name
+            }
+            for row in self.rows
+            if row.name in own
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for `--json`."""
+        return {
+            "settings": {**asdict(self.settings), "threads": self.settings.thread_count},
+            "machine": {"read_bytes_per_s": self.read, "matmul_flops_per_s": self.matmul},
+            "paths": [
+                {
+                    **asdict(row),
+                    "of_read_bandwidth": row.bytes_per_s / self.read,
+                    "of_matmul_peak": row.flops_per_s / self.matmul,
+                }
+                for row in self.rows
+            ],
+            "ratios": self.ratios(),
+            "failed": self.failed,
+        }
+
+
+class Worker:
+    """A path in a process of its own."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        threads = settings.thread_count
+        self.path = path
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "decodeloop.bench.worker",
+                path.name,
+                settings.model,
+                str(threads),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)},
+            encoding="utf-8",
+        )
+        self.error = ""
+
+    def read(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        answer = json.loads(line) if line else {"error": f"it ended ({self.process.wait()})"}
+        self.error = answer.get("error", "")
+        return cast(dict[str, Any], answer)
+
+    def run(self, ids: Sequence[int], new_tokens: int) -> dict[str, Any]:
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(
+                json.dumps({"ids": list(ids), "new_tokens": new_tokens}) + "\n"
+            )
+            self.process.stdin.flush()
+        return self.read()
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+@contextlib.contextmanager
+def started(paths: Sequence[Path], settings: Settings, told: Progress) -> Iterator[list[Worker]]:
+    """Workers that are ready, or have an error; they end with the block."""
+    workers: list[Worker] = []
+    try:
+        for number, path in enumerate(paths):
+            told("load", number / len(paths))
+            workers.append(Worker(path, settings))
+            workers[-1].read()  # one after the other: loading takes all threads
+        told("load", 1.0)
+        yield workers
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def bench(
+    config: ModelConfig,
+    settings: Settings,
+    paths: Sequence[Path] = PATHS,
+    told: Progress = silent,
+    workers: Callable[..., contextlib.AbstractContextManager[list[Worker]]] = started,
+) -> Report:
+    """Run the paths in turn, round after round, after one round that is not counted.
+
+    ITL is the time from the first token to the last, over the tokens after the first; tokens per
+    second is one over it.
+    """
+    read, matmul = machine_peaks()
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(config.vocabulary, (settings.prompt_tokens,), generator=generator).tolist()
+    found: dict[str, list[dict[str, Any]]] = {path.name: [] for path in paths}
+    failed: dict[str, str] = {}
+    with workers(paths, settings, told) as ready:
+        for number in range(settings.runs + 1):
+            for worker in ready:
+                if not worker.error:
+                    answer = worker.run(ids, settings.new_tokens)
+                    if number and not worker.error:
+                        found[worker.path.name].append(answer)
+            told("run", (number + 1) / (settings.runs + 1))
+        failed = {worker.path.name: worker.error for worker in ready if worker.error}
+    rows = [row_of(path, found[path.name], config, settings) for path in paths if found[path.name]]
+    return Report(settings, read, matmul, tuple(rows), failed)
+
+
+def config_of(model: str) -> ModelConfig:
+    """The shape of a model that `load` would load, without its weights.
+
+    Raises:
+        UserError: there is no such model; or it is damaged, or not supported.
+    """
+    if model in PINNED:
+        return read_config(pinned_folder(model))
+    path = FilePath(model)
+    if path.is_dir():
+        return read_config(path)
+    if path.suffix == ".gguf" and path.is_file():
+        return GGUFFile(path).config
+    raise unknown(model)
+
+
+def machine_peaks() -> tuple[float, float]:
+    """Bytes per second that are read at best, and FLOP/s of a large fp32 product."""
+    cpu = torch.device("cpu")
+    job, moved = stream_jobs(cpu)["read"]
+    product, flops = matmul_job(2048, torch.float32, cpu)
+    seconds = median_seconds([job, product], 5)
+    return moved / seconds[0], flops / seconds[1]
+
+
+def row_of(
+    path: Path, answers: Sequence[dict[str, Any]], config: ModelConfig, settings: Settings
+) -> Row:
+    """What the answers of one path amount to."""
+    gaps = [(a["times"][-1] - a["times"][0]) / (len(a["times"]) - 1) for a in answers]
+    firsts = [a["times"][0] for a in answers]
+    middle = settings.prompt_tokens + settings.new_tokens // 2  # positions, on average
+    moved = decode_bytes(
+        config,
+        1,
+        middle,
+        weight_bytes_per_number=path.bits / 8,
+        cache_bytes_per_number=CACHE_BYTES.get(path.cache, 2.0),
+    )
+    peaks = [a["peak"] for a in answers if a["peak"] is not None]
+    return Row(
+        name=path.name,
+        bits=path.bits,
+        activations=path.activations,
+        cache=path.cache,
+        ttft_s=spread(firsts),
+        tokens_per_s=spread([1 / gap if gap > 0 else math.inf for gap in gaps]),
+        peak_bytes=max(peaks) if peaks else None,
+        bytes_per_s=moved / statistics.median(gaps),
+        flops_per_s=prefill_flops(config, 1, settings.prompt_tokens) / statistics.median(firsts),
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    return Spread(statistics.median(values), min(values), max(values))

@@ -1,0 +1,60 @@
+"""A bench as a person reads it, in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from decodeloop.bench.runs import Report, Spread
+from decodeloop.cost.show import plain_table, with_unit
+
+
+def milliseconds(times: Spread) -> str:
+    return f"{1e3 * times.median:.0f} ({1e3 * times.least:.0f}–{1e3 * times.most:.0f})"
+
+
+def rates(values: Spread) -> str:
+    return f"{values.median:.1f} ({values.least:.1f}–{values.most:.1f})"
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Print a row for each path, then what differs between them."""
+    settings = report.settings
+    console.print(
+        f"{settings.model}: {settings.prompt_tokens:,} tokens in, {settings.new_tokens:,} out, "
+        f"batch 1, greedy, {settings.thread_count} threads; medians of {settings.runs} runs "
+        f"(least–most)\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = plain_table("", "tokens/s", "TTFT, ms", "GB/s", "read", "peak", "MB")
+    for row in report.rows:
+        table.add_row(
+            row.name,
+            rates(row.tokens_per_s),
+            milliseconds(row.ttft_s),
+            f"{row.bytes_per_s / 1e9:.1f}",
+            f"{row.bytes_per_s / report.read:.0%}",
+            f"{row.flops_per_s / report.matmul:.0%}",
+            "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}",
+        )
+    console.print(table, highlight=False)
+    for name, others in report.ratios().items():
+        listed = " · ".join(f"{ratio:.2f} × {other}" for other, ratio in others.items())
+        if listed:
+            console.print(f"\n[bold]{name}[/]: {listed}", highlight=False, soft_wrap=True)
+    kinds = " · ".join(
+        f"{row.name} {row.bits:.3g} bits a weight, {row.activations} activations, {row.cache} cache"
+        for row in report.rows
+    )
+    read, peak = with_unit(report.read, "B/s"), with_unit(report.matmul, "FLOP/s")
+    console.print(
+        f"\nWhat differs: {kinds}.\nGB/s: the bytes of weights and cache that a token must read, "
+        f"over its time; read: that against a read of {read}; peak: the FLOPs of the prefill over "
+        f"the TTFT, against a product of {peak} in fp32. MB: the most memory above the state after "
+        f"imports. The figures are of this machine, now.",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for name, why in report.failed.items():
+        console.print(f"{name} could not run: {why}", style="red", highlight=False, soft_wrap=True)

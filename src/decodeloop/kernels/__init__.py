@@ -1,0 +1,66 @@
+"""The fast path: a compiled decode step, and weights in 8 bits."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+
+import torch
+from torch import nn
+
+from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
+from decodeloop.model import TINY, Decoder
+
+__all__ = [
+    "Int8Embedding",
+    "Int8Linear",
+    "Int8Matrix",
+    "compile_all",
+    "dequantize",
+    "fast",
+    "obstacle",
+    "quantize",
+]
+
+
+def obstacle(device: torch.device) -> str | None:
+    """What stands in the way of a compiled decode step on this device; None if nothing does."""
+    if device.type != "cpu":
+        return f"there is none for {device.type}"
+    try:
+        importlib.import_module("decodeloop.kernels.decoder")
+    except ImportError as error:
+        return f"it needs Numba, which can't be imported ({error}): pip install numba"
+    return None
+
+
+def fast(decoder: Decoder) -> Decoder:
+    """The same decoder with a compiled decode step, where there can be one; else the decoder.
+
+    It takes the CPU and Numba. Where one is missing a warning says so, once.
+    """
+    reason = obstacle(decoder.device)
+    if reason is None:
+        from decodeloop.kernels.decoder import FastDecoder
+
+        return FastDecoder(decoder)
+    warnings.warn(f"no compiled decode step: {reason}; plain PyTorch computes.", stacklevel=2)
+    return decoder
+
+
+def compile_all() -> None:
+    """Compile what both kinds of weights need, so that nobody has to wait for it later.
+
+    It takes some ten seconds, once; the machine code is kept beside the package, or in the user's
+    cache folder.
+    """
+    from decodeloop.kernels.decoder import FastDecoder
+
+    plain, small = Decoder(TINY), Decoder(TINY)
+    for owner in list(small.modules()):
+        for name, module in list(owner.named_children()):
+            if isinstance(module, nn.Linear):
+                setattr(owner, name, Int8Linear(Int8Matrix(module.weight)))
+    for decoder in (plain, small):
+        quick = FastDecoder(decoder)
+        quick(torch.tensor([[1]]), quick.new_cache(1, 1))

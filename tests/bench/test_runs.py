@@ -1,0 +1,140 @@
+import contextlib
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from decodeloop.bench import PATHS, Settings, bench, config_of
+from decodeloop.bench.paths import Clock, requantized
+from decodeloop.bench.runs import Worker, started
+from decodeloop.bench.show import show_report
+from decodeloop.cost import decode_bytes, prefill_flops
+from decodeloop.errors import UserError
+from decodeloop.model import SMOLLM2_135M
+
+OWN = tuple(path for path in PATHS if path.own)
+
+
+class Fake:
+    """A path whose tokens come at times that one knows."""
+
+    def __init__(self, path, first, gap, fails_at=None):
+        self.path, self.first, self.gap, self.fails_at = path, first, gap, fails_at
+        self.error, self.asked = "", []
+
+    def run(self, ids, new_tokens):
+        self.asked.append((tuple(ids), new_tokens))
+        if len(self.asked) == self.fails_at:
+            self.error = "RuntimeError: no"
+            return {"error": self.error}
+        slow = 2 if len(self.asked) == 1 else 1  # the round that is not counted
+        times = [slow * (self.first + n * self.gap) for n in range(new_tokens)]
+        return {"times": times, "peak": 1000 * len(self.asked)}
+
+
+def fakes(*made):
+    @contextlib.contextmanager
+    def workers(paths, settings, told):
+        yield made
+
+    return workers
+
+
+def run(*made, **options):
+    settings = Settings(prompt_tokens=10, new_tokens=5, runs=3)
+    return bench(SMOLLM2_135M, settings, [m.path for m in made], workers=fakes(*made), **options)
+
+
+def test_medians_rates_and_ratios():
+    plain, quick = Fake(OWN[0], 0.5, 0.1), Fake(OWN[1], 0.25, 0.05)
+    report = run(plain, quick)
+    slow, fast = report.rows
+    assert slow.tokens_per_s.median == pytest.approx(10)
+    assert fast.tokens_per_s.median == pytest.approx(20)
+    assert (slow.ttft_s.least, slow.ttft_s.median, slow.ttft_s.most) == (0.5, 0.5, 0.5)
+    assert slow.peak_bytes == 4000  # of the last run
+    moved = decode_bytes(SMOLLM2_135M, 1, 12, weight_bytes_per_number=4, cache_bytes_per_number=4)
+    assert slow.bytes_per_s == pytest.approx(moved / 0.1)
+    assert slow.flops_per_s == pytest.approx(prefill_flops(SMOLLM2_135M, 1, 10) / 0.5)
+    assert report.ratios()["fp32"]["plain"] == pytest.approx(2)
+    assert report.ratios()["plain"]["fp32"] == pytest.approx(0.5)
+    json.dumps(report.as_dict())
+
+
+def test_all_get_the_same_prompt_in_turn_after_a_round_that_does_not_count():
+    a, b = Fake(OWN[0], 1, 1), Fake(OWN[1], 1, 1)
+    told = []
+    run(a, b, told=lambda step, fraction: told.append((step, fraction)))
+    assert a.asked == b.asked
+    assert len(a.asked) == 4 and a.asked[0][1] == 5 and len(a.asked[0][0]) == 10
+    assert told[-1] == ("run", 1.0)
+
+
+def test_one_that_fails_is_named_and_the_others_go_on():
+    broken, whole = Fake(OWN[0], 1, 1, fails_at=3), Fake(OWN[1], 1, 1)
+    report = run(broken, whole)
+    assert report.failed == {"plain": "RuntimeError: no"}
+    assert len(broken.asked) == 3 and len(whole.asked) == 4
+    never = Fake(OWN[0], 1, 1, fails_at=1)
+    assert [row.name for row in run(never, Fake(OWN[1], 1, 1)).rows] == ["fp32"]
+
+
+def test_a_report_is_shown_with_what_differs():
+    out = io.StringIO()
+    report = replace(run(Fake(OWN[0], 0.5, 0.1), Fake(OWN[2], 0.2, 0.01)), failed={"x": "no"})
+    show_report(report, Console(file=out, width=100))
+    text = out.getvalue()
+    assert "100.0 (100.0–100.0)" in text
+    assert "10.00 × plain" in text
+    assert "int8 8.06 bits a weight" in text
+    assert "x could not run: no" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt_tokens": 0}, "--prompt-tokens is 0: expected at least 1"),
+        ({"new_tokens": 1}, "--new-tokens is 1: expected at least 2"),
+        ({"runs": 0}, "--runs is 0: expected at least 1"),
+        ({"threads": -1}, "--threads is -1: expected at least 0"),
+    ],
+)
+def test_settings_that_measure_nothing_are_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        Settings(**change)
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(UserError, match="unknown model 'nothing'"):
+        config_of("nothing")
+    assert config_of("smollm2-135m") == SMOLLM2_135M
+
+
+def test_a_clock_counts_from_its_start():
+    clock = Clock()
+    clock.tick()
+    clock.tick()
+    assert 0 < clock.times[0] <= clock.times[1]
+
+
+def test_a_file_that_has_the_format_is_taken_as_it_is(tmp_path):
+    assert requantized(tmp_path / "model.Q4_1.gguf", "Q4_1") == tmp_path / "model.Q4_1.gguf"
+
+
+def test_a_path_runs_in_a_process_of_its_own_and_says_what_went_wrong(tmp_path):
+    settings = Settings(model="smollm2-135m", prompt_tokens=4, new_tokens=3, runs=1, threads=1)
+    (path,) = (p for p in PATHS if p.name == "int8")
+    with started([path], settings, lambda step, fraction: None) as (worker,):
+        assert worker.error == ""
+        answer = worker.run([1, 2, 3, 4], 3)
+        assert len(answer["times"]) == 3
+        assert answer["times"] == sorted(answer["times"])
+        assert answer["peak"] is None or answer["peak"] > 100e6
+        worker.run([10**6], 3)  # no such token
+        assert "outside the vocabulary" in worker.error
+    assert worker.process.poll() is not None
+    broken = Worker(path, replace(settings, model=str(tmp_path)))
+    assert "has no config.json" in broken.read()["error"]
+    broken.close()

@@ -1,0 +1,229 @@
+"""The fast decoder against the plain one, and against `transformers` through it."""
+
+import copy
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decodeloop import kernels
+from decodeloop.decode import beam_search, decode_step, generate, generate_batch, prefill
+from decodeloop.errors import UserError
+from decodeloop.kernels import Int8Embedding, Int8Linear, Int8Matrix, dequantize, fast
+from decodeloop.kernels.decoder import FastDecoder
+from decodeloop.model import TINY, ContiguousKVCache, Decoder, Parts
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def quantized(decoder):
+    """The same decoder with its matrices in int8."""
+    twin = copy.deepcopy(decoder)
+    for layer in twin.layers:
+        for part in (layer.attention, layer.feed_forward):
+            for name, linear in list(part.named_children()):
+                setattr(part, name, Int8Linear(Int8Matrix(linear.weight)))
+    table = Int8Matrix(twin.embedding.weight)
+    head = table if decoder.config.tied else Int8Matrix(twin.output.weight)
+    twin.embedding, twin.output = Int8Embedding(table), Int8Linear(head)
+    return twin
+
+
+def dequantized(decoder):
+    """A plain decoder with the weights that the int8 ones stand for."""
+    twin = copy.deepcopy(decoder)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            if parameter.ndim == 2:
+                matrix = Int8Matrix(parameter)
+                parameter.copy_(dequantize(matrix.quantized, matrix.scale))
+    return twin
+
+
+@st.composite
+def configs(draw):
+    kv_heads, share = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return replace(
+        TINY,
+        vocabulary=draw(st.sampled_from([5, 64, 97])),
+        width=2 * draw(st.integers(1, 40)),
+        layers=draw(st.integers(1, 3)),
+        heads=kv_heads * share,
+        kv_heads=kv_heads,
+        head_dim=2 * draw(st.integers(1, 20)),
+        feed_forward=draw(st.integers(1, 70)),
+        tied=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=25)
+@given(config=configs(), prompt=st.integers(1, 140), steps=st.integers(1, 4))
+def test_steps_are_those_of_the_plain_decoder(config, prompt, steps):
+    torch.manual_seed(prompt)
+    plain = Decoder(config).eval()
+    for decoder, other in (
+        (plain, FastDecoder(plain)),
+        (dequantized(plain), FastDecoder(quantized(plain))),
+    ):
+        ids = torch.randint(config.vocabulary, (1, prompt + steps))
+        cache, quick = (d.new_cache(1, prompt + steps) for d in (decoder, other))
+        with torch.inference_mode():
+            expected = prefill(decoder, ids[:, :prompt], cache)
+            torch.testing.assert_close(prefill(other, ids[:, :prompt], quick), expected, **CLOSE)
+            for t in range(prompt, prompt + steps):
+                token = ids[:, t : t + 1]
+                expected = decode_step(decoder, token, cache)
+                torch.testing.assert_close(decode_step(other, token, quick), expected, **CLOSE)
+        assert cache.length == quick.length
+        torch.testing.assert_close(quick.keys, cache.keys, **CLOSE)
+        torch.testing.assert_close(quick.values, cache.values, **CLOSE)
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    plain = Decoder(TINY).eval()
+    return plain, FastDecoder(plain)
+
+
+def test_generation_is_the_same(pair):
+    prompt = torch.tensor([[3, 1, 4, 1, 5]])
+    plain, quick = (list(generate(d, prompt, 60)) for d in pair)
+    assert plain == quick
+
+
+def test_batches_and_beams_go_through_the_plain_path(pair):
+    prompts = [[3, 1, 4], [1, 5, 9, 2]]
+    plain, quick = ([c.tokens for c in generate_batch(d, prompts, 8)] for d in pair)
+    assert plain == quick
+    prompt = torch.tensor([[3, 1, 4]])
+    plain, quick = (beam_search(d, prompt, 6, 3).tokens for d in pair)
+    assert plain == quick
+
+
+def test_it_holds_no_weights_of_its_own(pair):
+    plain, quick = pair
+    mine, theirs = (dict(d.named_parameters(remove_duplicate=False)) for d in (quick, plain))
+    assert list(mine) == list(theirs)
+    assert all(mine[name] is theirs[name] for name in mine)
+    with torch.no_grad():
+        plain.layers[0].attention.query.weight.zero_()
+    assert not quick.weights[0][1].any()
+
+
+class Counting(ContiguousKVCache):
+    calls = 0
+
+    def attend(self, *args, **kwargs):
+        self.calls += 1
+        return super().attend(*args, **kwargs)
+
+
+def test_another_cache_is_asked_and_not_gone_around(pair):
+    plain, quick = pair
+    ids = torch.tensor([[3]])
+    cache = Counting(TINY, 1, 4)
+    expected = plain(ids, plain.new_cache(1, 4))
+    torch.testing.assert_close(quick(ids, cache), expected, **CLOSE)
+    assert cache.calls == TINY.layers
+    own = ContiguousKVCache(TINY, 1, 4, attention=lambda q, *_: torch.zeros_like(q))
+    assert not torch.allclose(quick(ids, own), expected)
+
+
+def test_parts_of_ones_own_are_called(pair):
+    _, quick = pair
+    with_own = quick.with_parts(Parts(rms_norm=lambda x, weight, eps: torch.zeros_like(x)))
+    assert not with_own(torch.tensor([[3]]), with_own.new_cache(1, 2)).any()
+    with pytest.raises(UserError, match="can't call functions of your own"):
+        FastDecoder(with_own)
+
+
+def test_a_full_cache_is_refused_and_left_as_it_is(pair):
+    _, quick = pair
+    cache = quick.new_cache(1, 2)
+    quick(torch.tensor([[3, 4]]), cache)
+    before = cache.keys.clone()
+    with pytest.raises(UserError, match="room for 2 positions: 2 are used and 1 more"):
+        quick(torch.tensor([[5]]), cache)
+    assert cache.length == 2
+    assert torch.equal(cache.keys, before)
+
+
+def test_a_token_outside_the_vocabulary_is_refused(pair):
+    _, quick = pair
+    with pytest.raises(UserError, match="token id 97 is outside the vocabulary"):
+        quick(torch.tensor([[97]]), quick.new_cache(1, 2))
+
+
+def test_only_fp32_on_the_cpu_is_compiled():
+    with pytest.raises(UserError, match=r"computes in torch.bfloat16 on cpu"):
+        FastDecoder(Decoder(TINY).bfloat16())
+    with pytest.raises(UserError, match=r"on meta"), torch.device("meta"):
+        FastDecoder(Decoder(TINY))
+
+
+def test_without_numba_the_plain_decoder_goes_on_and_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "decodeloop.kernels.decoder", None)
+    decoder = Decoder(TINY)
+    with pytest.warns(UserWarning, match=r"no compiled decode step: it needs Numba.*pip install"):
+        assert fast(decoder) is decoder
+
+
+def test_on_another_device_the_plain_decoder_goes_on_and_says_so():
+    with torch.device("meta"):
+        decoder = Decoder(TINY)
+    with pytest.warns(UserWarning, match="there is none for meta; plain PyTorch computes"):
+        assert fast(decoder) is decoder
+
+
+def test_where_it_can_be_nothing_is_said():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert isinstance(fast(Decoder(TINY)), FastDecoder)
+    assert set(kernels.__all__) >= {"fast", "quantize", "dequantize"}
+
+
+def decode_in_threads():
+    """Two threads decode two texts at once; each must get what it gets alone."""
+    torch.manual_seed(0)
+    quick = FastDecoder(Decoder(TINY).eval())
+    prompts = [torch.tensor([[3, 1, 4]]), torch.tensor([[1, 5, 9, 2, 6]])]
+    alone = [list(generate(quick, p, 100)) for p in prompts]
+    for _ in range(3):
+        found = {}
+
+        def work(i, found=found):
+            found[i] = list(generate(quick, prompts[i], 100))
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [found[0], found[1]] == alone
+
+
+def test_two_threads_get_the_right_tokens():
+    decode_in_threads()
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_two_threads_get_the_right_tokens_on_each_threading_layer(layer):
+    code = (
+        f"import runpy; runpy.run_path({__file__!r})['decode_in_threads']();"
+        "import numba; print(numba.threading_layer())"
+    )
+    environment = os.environ | {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8"
+    )
+    if "No threading layer could be loaded" in done.stderr:
+        pytest.skip(f"this system has no threading layer {layer!r}")
+    assert (done.returncode, done.stdout) == (0, f"{layer}\n"), done.stderr

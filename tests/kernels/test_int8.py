@@ -1,0 +1,49 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from decodeloop.errors import ShapeError
+from decodeloop.kernels import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
+from decodeloop.kernels.int8 import ROWS
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9), st.sampled_from([1e-8, 1, 1e8]))
+def test_no_weight_is_off_by_more_than_half_a_step(R, C, seed, size):
+    weight = size * torch.randn(R, C, generator=torch.Generator().manual_seed(seed))
+    quantized, scale = quantize(weight)
+    assert quantized.dtype == torch.int8
+    assert int(quantized.abs().max()) == 127
+    error = (dequantize(quantized, scale) - weight).abs()
+    assert bool((error <= 0.501 * scale[:, None]).all())
+
+
+def test_it_is_symmetric_and_keeps_the_largest_of_each_row():
+    weight = torch.tensor([[1.0, -4.0, 2.0], [0.0, 0.0, 0.0], [3.0, 3.0, -3.0]])
+    quantized, scale = quantize(weight)
+    assert quantized.tolist() == [[32, -127, 64], [0, 0, 0], [127, 127, -127]]
+    assert scale.tolist() == pytest.approx([4 / 127, 1.0, 3 / 127])
+    minus, same = quantize(-weight)
+    assert torch.equal(minus, -quantized) and torch.equal(same, scale)
+
+
+def test_only_matrices_are_quantized():
+    with pytest.raises(ShapeError, match=r"the weight \(3,\) must be a matrix \(R, C\)"):
+        quantize(torch.ones(3))
+
+
+@pytest.mark.parametrize("rows", [1, 7, ROWS, ROWS + 3])
+def test_a_projection_is_that_of_the_dequantized_matrix(rows):
+    weight, x = torch.randn(rows, 12), torch.randn(2, 3, 12)
+    linear = Int8Linear(Int8Matrix(weight))
+    expected = F.linear(x, dequantize(*quantize(weight)))
+    torch.testing.assert_close(linear(x), expected, rtol=1e-4, atol=1e-5)
+    assert (linear.in_features, linear.out_features) == (12, rows)
+
+
+def test_an_embedding_gives_the_rows_of_the_dequantized_table():
+    table = torch.randn(50, 6)
+    ids = torch.tensor([[3, 49, 0], [3, 3, 7]])
+    expected = dequantize(*quantize(table))[ids]
+    torch.testing.assert_close(Int8Embedding(Int8Matrix(table))(ids), expected)
