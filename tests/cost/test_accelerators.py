@@ -169,10 +169,12 @@ def test_most_numbers_were_looked_up(part):
     assert "bandwidth" not in part.unverified
 
 
+SOURCES = {s for part in PARTS for s in part.sources.values()} | {f.source for f in PUBLISHED}
+
+
+# sorted, since tests that run side by side must find the same list
 @pytest.mark.parametrize(
-    "source",
-    {s for part in PARTS for s in part.sources.values()} | {f.source for f in PUBLISHED},
-    ids=lambda source: source.document[:40],
+    "source", sorted(SOURCES, key=str), ids=lambda source: source.document[:40]
 )
 def test_addresses_are_addresses(source):
     if source.url:
