@@ -34,7 +34,7 @@ ROOMS = {
     "checkpoints": {"errors", "devices", "model", "kernels"},
     "cost": {"errors", "devices", "model", "decode", "checkpoints"},
     "bench": {"errors", "devices", "model", "decode", "checkpoints", "cost"},
-    "course": {"errors", "devices", "model", "decode", "checkpoints", "cost"},
+    "course": {"errors", "devices", "model", "decode", "kernels", "checkpoints", "cost"},
     "doctor": {"errors", "devices", "checkpoints", "course"},
     "cli": {
         "errors",

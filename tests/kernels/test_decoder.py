@@ -227,3 +227,18 @@ def test_two_threads_get_the_right_tokens_on_each_threading_layer(layer):
     if "No threading layer could be loaded" in done.stderr:
         pytest.skip(f"this system has no threading layer {layer!r}")
     assert (done.returncode, done.stdout) == (0, f"{layer}\n"), done.stderr
+
+
+def test_pytorchs_number_of_threads_is_left_alone():
+    code = (
+        "import torch; torch.set_num_threads(1);"
+        "from decodeloop.kernels.decoder import FastDecoder;"
+        "from decodeloop.model import TINY, Decoder;"
+        "quick = FastDecoder(Decoder(TINY)); quick(torch.tensor([[1]]), quick.new_cache(1, 2));"
+        "import numba; print(torch.get_num_threads(), numba.get_num_threads())"
+    )
+    environment = os.environ | {"NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8"
+    )
+    assert (done.returncode, done.stdout) == (0, "1 1\n"), done.stderr

@@ -43,7 +43,9 @@ def fast(decoder: Decoder) -> Decoder:
     if reason is None:
         from decodeloop.kernels.decoder import FastDecoder
 
-        return FastDecoder(decoder)
+        quick = FastDecoder(decoder)
+        one_step(quick)  # the machine code is loaded here, and not in front of the second token
+        return quick
     warnings.warn(f"no compiled decode step: {reason}; plain PyTorch computes.", stacklevel=2)
     return decoder
 
@@ -62,5 +64,10 @@ def compile_all() -> None:
             if isinstance(module, nn.Linear):
                 setattr(owner, name, Int8Linear(Int8Matrix(module.weight)))
     for decoder in (plain, small):
-        quick = FastDecoder(decoder)
-        quick(torch.tensor([[1]]), quick.new_cache(1, 1))
+        one_step(FastDecoder(decoder))
+
+
+@torch.inference_mode()
+def one_step(decoder: Decoder) -> None:
+    """Decode one token into a cache of its own."""
+    decoder(torch.tensor([[0]]), decoder.new_cache(1, 1))

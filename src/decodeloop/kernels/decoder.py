@@ -22,8 +22,6 @@ from decodeloop.model.decoder import LIBRARY_PARTS, check_token_ids
 
 Array = np.ndarray[Any, Any]
 
-MOST_THREADS = numba.get_num_threads()  # as many as there are cores, before anybody asks for fewer
-
 # The simplest of Numba's threading layers ends the process if two threads are in kernels at once.
 LOCK = threading.Lock()
 
@@ -138,5 +136,13 @@ class FastDecoder(Decoder):
 
 
 def use_threads() -> None:
-    """Compute with as many threads as PyTorch does."""
-    numba.set_num_threads(min(torch.get_num_threads(), MOST_THREADS))
+    """Compute with as many threads as PyTorch does.
+
+    When Numba starts its threads, the first time, PyTorch would afterwards take as many as Numba
+    has: both use OpenMP. So what it took is said again.
+    """
+    threads = torch.get_num_threads()
+    most: int = cast(Any, numba.config).NUMBA_NUM_THREADS
+    numba.set_num_threads(min(threads, most))
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
