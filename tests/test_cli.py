@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -296,7 +297,9 @@ def start(*words):
         pytest.skip("signals and pipes are other ones on Windows")
     buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*SCRIPT, *words], bufsize=0, env=buffered, **pipes)
+    # a job in the background of a shell would be started deaf to Ctrl-C, and so would its children
+    hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen([*SCRIPT, *words], bufsize=0, env=buffered, preexec_fn=hear, **pipes)
 
 
 def test_an_output_that_knows_few_characters_is_no_traceback(tmp_path):

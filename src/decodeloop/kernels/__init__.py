@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
-from decodeloop.model import TINY, Decoder
+from decodeloop.model import TINY, ContiguousKVCache, Decoder
 
 __all__ = [
     "Int8Embedding",
@@ -70,4 +70,4 @@ def compile_all() -> None:
 @torch.inference_mode()
 def one_step(decoder: Decoder) -> None:
     """Decode one token into a cache of its own."""
-    decoder(torch.tensor([[0]]), decoder.new_cache(1, 1))
+    decoder(torch.tensor([[0]]), ContiguousKVCache(decoder.config, 1, 1))
