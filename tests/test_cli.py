@@ -19,7 +19,10 @@ from decodeloop import checkpoints, cli, kernels
 from decodeloop.checkpoints import PINNED, cache_folder
 from decodeloop.course.lab import prepare
 from decodeloop.course.progress import Progress
+from decodeloop.kernels import Int8Linear
+from decodeloop.kernels.decoder import FastDecoder
 from decodeloop.model import Decoder
+from decodeloop.model.block import Linear
 
 COMMANDS = ["doctor", "fetch", "generate", "cost", "measure", "bench", "lab", "build", "progress"]
 KEYS = [
@@ -320,20 +323,23 @@ def test_exact_weights_write_the_same(generated, weights):
 
 
 def test_the_compiled_path_is_taken_where_nothing_else_is_said(command, monkeypatch):
-    asked = []
+    used = []
     loaded = checkpoints.load
 
     def load(*args, **options):
-        asked.append(options["weights"])
-        return loaded(*args, **options)
+        llm = loaded(*args, **options)
+        used.append((type(llm.model), type(llm.model.output)))
+        return llm
 
     monkeypatch.setattr(checkpoints, "load", load)
     words = ["generate", FRANCE, "--max-new-tokens", "2", "--device", "cpu"]
     for extra in ([], ["--weights", "int8"], ["--weights", "plain"]):
-        assert command(*words, *extra)[0] == 0
-    monkeypatch.setattr(kernels, "obstacle", lambda device: "none here")
-    assert command(*words)[0::2] == (0, "")  # and nothing is said: nobody asked for it
-    assert asked == ["fp32", "int8", None, None]
+        assert command(*words, *extra)[0::2] == (0, "")
+    assert used == [(FastDecoder, Linear), (FastDecoder, Int8Linear), (Decoder, Linear)]
+    monkeypatch.setattr(kernels, "obstacle", lambda device: "Numba is missing")
+    status, _, err = command(*words)
+    assert (status, used[-1]) == (0, (Decoder, Linear))
+    assert err == "note: no compiled decode step: Numba is missing; plain PyTorch computes.\n"
 
 
 # costs
@@ -472,7 +478,7 @@ BAD = {
     "negative temperature": (["hi", "--temperature", "-1"], ["-1.0", "from 0", "such as 0.8"]),
     "temperature is no number": (["hi", "--temperature", "nan"], ["nan", "from 0"]),
     "top-p 0": (["hi", "--top-p", "0"], ["top-p is 0.0", "more than 0 and at most 1"]),
-    "unknown weights": (["hi", "--weights", "int3"], ["--weights is 'int3'", "fp32, int8 or"]),
+    "unknown weights": (["hi", "--weights", "int3"], ["--weights is 'int3'", "plain, fp32, int8."]),
     "int8 and mine": (["hi", "--weights", "int8", "--mine"], ["leave out --weights int8"]),
     "top-p 1.5": (["hi", "--top-p", "1.5"], ["top-p is 1.5", "more than 0 and at most 1"]),
     "top-k 0": (["hi", "--top-k", "0"], ["top-k is 0", "from 1 up", "leave it out"]),
@@ -542,7 +548,7 @@ def test_a_prompt_that_fills_the_context_is_taken(command, monkeypatch):
 
     monkeypatch.setattr(Decoder, "hidden", computed)
     with pytest.raises(ZeroDivisionError):
-        command("generate", "word " * 8191, "--raw", "--device", "cpu")
+        command("generate", "word " * 8191, "--raw", "--device", "cpu", "--weights", "plain")
 
 
 def test_a_cache_folder_that_can_not_be_written_is_one_sentence(command, tmp_path, monkeypatch):

@@ -14,9 +14,10 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -53,6 +54,14 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our pipe has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Say a warning as a person would, without the file and line that it comes from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+        yield
 
 
 @contextlib.contextmanager
@@ -176,6 +185,7 @@ def generate(
         import torch
 
         from decodeloop.checkpoints import load
+        from decodeloop.checkpoints.loading import WEIGHTS
         from decodeloop.decode import Sampling, search, stream
         from decodeloop.decode.beam import check_beams, check_length_penalty
 
@@ -199,10 +209,13 @@ def generate(
         raise UserError(f"--max-new-tokens is {max_new_tokens}: expected at least 1.")
     if any(not s for s in stop or ()):
         raise UserError("--stop is an empty string: expected at least one character.")
+    if weights not in (None, *WEIGHTS):
+        raise UserError(f"--weights is {weights!r}: expected one of {', '.join(WEIGHTS)}.")
     if weights == "int8" and mine:
         raise UserError("--mine computes with the weights as they are: leave out --weights int8.")
     folder = work_folder(work) if mine else None
-    llm = load(model, device, weights=kind_of_weights(weights, device))
+    with warnings_in_one_line():
+        llm = load(model, device, weights=cast(Any, weights))
     own = None
     if folder is not None:
         from decodeloop.course.own import mine as through_answers
@@ -244,18 +257,6 @@ def generate(
     show(generation, own, llm, as_json)
     if interrupted:
         raise typer.Exit(130)
-
-
-def kind_of_weights(asked: str | None, device: str | None) -> Any:
-    """What `load` is to be told: the compiled path if nothing was said and there is one."""
-    from decodeloop.devices import pick_device
-    from decodeloop.kernels import obstacle
-
-    if asked not in (None, "plain", "fp32", "int8"):
-        raise UserError(f"--weights is {asked!r}: expected fp32, int8 or plain.")
-    if asked is None:
-        return None if obstacle(pick_device(device)) else "fp32"
-    return None if asked == "plain" else asked
 
 
 def show(

@@ -16,6 +16,7 @@ from decodeloop.decode import generate
 from decodeloop.errors import DeviceError, ModelFileError, UserError
 from decodeloop.kernels import dequantize, quantize
 from decodeloop.kernels.decoder import FastDecoder
+from decodeloop.model import Decoder
 
 IDS = torch.tensor([[5, 40, 7, 7, 99]])
 
@@ -136,11 +137,26 @@ def stands_for(weights):
 
 
 def test_the_compiled_path_has_the_same_weights_and_tokens(folder):
-    plain, quick = load(folder, device="cpu"), load(folder, device="cpu", weights="fp32")
-    assert isinstance(quick.model, FastDecoder)
-    assert list(generate(quick.model, IDS, 40)) == list(generate(plain.model, IDS, 40))
+    plain = load(folder, device="cpu", weights="plain").model
+    assert type(plain) is Decoder
+    for weights in (None, "fp32"):
+        quick = load(folder, device="cpu", weights=weights).model
+        assert isinstance(quick, FastDecoder)
+        assert list(generate(quick, IDS, 40)) == list(generate(plain, IDS, 40))
 
 
+def test_where_there_are_no_kernels_the_plain_decoder_comes_without_a_word(folder, recwarn):
+    assert type(load(folder, device="cpu", dtype=torch.bfloat16).model) is Decoder
+    assert not recwarn.list
+
+
+@pytest.fixture
+def exact_products(monkeypatch):
+    """Products with int8 weights in fp32, also where the processor has bf16."""
+    monkeypatch.setattr("decodeloop.kernels.int8.product_type", lambda: torch.float32)
+
+
+@pytest.mark.usefixtures("exact_products")
 def test_int8_is_the_plain_decoder_with_the_quantized_weights(folder):
     small = load(folder, device="cpu", weights="int8")
     assert isinstance(small.model, FastDecoder)
@@ -151,6 +167,7 @@ def test_int8_is_the_plain_decoder_with_the_quantized_weights(folder):
     assert not [p for p in small.model.parameters() if p.ndim > 1]  # nothing in fp32 but norms
 
 
+@pytest.mark.usefixtures("exact_products")
 def test_int8_of_an_untied_model_has_a_head_of_its_own(tiny, tmp_path):
     untied = tiny.llama(tie_word_embeddings=False)
     folder = tiny.save_folder(tmp_path / "model", untied)
@@ -185,7 +202,7 @@ def test_a_damaged_folder_is_named_by_int8_too(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": "int4"}, r"weights is 'int4': expected one of fp32, int8, or None"),
+        ({"weights": "int4"}, r"weights is 'int4': expected one of plain, fp32, int8, or None"),
         ({"weights": "fp32", "dtype": torch.bfloat16}, r"computes in fp32: leave out dtype="),
         ({"weights": "int8", "dtype": torch.float16}, r"computes in fp32: leave out dtype="),
     ],

@@ -88,6 +88,23 @@ def test_turn(n, half, place):
     torch.testing.assert_close(torch.from_numpy(turned), rotate(x, cos, sin)[0, :, 0], **CLOSE)
 
 
+@given(T=st.integers(1, 9), C=SIZES)
+def test_rms_norm_rows(T, C):
+    x, weight, out = drawn(T, C), drawn(C, seed=1), np.empty((T, C), np.float32)
+    compiled.rms_norm_rows(x.numpy(), weight.numpy(), 1e-5, out)
+    torch.testing.assert_close(torch.from_numpy(out), rms_norm(x, weight, 1e-5), **CLOSE)
+
+
+@given(T=st.integers(1, 9), n=st.integers(1, 5), half=SIZES, start=st.integers(0, 10_000))
+def test_turn_rows(T, n, half, start):
+    x = drawn(1, n, T, 2 * half)
+    cos, sin = rotary_angles(torch.arange(start, start + T), 2 * half, 10_000.0)
+    turned = x[0].transpose(0, 1).clone(memory_format=torch.contiguous_format).numpy()  # (T, n, D)
+    compiled.turn_rows(turned, cos.numpy(), sin.numpy())
+    expected = rotate(x, cos, sin)[0].transpose(0, 1)
+    torch.testing.assert_close(torch.from_numpy(turned), expected, **CLOSE)
+
+
 @settings(max_examples=40)
 @given(
     G=st.integers(1, 4),

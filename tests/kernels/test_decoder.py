@@ -15,24 +15,25 @@ from hypothesis import strategies as st
 
 from decodeloop import kernels
 from decodeloop.decode import beam_search, decode_step, generate, generate_batch, prefill
-from decodeloop.errors import UserError
+from decodeloop.errors import ShapeError, UserError
 from decodeloop.kernels import Int8Embedding, Int8Linear, Int8Matrix, dequantize, fast
 from decodeloop.kernels.decoder import FastDecoder
 from decodeloop.model import TINY, ContiguousKVCache, Decoder, Parts
+from decodeloop.model.block import Linear
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
-def quantized(decoder):
+def quantized(decoder, products=torch.float32):
     """The same decoder with its matrices in int8."""
     twin = copy.deepcopy(decoder)
     for layer in twin.layers:
         for part in (layer.attention, layer.feed_forward):
             for name, linear in list(part.named_children()):
-                setattr(part, name, Int8Linear(Int8Matrix(linear.weight)))
+                setattr(part, name, Int8Linear(Int8Matrix(linear.weight), products))
     table = Int8Matrix(twin.embedding.weight)
     head = table if decoder.config.tied else Int8Matrix(twin.output.weight)
-    twin.embedding, twin.output = Int8Embedding(table), Int8Linear(head)
+    twin.embedding, twin.output = Int8Embedding(table), Int8Linear(head, products)
     return twin
 
 
@@ -63,7 +64,7 @@ def configs(draw):
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=30)
 @given(config=configs(), prompt=st.integers(1, 140), steps=st.integers(1, 4))
 def test_steps_are_those_of_the_plain_decoder(config, prompt, steps):
     torch.manual_seed(prompt)
@@ -84,6 +85,41 @@ def test_steps_are_those_of_the_plain_decoder(config, prompt, steps):
         assert cache.length == quick.length
         torch.testing.assert_close(quick.keys, cache.keys, **CLOSE)
         torch.testing.assert_close(quick.values, cache.values, **CLOSE)
+
+
+@settings(max_examples=15)
+@given(config=configs(), pieces=st.lists(st.integers(1, 140), min_size=1, max_size=3))
+def test_a_prompt_in_pieces_and_without_a_cache(config, pieces):
+    torch.manual_seed(len(pieces))
+    plain = Decoder(config).eval()
+    quick = FastDecoder(plain)
+    ids = torch.randint(config.vocabulary, (1, sum(pieces)))
+    with torch.inference_mode():
+        expected = plain.hidden(ids)
+        torch.testing.assert_close(quick.hidden(ids), expected, **CLOSE)
+        cache = quick.new_cache(1, sum(pieces))
+        found = [quick.hidden(piece, cache) for piece in ids.split(pieces, dim=1)]
+    torch.testing.assert_close(torch.cat(found, dim=1), expected, **CLOSE)
+
+
+def test_products_in_bf16_stay_near(pair):
+    plain, _ = pair
+    ids = torch.randint(TINY.vocabulary, (1, 150), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        exact = FastDecoder(quantized(plain)).hidden(ids)
+        rounded = FastDecoder(quantized(plain, torch.bfloat16)).hidden(ids)
+    assert float((rounded - exact).norm() / exact.norm()) < 0.02
+    assert not torch.equal(rounded, exact)
+
+
+def test_gradients_go_through_the_plain_path(pair):
+    plain, quick = pair
+    ids = torch.tensor([[3, 1, 4]])
+    for decoder in (plain, quick):
+        decoder.zero_grad()
+        decoder(ids).square().mean().backward()
+        decoder.seen = decoder.layers[0].attention.query.weight.grad.clone()
+    torch.testing.assert_close(quick.seen, plain.seen)
 
 
 @pytest.fixture
@@ -128,13 +164,60 @@ class Counting(ContiguousKVCache):
 
 def test_another_cache_is_asked_and_not_gone_around(pair):
     plain, quick = pair
-    ids = torch.tensor([[3]])
-    cache = Counting(TINY, 1, 4)
-    expected = plain(ids, plain.new_cache(1, 4))
-    torch.testing.assert_close(quick(ids, cache), expected, **CLOSE)
-    assert cache.calls == TINY.layers
-    own = ContiguousKVCache(TINY, 1, 4, attention=lambda q, *_: torch.zeros_like(q))
-    assert not torch.allclose(quick(ids, own), expected)
+    for ids in (torch.tensor([[3]]), torch.tensor([[3, 1]])):
+        cache = Counting(TINY, 1, 4)
+        with torch.inference_mode():
+            expected = plain(ids, plain.new_cache(1, 4))
+            torch.testing.assert_close(quick(ids, cache), expected, **CLOSE)
+            assert cache.calls == TINY.layers
+            own = ContiguousKVCache(TINY, 1, 4, attention=lambda q, *_: torch.zeros_like(q))
+            assert not torch.allclose(quick(ids, own), expected)
+
+
+class Twice(Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def hooked(decoder):
+    decoder.layers[0].attention.value.register_forward_hook(lambda _, __, out: 5 * out)
+
+
+def with_another_projection(decoder):
+    decoder.layers[1].feed_forward.down = Twice(TINY.feed_forward, TINY.width)
+
+
+def with_an_int8_head(decoder):
+    decoder.output = Int8Linear(Int8Matrix(decoder.output.weight), torch.float32)
+
+
+def with_other_numbers(decoder):
+    decoder.norm.weight.data = torch.full((TINY.width,), 3.0)
+
+
+@pytest.mark.parametrize(
+    "change", [hooked, with_another_projection, with_an_int8_head, with_other_numbers]
+)
+def test_what_is_changed_afterwards_counts_from_the_next_prompt_on(pair, change):
+    def logits(decoder):
+        """After a prompt, and after one more token."""
+        cache = decoder.new_cache(1, 6)
+        first = prefill(decoder, torch.tensor([[3, 1, 4, 1, 5]]), cache)
+        return torch.cat([first, decode_step(decoder, torch.tensor([[9]]), cache)])
+
+    before = logits(pair[1])
+    for decoder in pair:
+        torch.manual_seed(1)
+        change(decoder)
+    plain, quick = (logits(decoder) for decoder in pair)
+    torch.testing.assert_close(quick, plain, **CLOSE)
+    assert not torch.allclose(quick, before, atol=1e-3, rtol=1e-3)
+
+
+def test_in_another_type_it_goes_the_plain_way(pair):
+    _, quick = pair
+    quick.bfloat16()
+    assert len(list(generate(quick, torch.tensor([[3, 1, 4]]), 5, eos_ids=()))) == 5
 
 
 def test_parts_of_ones_own_are_called(pair):
@@ -148,18 +231,31 @@ def test_parts_of_ones_own_are_called(pair):
 def test_a_full_cache_is_refused_and_left_as_it_is(pair):
     _, quick = pair
     cache = quick.new_cache(1, 2)
-    quick(torch.tensor([[3, 4]]), cache)
-    before = cache.keys.clone()
-    with pytest.raises(UserError, match="room for 2 positions: 2 are used and 1 more"):
-        quick(torch.tensor([[5]]), cache)
+    with torch.inference_mode():
+        quick(torch.tensor([[3, 4]]), cache)
+        before = cache.keys.clone()
+        for more in ([[5]], [[5, 6, 7]]):
+            said = f"room for 2 positions: 2 are used and {len(more[0])} more"
+            with pytest.raises(UserError, match=said):
+                quick(torch.tensor(more), cache)
     assert cache.length == 2
     assert torch.equal(cache.keys, before)
 
 
 def test_a_token_outside_the_vocabulary_is_refused(pair):
     _, quick = pair
-    with pytest.raises(UserError, match="token id 97 is outside the vocabulary"):
-        quick(torch.tensor([[97]]), quick.new_cache(1, 2))
+    for ids in ([[97]], [[3, 97]]):
+        with (
+            torch.inference_mode(),
+            pytest.raises(UserError, match="token id 97 is outside the vocabulary"),
+        ):
+            quick(torch.tensor(ids), quick.new_cache(1, 2))
+
+
+@pytest.mark.parametrize("ids", [3, [3, 4], [[]], [[[3]]]])
+def test_token_ids_of_another_shape_are_refused(pair, ids):
+    with torch.inference_mode(), pytest.raises(ShapeError, match=r"expected two axes \(B, T\)"):
+        pair[1](torch.tensor(ids))
 
 
 def test_only_fp32_on_the_cpu_is_compiled():
@@ -234,7 +330,7 @@ def test_pytorchs_number_of_threads_is_left_alone():
         "import torch; torch.set_num_threads(1);"
         "from decodeloop.kernels.decoder import FastDecoder;"
         "from decodeloop.model import TINY, Decoder;"
-        "quick = FastDecoder(Decoder(TINY)); quick(torch.tensor([[1]]), quick.new_cache(1, 2));"
+        "from decodeloop.kernels import two_steps; two_steps(FastDecoder(Decoder(TINY)));"
         "import numba; print(torch.get_num_threads(), numba.get_num_threads())"
     )
     environment = os.environ | {"NUMBA_NUM_THREADS": "2"}

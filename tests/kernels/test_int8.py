@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError
 from decodeloop.kernels import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
-from decodeloop.kernels.int8 import ROWS
+from decodeloop.kernels.int8 import ROWS, product_type
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9), st.sampled_from([1e-8, 1, 1e8]))
@@ -36,10 +36,34 @@ def test_only_matrices_are_quantized():
 @pytest.mark.parametrize("rows", [1, 7, ROWS, ROWS + 3])
 def test_a_projection_is_that_of_the_dequantized_matrix(rows):
     weight, x = torch.randn(rows, 12), torch.randn(2, 3, 12)
-    linear = Int8Linear(Int8Matrix(weight))
+    linear = Int8Linear(Int8Matrix(weight), torch.float32)
     expected = F.linear(x, dequantize(*quantize(weight)))
     torch.testing.assert_close(linear(x), expected, rtol=1e-4, atol=1e-5)
     assert (linear.in_features, linear.out_features) == (12, rows)
+
+
+def test_in_bf16_nothing_but_inputs_and_products_is_rounded():
+    weight, x = torch.randn(64, 200), torch.randn(3, 200)
+    linear = Int8Linear(Int8Matrix(weight), torch.bfloat16)
+    quantized, scale = quantize(weight)
+    exact = x.bfloat16().double() @ quantized.double().T  # whole numbers are exact in bf16
+    torch.testing.assert_close(linear(x).double(), exact * scale.double(), rtol=2**-8, atol=1e-3)
+    assert linear(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("able", "products"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
+        ({"avx2": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_products_are_in_bf16_where_the_processor_has_it(able, products, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert product_type() == products
+    assert Int8Linear(Int8Matrix(torch.ones(2, 3))).products == products
 
 
 def test_an_embedding_gives_the_rows_of_the_dequantized_table():

@@ -51,7 +51,7 @@ class Clock:
         self.times.append(time.perf_counter() - self.start)
 
 
-def load_own(weights: str | None) -> Callable[[str, int], Run]:
+def load_own(weights: str) -> Callable[[str, int], Run]:
     def load(model: str, threads: int) -> Run:
         import torch
 
@@ -206,7 +206,7 @@ def load_openvino(model: str, threads: int) -> Run:
 
 # A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1.
 PATHS = (
-    Path("plain", 32, "fp32", "fp32", load_own(None)),
+    Path("plain", 32, "fp32", "fp32", load_own("plain")),
     Path("fp32", 32, "fp32", "fp32", load_own("fp32")),
     Path("int8", 8 + 32 / 576, "fp32", "fp32", load_own("int8")),
     Path("transformers", 32, "fp32", "fp32", load_transformers, "transformers"),

@@ -28,8 +28,8 @@ from decodeloop.errors import ModelFileError, UserError
 from decodeloop.kernels import fast
 from decodeloop.model import Decoder, ModelConfig
 
-Weights = Literal["fp32", "int8"]
-WEIGHTS = ("fp32", "int8")
+Weights = Literal["plain", "fp32", "int8"]
+WEIGHTS = ("plain", "fp32", "int8")
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,11 @@ def load(
             ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: of the weights; fp32 if not given.
-        weights: ``fp32`` or ``int8``: a decode step that is compiled (see `decodeloop.kernels`),
-            with the weights as they are, or quantized to 8 bits. Plain PyTorch if not given. Both
-            need the CPU and Numba; without them the plain path computes, and says so once.
+        weights: ``plain`` computes in PyTorch alone; ``fp32`` by kernels that are compiled (see
+            `decodeloop.kernels`), with the same tokens, several times as fast; ``int8`` by kernels,
+            with weights that are quantized to 8 bits. If not given it is fp32 where there are
+            kernels, on the CPU and in fp32, else plain. They need Numba; without it the plain path
+            computes, and says so once.
 
     Raises:
         UserError: the name is unknown, or a fetch fails.
@@ -135,10 +137,10 @@ def check_weights(weights: str | None, dtype: torch.dtype) -> None:
     """Raise a `UserError` unless `weights` is a way of decoding, and fits the type."""
     if weights is not None and weights not in WEIGHTS:
         raise UserError(
-            f"weights is {weights!r}: expected one of {', '.join(WEIGHTS)}, or None for plain "
-            f"PyTorch."
+            f"weights is {weights!r}: expected one of {', '.join(WEIGHTS)}, or None for the "
+            f"fastest of those that are exact."
         )
-    if weights is not None and dtype != torch.float32:
+    if weights in ("fp32", "int8") and dtype != torch.float32:
         raise UserError(
             f"weights={weights!r} computes in fp32: leave out dtype={dtype}, or weights."
         )
@@ -187,7 +189,8 @@ def build(
     if weights == "int8":
         return fast(int8_decoder_from(tensors, config, source, device))
     decoder = decoder_from(tensors, config, source, device, dtype)
-    return decoder if weights is None else fast(decoder)
+    nobody_asked = weights is None and (device.type != "cpu" or dtype != torch.float32)
+    return decoder if weights == "plain" or nobody_asked else fast(decoder)
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, source: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fast path: a compiled decode step, and weights in 8 bits."""
+"""The fast path: a compiled decode step, a prefill to match, and weights in 8 bits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fast(decoder: Decoder) -> Decoder:
         from decodeloop.kernels.decoder import FastDecoder
 
         quick = FastDecoder(decoder)
-        one_step(quick)  # the machine code is loaded here, and not in front of the second token
+        two_steps(quick)  # the machine code is loaded here, and not in front of the first tokens
         return quick
     warnings.warn(f"no compiled decode step: {reason}; plain PyTorch computes.", stacklevel=2)
     return decoder
@@ -64,10 +64,12 @@ def compile_all() -> None:
             if isinstance(module, nn.Linear):
                 setattr(owner, name, Int8Linear(Int8Matrix(module.weight)))
     for decoder in (plain, small):
-        one_step(FastDecoder(decoder))
+        two_steps(FastDecoder(decoder))
 
 
 @torch.inference_mode()
-def one_step(decoder: Decoder) -> None:
-    """Decode one token into a cache of its own."""
-    decoder(torch.tensor([[0]]), ContiguousKVCache(decoder.config, 1, 1))
+def two_steps(decoder: Decoder) -> None:
+    """Read a token, and decode one more."""
+    cache = ContiguousKVCache(decoder.config, 1, 2)
+    for _ in range(2):
+        decoder(torch.tensor([[0]]), cache)

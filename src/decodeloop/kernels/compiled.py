@@ -2,7 +2,8 @@
 
 Every matrix meets one vector, so a step takes as long as reading the matrices, and all else must
 stay out of the way: few parallel regions, nothing written that is not read again. A matrix is fp32
-or int8, and either has a scale for each row (all 1 for fp32). Each function has its plain PyTorch
+or int8, and either has a scale for each row (all 1 for fp32). The `_rows` at the end do for many
+tokens what stands between the matrix products of a prefill. Each function has its plain PyTorch
 twin in the tests. They all stand in this file: Numba's cache on disk misses edits in others.
 """
 
@@ -215,3 +216,17 @@ def decode_layer(
     inner = np.empty(w_gate.shape[0], np.float32)
     gated(w_gate, s_gate, w_up, s_up, normed, inner)
     add_matrix_vector(w_down, s_down, inner, x)
+
+
+@njit(cache=True, parallel=True, fastmath=REORDER)
+def rms_norm_rows(x: Array, weight: Array, eps: float, out: Array) -> None:
+    """`rms_norm` of each token. x and out (T, C), weight (C,)"""
+    for t in prange(x.shape[0]):
+        rms_norm(x[t], weight, eps, out[t])
+
+
+@njit(cache=True, parallel=True, fastmath=REORDER)
+def turn_rows(x: Array, cos: Array, sin: Array) -> None:
+    """`turn` for each token, in place. x (T, n, D), cos and sin (T, D/2)"""
+    for t in prange(x.shape[0]):
+        turn(x[t], cos[t], sin[t])

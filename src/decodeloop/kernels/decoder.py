@@ -1,4 +1,4 @@
-"""A decoder that takes the compiled path for one token of one text, and the plain one otherwise.
+"""A decoder that takes the fast path for one text, and the plain one otherwise.
 
 It has the shape of `Decoder`, and its very weights: the logits are the same but for the order of
 additions.
@@ -6,24 +6,35 @@ additions.
 
 from __future__ import annotations
 
-import threading
 from typing import Any, cast
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from decodeloop.errors import UserError
 from decodeloop.kernels import compiled
-from decodeloop.kernels.int8 import Int8Linear
-from decodeloop.model import Block, ContiguousKVCache, Decoder, KVCache, Parts, rotary_angles
-from decodeloop.model.decoder import LIBRARY_PARTS, check_token_ids
+from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.kernels.prefill import normalised, prefill_layer
+from decodeloop.kernels.threads import numba_threads
+from decodeloop.model import (
+    Block,
+    ContiguousKVCache,
+    Decoder,
+    FeedForward,
+    KVCache,
+    Parts,
+    RMSNorm,
+    SelfAttention,
+    rotary_angles,
+)
+from decodeloop.model.block import Linear
+from decodeloop.model.decoder import LIBRARY_PARTS, Embedding, check_token_ids
 
 Array = np.ndarray[Any, Any]
 
-# The simplest of Numba's threading layers ends the process if two threads are in kernels at once.
-LOCK = threading.Lock()
+KNOWN = {Block, SelfAttention, FeedForward, RMSNorm, Linear, Embedding, nn.ModuleList}
+KNOWN |= {Int8Embedding, Int8Linear, Int8Matrix}
 
 
 def arrays(projection: nn.Module) -> tuple[Array, Array]:
@@ -50,11 +61,20 @@ def layer_arrays(block: Block) -> tuple[Array, ...]:
     )
 
 
+def is_known(module: nn.Module) -> bool:
+    """Whether kernels compute what this module would: it is one of ours, in fp32 or int8 on the
+    CPU, and nobody listens to it."""
+    ours = type(module) in KNOWN and not module._forward_hooks and not module._forward_pre_hooks
+    numbers = module.parameters(recurse=False)
+    return ours and all(p.dtype == torch.float32 and p.is_cpu for p in numbers)
+
+
 class FastDecoder(Decoder):
     """A `Decoder` whose decode step is compiled, over another's modules.
 
-    The compiled path is for token_ids (1, 1) without positions or mask of their own, and a plain
-    `ContiguousKVCache`. Prefill, batches, beams and other caches take the plain one.
+    The fast path is for one text, without positions or mask of its own, in a plain
+    `ContiguousKVCache` or none, where no gradients are asked for. Batches, beams and other caches
+    take the plain one.
 
     Raises:
         UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, or
@@ -62,7 +82,8 @@ class FastDecoder(Decoder):
 
     >>> from decodeloop.model import TINY
     >>> fast = FastDecoder(Decoder(TINY))
-    >>> fast(torch.tensor([[5]]), fast.new_cache(1, 8)).shape
+    >>> with torch.inference_mode():
+    ...     fast(torch.tensor([[5]]), fast.new_cache(1, 8)).shape
     torch.Size([1, 1, 97])
     """
 
@@ -83,9 +104,20 @@ class FastDecoder(Decoder):
         self.embedding, self.layers = decoder.embedding, decoder.layers
         self.norm, self.output = decoder.norm, decoder.output
         self.eval()
-        self.weights = [layer_arrays(cast(Block, block)) for block in decoder.layers]
-        self.last_norm = decoder.norm.weight.detach().numpy()
-        self.matrix, self.scale = arrays(decoder.output)
+        self.look_at_modules()
+
+    def look_at_modules(self) -> None:
+        """Take the memory of all weights; none if a module is not one that kernels know.
+
+        Done for each prompt, since a projection may have been replaced, moved or hooked since.
+        """
+        self.weights: list[tuple[Array, ...]] = []
+        if all(is_known(module) for module in self.modules() if module is not self):
+            self.weights = [layer_arrays(cast(Block, block)) for block in self.layers]
+            self.last_norm = self.norm.weight.detach().numpy()
+            self.matrix, self.scale = arrays(self.output)
+            head: nn.Module = self.output
+            self.products = head.products if isinstance(head, Int8Linear) else torch.float32
 
     def with_parts(self, parts: Parts) -> Decoder:
         """The plain decoder with these weights, computing with other functions."""
@@ -99,14 +131,36 @@ class FastDecoder(Decoder):
         mask: Tensor | None = None,
     ) -> Tensor:
         """As `Decoder.hidden`. Shapes: token_ids (B, T) → (B, T, C)."""
-        alone = token_ids.shape == (1, 1) and positions is None and mask is None
-        if alone and type(cache) is ContiguousKVCache and cache.is_plain(self.dtype):
-            return self.step(token_ids, cache)
-        return super().hidden(token_ids, cache, positions, mask)
+        plain = cache is None or (type(cache) is ContiguousKVCache and cache.is_plain(self.dtype))
+        alone = token_ids.shape[:1] == (1,) and positions is None and mask is None
+        if not plain or not alone or torch.is_grad_enabled():  # kernels have no gradients
+            return super().hidden(token_ids, cache, positions, mask)
+        check_token_ids(token_ids, self.config.vocabulary)
+        known = cast("ContiguousKVCache | None", cache)
+        if known is not None and known.length > 0 and token_ids.shape[1] == 1 and self.weights:
+            return self.step(token_ids, known)
+        self.look_at_modules()
+        if not self.weights:
+            return super().hidden(token_ids, cache, positions, mask)
+        return self.prefill(token_ids, known)
+
+    def prefill(self, token_ids: Tensor, cache: ContiguousKVCache | None) -> Tensor:
+        """T tokens through all layers. Shapes: (1, T) → (1, T, C)."""
+        T, config = token_ids.shape[1], self.config
+        start = 0 if cache is None else cache.length
+        if cache is not None:
+            cache.check_room(T)
+        positions = torch.arange(start, start + T)
+        angles = rotary_angles(positions, config.head_dim, config.rope_base)  # (T, D/2)
+        x = self.embedding(token_ids)[0]  # (T, C)
+        for number, layer in enumerate(self.layers):
+            prefill_layer(x, cast(Block, layer), number, angles, cache, self.products)
+        if cache is not None:
+            cache.advance(T)
+        return normalised(x, self.norm.weight, config.norm_eps)[None]
 
     def step(self, token_ids: Tensor, cache: ContiguousKVCache) -> Tensor:
         """One token through all layers. Shapes: (1, 1) → (1, 1, C)."""
-        check_token_ids(token_ids, self.config.vocabulary)
         cache.check_room(1)
         place, config = cache.length, self.config
         angles = rotary_angles(torch.tensor([place]), config.head_dim, config.rope_base)
@@ -114,8 +168,7 @@ class FastDecoder(Decoder):
         keys, values = cache.keys[:, 0].numpy(), cache.values[:, 0].numpy()  # (L, G, S, D)
         x = self.embedding(token_ids)[0, 0].detach().numpy().copy()  # (C,)
         out = np.empty_like(x)
-        with LOCK:
-            use_threads()
+        with numba_threads():
             for number, weights in enumerate(self.weights):
                 compiled.decode_layer(
                     x, place, cos, sin, keys[number], values[number], config.norm_eps, *weights
@@ -126,23 +179,9 @@ class FastDecoder(Decoder):
 
     def head(self, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
-        if hidden.numel() != self.config.width:
+        if hidden.numel() != self.config.width or not self.weights or torch.is_grad_enabled():
             return super().head(hidden)
         x, logits = hidden.detach().reshape(-1).contiguous().numpy(), torch.empty(len(self.scale))
-        with LOCK:
-            use_threads()
+        with numba_threads():
             compiled.matrix_vector(self.matrix, self.scale, x, logits.numpy())
         return logits.view(*hidden.shape[:-1], -1)
-
-
-def use_threads() -> None:
-    """Compute with as many threads as PyTorch does.
-
-    When Numba starts its threads, the first time, PyTorch would afterwards take as many as Numba
-    has: both use OpenMP. So what it took is said again.
-    """
-    threads = torch.get_num_threads()
-    most: int = cast(Any, numba.config).NUMBA_NUM_THREADS
-    numba.set_num_threads(min(threads, most))
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)

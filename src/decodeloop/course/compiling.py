@@ -1,0 +1,105 @@
+"""Machine code of the loops that a notebook has written, where Numba is installed.
+
+Where it is not, `prange` is `range`, `compiled` gives the loops back as they are, and the notebook
+leaves its timings out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from decodeloop.course.exercise import all_exercises
+
+try:
+    numba: Any = importlib.import_module("numba")
+except ImportError:
+    numba = None
+
+njit: Any = getattr(numba, "njit", None)
+prange: Any = getattr(numba, "prange", range)
+NUMBA = numba is not None
+REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})  # sums in another order, NaN as ever
+
+Loops = Callable[..., Any]
+
+
+def compiled(
+    function: Loops, *example: Any, parallel: bool = False, fastmath: Any = REORDER
+) -> Loops:
+    """The function in machine code, compiled for arguments of the example's types, and tried.
+
+    An answer that Numba can't compile, or that fails when it is tried, is exchanged for the
+    library's, with a word about it; so is said which sums the compiler keeps in 64 bits.
+
+    >>> import numpy as np
+    >>> def double(x, out):
+    ...     for i in prange(x.shape[0]):
+    ...         out[i] = 2 * x[i]
+    >>> x, out = np.ones(3), np.zeros(3)
+    >>> compiled(double, x, out)(x, out)
+    >>> out.tolist()
+    [2.0, 2.0, 2.0]
+    """
+    loops = loops_of(function)
+    if njit is None:
+        return loops
+    flags = fastmath if isinstance(fastmath, bool) else set(fastmath)
+    name = loops.__name__
+    exercise = all_exercises().get(name)
+    if exercise is None or loops.__code__ is loops_of(exercise.library).__code__:
+        return tried(njit(parallel=parallel, fastmath=flags)(loops), example)
+    try:
+        machine_code = tried(njit(parallel=parallel, fastmath=flags)(loops), example)
+    except Exception as error:  # ImportError and others, besides Numba's own
+        print(
+            f"Your {name} can't be compiled: going on with the library's. Numba says: "
+            f"{reason(error)}. It compiles loops over single numbers best."
+        )
+        library = loops_of(exercise.library)
+        return tried(njit(parallel=parallel, fastmath=flags)(library), example)
+    if wide := [] if parallel else sums_in_64_bits(machine_code):
+        print(
+            f"Your {name} adds up in 64 bits ({', '.join(wide)}): it is right, and slower, since "
+            f"half as many of those fit into one instruction. Begin with np.float32(0)."
+        )
+    return machine_code
+
+
+def loops_of(function: Loops) -> Loops:
+    """The loops themselves, `check` wraps the library's, with Numba's own `prange`."""
+    loops: Any = inspect.unwrap(function)
+    if loops.__globals__.get("prange") is not range:
+        return loops
+    names = loops.__globals__ | {"prange": prange}
+    return types.FunctionType(loops.__code__, names, loops.__name__, loops.__defaults__)
+
+
+def tried(function: Loops, example: tuple[Any, ...]) -> Loops:
+    with warnings.catch_warnings():
+        # a loop without prange runs on one thread, which is no mistake
+        warnings.simplefilter("ignore", numba.core.errors.NumbaWarning)
+        function(*example)
+    return function
+
+
+def reason(error: Exception) -> str:
+    """The first line of a message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Failed in nopython mode")]
+    return (told[0] if told else type(error).__name__).rstrip(".:")
+
+
+def sums_in_64_bits(machine_code: Any) -> list[str]:
+    """The variables that a loop goes on with as 64-bit numbers: those with several versions."""
+    (compiled_once,) = machine_code.overloads.values()
+    types_of = compiled_once.type_annotation.typemap
+    return [
+        name
+        for name, kind in types_of.items()
+        if kind == numba.types.float64 and f"{name}.2" in types_of and name.isidentifier()
+    ]

@@ -1,0 +1,1100 @@
+"""Exercises of lesson 23: kernels in loops, and weights in 8 bits.
+
+The loops here are plain Python over arrays: they are checked as they stand, on small cases, and
+the lesson compiles them. A candidate is lent its arrays as `Numbers`, which give single numbers and
+nothing else. `decodeloop.kernels.compiled` has the loops in their compiled form.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from decodeloop.course.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
+from decodeloop.kernels import dequantize, quantize
+
+LESSON = "23_fast_path"
+prange = range  # Numba's when `compiling.compiled` compiles them: importing it takes a while
+SEVEN = 7.0  # what `out` holds before, where one should see what became of it; else NaN
+
+Array = np.ndarray[Any, Any]
+draws = np.random.default_rng(23)
+
+
+def normal(*shape: int, scale: float = 1.0) -> Array:
+    return (scale * draws.standard_normal(shape)).astype(np.float32)
+
+
+def whole(*shape: int) -> Array:
+    """Whole numbers of 8 bits, large ones too."""
+    return draws.integers(-127, 128, shape).astype(np.int8)
+
+
+def scales(rows: int) -> Array:
+    return draws.uniform(0.2, 3.0, rows).astype(np.float32)
+
+
+class SingleNumbers(TypeError):
+    """Something else was asked of an array than one of its numbers."""
+
+
+class Numbers:
+    """An array that can be read and written number by number alone, as in a compiled loop.
+
+    Whole rows and operators on them would give the same values in Python. Compiled they are slow,
+    or can't be compiled at all.
+
+    >>> Numbers(np.ones((2, 3)), "matrix")[1, 2]
+    np.float64(1.0)
+    """
+
+    def __init__(self, array: Array, name: str) -> None:
+        self.array, self.name = array, name
+        self.shape, self.ndim, self.dtype = array.shape, array.ndim, array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def place(self, key: Any) -> tuple[int, ...]:
+        """The indices of one number; an error that says what is expected for anything else."""
+        keys = key if isinstance(key, tuple) else (key,)
+        shown = ", ".join(":" if isinstance(k, slice) else str(k) for k in keys)
+        asked = f"{self.name}[{shown}]"
+        if any(isinstance(k, slice) or k is Ellipsis for k in keys):
+            raise self.refused(f"{asked} is a slice")
+        if len(keys) < self.ndim:
+            raise self.refused(f"{asked} is a whole row")
+        return tuple(operator.index(k) for k in keys)
+
+    def refused(self, what: str) -> SingleNumbers:
+        one = {1: "i", 2: "r, c", 3: "g, s, d"}[self.ndim]
+        return SingleNumbers(
+            f"{what}; here loop over single numbers, {self.name}[{one}]: that is what the compiler "
+            f"turns into fast code"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.array[self.place(key)]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        place = self.place(key)
+        if isinstance(value, Numbers | np.ndarray | Tensor) and np.ndim(bare(value)):
+            raise self.refused(f"you write an array into one place of {self.name}")
+        self.array[place] = value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python and NumPy look for by themselves
+            raise AttributeError(name)
+        raise self.refused(f"{self.name}.{name} takes the whole array")
+
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        raise self.refused(f"a function takes the whole array {self.name}")
+
+    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+        raise self.refused(f"an operator takes the whole array {self.name}")
+
+    def __array_function__(self, *_: Any, **__: Any) -> Any:
+        raise self.refused(f"a function takes the whole array {self.name}")
+
+    def whole(self, *_: Any) -> Any:
+        raise self.refused(f"an operator takes the whole array {self.name}")
+
+    __add__ = __radd__ = __iadd__ = __sub__ = __rsub__ = __isub__ = whole
+    __mul__ = __rmul__ = __imul__ = __truediv__ = __rtruediv__ = __itruediv__ = whole
+    __matmul__ = __rmatmul__ = __pow__ = __rpow__ = __neg__ = __abs__ = whole
+
+
+def bare(x: Any) -> Any:
+    """The array itself, for code of ours that is to be wrong in one way and not in two."""
+    return x.array if isinstance(x, Numbers) else x
+
+
+def array_copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.copy() if isinstance(x, np.ndarray) else x for x in inputs)
+
+
+def names_of(candidate: Candidate, count: int) -> Iterable[str]:
+    """What the candidate calls its arguments, for messages."""
+    try:
+        names = list(inspect.signature(candidate).parameters)
+    except (TypeError, ValueError):  # some built-in ones don't tell
+        names = []
+    return names if len(names) == count else ["array"] * count
+
+
+def written(
+    candidate: Candidate, inputs: tuple[Any, ...], shape: tuple[int, ...], filler: float = math.nan
+) -> Tensor:
+    """What a candidate writes into `out`, its last argument; it may write nowhere else."""
+    lent, out = array_copies(inputs), np.full(shape, filler, np.float32)
+    arguments = (*lent, out)
+    names = names_of(candidate, len(arguments))
+    candidate(*(Numbers(x, n) if is_array(x) else x for x, n in zip(arguments, names, strict=True)))
+    for position, (before, after) in enumerate(zip(inputs, lent, strict=True), start=1):
+        if isinstance(before, np.ndarray) and not np.array_equal(
+            before, after, equal_nan=before.dtype.kind == "f"
+        ):
+            raise ChangedInput(
+                f"it changed its argument number {position}: write into `out` alone, since the "
+                f"caller goes on with the others"
+            )
+    return torch.from_numpy(out)
+
+
+def into(
+    label: str,
+    *inputs: Any,
+    shape: tuple[int, ...],
+    oracle: Candidate,
+    filler: float = math.nan,
+) -> Case:
+    """A case whose outputs are what is written into `out`; the oracle gives them back."""
+    return Case(
+        label,
+        lambda candidate: written(candidate, inputs, shape, filler),
+        lambda: oracle(*(torch.from_numpy(x.copy()) if is_array(x) else x for x in inputs)),
+        (*array_copies(inputs), np.full(shape, filler, np.float32)),
+    )
+
+
+def is_array(x: Any) -> bool:
+    return isinstance(x, np.ndarray)
+
+
+def writes(value: Callable[..., Any]) -> Candidate:
+    """A function that writes what `value` gives for its arguments into the last one."""
+
+    def write(*arguments: Any) -> None:
+        *inputs, out = map(bare, arguments)
+        with np.errstate(all="ignore"):
+            out[...] = value(*inputs)
+
+    return write
+
+
+def adds(value: Callable[..., Any]) -> Candidate:
+    def add(*arguments: Any) -> None:
+        *inputs, out = map(bare, arguments)
+        out += value(*inputs)
+
+    return add
+
+
+def returns(value: Callable[..., Any]) -> Candidate:
+    return lambda *arguments: value(*map(bare, arguments[:-1]))
+
+
+RETURNED = (
+    "`out` is as it was, NaN in most cases. The result is to be written into the array that you are given, element by "
+    "element: out[i] = … . A new array, returned, would be new memory in every step; and "
+    "`out = …` alone only gives the name to another array."
+)
+ADDED = (
+    "You add to what `out` held before. Its old contents are nobody's: start each element anew, "
+    "with = and not +=."
+)
+
+# --- matrix_vector --------------------------------------------------------------------------------
+
+
+def matrix_vector(matrix: Array, scale: Array, x: Array, out: Array) -> None:
+    """out[r] = scale[r] · Σ matrix[r, c] · x[c].
+
+    Shapes: matrix (R, C) fp32 or int8, scale (R,), x (C,); written: out (R,)
+    """
+    for r in prange(matrix.shape[0]):
+        total = np.float32(0)
+        for c in range(matrix.shape[1]):
+            total += np.float32(matrix[r, c]) * x[c]
+        out[r] = total * scale[r]
+
+
+def torch_matrix_vector(matrix: Tensor, scale: Tensor, x: Tensor) -> Tensor:
+    return torch.mv(matrix.float(), x) * scale
+
+
+def products(matrix: Array, x: Array) -> Array:
+    return matrix.astype(np.float32) * x  # (R, C)
+
+
+def wrapped(values: Array) -> Array:
+    """As 8 bits hold them: cut to whole numbers, modulo 256."""
+    return (np.trunc(values).astype(np.int64) + 128) % 256 - 128
+
+
+def summed_in_its_own_type(matrix: Array, scale: Array, x: Array) -> Array:
+    if matrix.dtype != np.int8:
+        return products(matrix, x).sum(1) * scale
+    total = np.zeros(len(matrix))
+    for column in products(matrix, x).T:
+        total = wrapped(total + column).astype(float)
+    return total * scale
+
+
+def scaled_by_column(matrix: Array, scale: Array, x: Array, out: Array) -> None:
+    for r in range(matrix.shape[0]):
+        out[r] = sum(float(matrix[r, c]) * scale[c] * x[c] for c in range(matrix.shape[1]))
+
+
+def read_by_columns(matrix: Array, scale: Array, x: Array, out: Array) -> None:
+    for r in range(matrix.shape[0]):
+        out[r] = scale[r] * sum(float(matrix[c, r]) * x[c] for c in range(matrix.shape[1]))
+
+
+BY_HAND_MATRIX = np.array([[2, 1, 0], [-1, 3, 2]], np.int8)
+BY_HAND_SCALE = np.array([0.5, 2.0], np.float32)
+WITH_NAN = np.array([1.0, math.nan, -2.0, 0.5], np.float32)
+SPARSE = np.array([[1.0, 0.0, 2.0, 3.0], [0.0, 2.0, 0.0, 1.0]], np.float32)
+
+
+def vector_case(
+    label: str, matrix: Array, scale: Array, x: Array, filler: float = math.nan
+) -> Case:
+    oracle = torch_matrix_vector
+    return into(label, matrix, scale, x, shape=(len(matrix),), oracle=oracle, filler=filler)
+
+
+MATRIX_VECTOR = Exercise(
+    name="matrix_vector",
+    lesson=LESSON,
+    library=matrix_vector,
+    minutes=15,
+    difficulty=1,
+    tolerance=1e-4,
+    cases=(
+        vector_case(
+            "the example on paper",
+            BY_HAND_MATRIX,
+            BY_HAND_SCALE,
+            np.array([1, 10, 100], np.float32),
+            SEVEN,
+        ),
+        vector_case("fp32, (3, 3)", normal(3, 3), scales(3), normal(3)),
+        vector_case("fp32, (5, 2)", normal(5, 2), scales(5), normal(2)),
+        vector_case("int8, (4, 7), large numbers", whole(4, 7), scales(4), normal(7, scale=20)),
+        vector_case("int8, (6, 3)", whole(6, 3), scales(6) / 127, normal(3)),
+        vector_case("one row, one column", normal(1, 1), scales(1), normal(1)),
+        vector_case("an x with NaN in it", SPARSE, scales(2), WITH_NAN),
+    ),
+    mistakes=(
+        Mistake(
+            "out not written",
+            RETURNED,
+            returns(lambda m, s, x: products(m, x).sum(1) * s),
+        ),
+        Mistake(
+            "out added to",
+            ADDED,
+            adds(lambda m, s, x: products(m, x).sum(1) * s),
+        ),
+        Mistake(
+            "the scale forgotten",
+            "The sums are right, but not scaled: the row's sum is multiplied by scale[r], once, at "
+            "the end.",
+            writes(lambda m, s, x: products(m, x).sum(1)),
+        ),
+        Mistake(
+            "divided by the scale",
+            "You divide by the scale. A row holds whole numbers, and each stands for itself "
+            "times scale[r].",
+            writes(lambda m, s, x: products(m, x).sum(1) / s),
+        ),
+        Mistake(
+            "a scale for each column",
+            "You take scale[c], the one of the column. There is one for each row: scale has R "
+            "entries, and scale[r] stands outside of the inner loop.",
+            scaled_by_column,
+        ),
+        Mistake(
+            "rows and columns exchanged",
+            "You read matrix[c, r]. The output has one number for each row: r counts rows and is "
+            "the first index, c runs along the row.",
+            read_by_columns,
+        ),
+        Mistake(
+            "the last column left out",
+            "Your inner loop ends one too early: range(C) goes to C - 1 by itself.",
+            writes(lambda m, s, x: products(m, x)[:, :-1].sum(1) * s),
+        ),
+        Mistake(
+            "only the last product",
+            "Only the last product of a row arrives. Add up, with +=, in a variable that is 0 at "
+            "the start of each row.",
+            writes(lambda m, s, x: products(m, x)[:, -1] * s),
+        ),
+        Mistake(
+            "the total not started anew",
+            "Each row begins with the sum of those above it. Set the total to 0 inside the outer "
+            "loop, before the inner one.",
+            writes(lambda m, s, x: products(m, x).sum(1).cumsum() * s),
+        ),
+        Mistake(
+            "summed in 8 bits",
+            "Right for fp32. With int8 you add up in the matrix's own type, which ends at 127: the "
+            "sum wraps around, and fractions are cut off. Let the total be np.float32(0).",
+            writes(summed_in_its_own_type),
+        ),
+        Mistake(
+            "zeros skipped",
+            "Right but for NaN. 0 · NaN is NaN, and it must come out as NaN, or nobody notices "
+            "that something went wrong upstream. Don't skip zeros.",
+            writes(lambda m, s, x: np.where(m == 0, 0.0, products(m, x)).sum(1) * s),
+        ),
+    ),
+    hints=(
+        "Two loops: the outer one over rows r, the inner one over columns c. What must be set to 0 "
+        "before the inner loop, and what is written after it?",
+        "`R, C = matrix.shape`. total = np.float32(0); in the inner loop "
+        "total += np.float32(matrix[r, c]) * x[c].",
+        "After the inner loop: out[r] = total * scale[r]. Nothing is returned. Write the outer loop "
+        "as `for r in prange(R):`.",
+    ),
+)
+
+# --- rms_norm_into --------------------------------------------------------------------------------
+
+
+def rms_norm_into(x: Array, weight: Array, eps: float, out: Array) -> None:
+    """out = x / √(mean of x² + eps) · weight, without a tensor in between.
+
+    Shapes: x and weight (C,), eps a number; written: out (C,)
+    """
+    total = np.float32(0)
+    for c in range(x.shape[0]):
+        total += x[c] * x[c]
+    scale = np.float32(1) / np.sqrt(total / np.float32(x.shape[0]) + np.float32(eps))
+    for c in range(x.shape[0]):
+        out[c] = x[c] * scale * weight[c]
+
+
+def torch_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return F.rms_norm(x, x.shape, weight, eps)
+
+
+def normed(
+    mean: Callable[[Array], Any] = lambda x: (x * x).mean(),
+    root: Callable[[Any, float], Any] = lambda mean, eps: np.sqrt(mean + eps),
+    weigh: Callable[[Array, Array], Array] = lambda y, weight: y * weight,
+) -> Callable[[Array, Array, float], Array]:
+    """A norm of which one step is made in another way."""
+    return lambda x, weight, eps: weigh(x / root(mean(x), eps), weight)
+
+
+def norm_case(label: str, x: Array, weight: Array, eps: float, filler: float = math.nan) -> Case:
+    return into(label, x, weight, eps, shape=x.shape, oracle=torch_rms_norm, filler=filler)
+
+
+RMS_NORM_INTO = Exercise(
+    name="rms_norm_into",
+    lesson=LESSON,
+    library=rms_norm_into,
+    minutes=10,
+    difficulty=1,
+    tolerance=1e-4,
+    cases=(
+        norm_case(
+            "the example on paper",
+            np.array([3, 4], np.float32),
+            np.array([1, 10], np.float32),
+            0.0,
+            SEVEN,
+        ),
+        norm_case("five channels", normal(5), normal(5), 1e-5),
+        norm_case("one channel", normal(1), normal(1), 1e-5),
+        norm_case("numbers so small that eps counts", normal(6, scale=1e-3), normal(6), 1e-5),
+        norm_case("a large eps", normal(7), normal(7), 0.5),
+        norm_case("large numbers", normal(4, scale=1e3), normal(4), 1e-5),
+        norm_case("a vector of zeros", np.zeros(3, np.float32), normal(3), 1e-5),
+        norm_case("a weight that is 0", normal(3), np.array([0, 1, -2], np.float32), 1e-6),
+    ),
+    mistakes=(
+        Mistake("out not written", RETURNED, returns(normed())),
+        Mistake("out added to", ADDED, adds(normed())),
+        Mistake(
+            "the sum in place of the mean",
+            "You take the sum of the squares. Divide it by the number of channels before the root.",
+            writes(normed(mean=lambda x: (x * x).sum())),
+        ),
+        Mistake(
+            "eps outside of the root",
+            "You add eps after the root. It stands inside: √(mean + eps). The case with a large eps "
+            "tells the two apart.",
+            writes(normed(root=lambda mean, eps: np.sqrt(mean) + eps)),
+        ),
+        Mistake(
+            "eps forgotten",
+            "Right where the numbers are large. Add eps to the mean, inside of the root: a vector "
+            "of zeros gives 0 / 0 without it.",
+            writes(normed(root=lambda mean, eps: np.sqrt(mean))),
+        ),
+        Mistake(
+            "the root forgotten",
+            "You divide by the mean of the squares, not by its root.",
+            writes(normed(root=lambda mean, eps: mean + eps)),
+        ),
+        Mistake(
+            "the weight forgotten",
+            "The vector is normalised but not weighted: multiply each channel by weight[c].",
+            writes(normed(weigh=lambda y, weight: y)),
+        ),
+        Mistake(
+            "one plus the weight",
+            "You multiply by 1 + weight. That is Gemma's norm; here it is the weight itself.",
+            writes(normed(weigh=lambda y, weight: y * (1 + weight))),
+        ),
+        Mistake(
+            "the mean subtracted",
+            "You divide by the standard deviation about the mean. An RMS norm subtracts no mean: "
+            "the squares of x itself.",
+            writes(normed(mean=lambda x: x.var())),
+        ),
+        Mistake(
+            "layer norm",
+            "That is layer norm: it subtracts the mean first. An RMS norm subtracts nothing.",
+            writes(lambda x, w, eps: normed()(x - x.mean(), w, eps)),
+        ),
+        Mistake(
+            "one loop in place of two",
+            "You divide while you are still adding up: the first channels see a part of the sum. "
+            "All squares must be in before the first channel is written: two loops, one after the "
+            "other.",
+            writes(lambda x, w, eps: x / np.sqrt((x * x).cumsum() / len(x) + eps) * w),
+        ),
+    ),
+    hints=(
+        "Two loops over the channels, one after the other: the first adds up squares, the second "
+        "writes. What is computed once, between them?",
+        "Between them: scale = 1 / √(total / C + eps), with np.sqrt.",
+        "out[c] = x[c] * scale * weight[c].",
+    ),
+)
+
+# --- quantize -------------------------------------------------------------------------------------
+
+
+def with_type(found: Any) -> Any:
+    """A quantized matrix, its scales, and the type of the former."""
+    if isinstance(found, tuple | list) and len(found) == 2 and isinstance(found[0], Tensor):
+        return [*found, str(found[0].dtype)]
+    return found
+
+
+def torch_quantize(weight: Tensor) -> list[Any]:
+    """PyTorch's quantization as training imitates it, with one scale for each row."""
+    peak = torch.tensor([max(abs(v) for v in row) for row in weight.tolist()])
+    scale = torch.where(peak == 0, 1.0, peak / 127)
+    zeros = torch.zeros(len(weight), dtype=torch.int32)
+    imitated = torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -127, 127)
+    return [(imitated / scale[:, None]).round().to(torch.int8), scale, "torch.int8"]
+
+
+def rounding(label: str, weight: Tensor) -> Case:
+    def run(candidate: Candidate) -> Any:
+        lent = weight.clone()
+        found = candidate(lent)
+        if not torch.equal(lent, weight):
+            raise ChangedInput("it changed the weight in place: the caller goes on with it")
+        return with_type(found)
+
+    return Case(label, run, lambda: torch_quantize(weight.clone()), (weight,))
+
+
+def quantized_by(
+    peak: Callable[[Tensor], Tensor] = lambda w: w.abs().amax(1, keepdim=True),
+    largest: float = 127,
+    round_: Callable[[Tensor], Tensor] = torch.round,
+    kind: torch.dtype = torch.int8,
+    finish: Callable[[Tensor], Tensor] = lambda scale: scale[:, 0],
+    guard: bool = True,
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A quantization of which one step is made in another way."""
+
+    def wrong(weight: Tensor) -> tuple[Tensor, Tensor]:
+        scale = peak(weight) / largest
+        if guard:
+            scale = torch.where(scale == 0, 1.0, scale)
+        return round_(weight / scale).to(kind), finish(scale)
+
+    return wrong
+
+
+# no quotient lies near a half, where the last bit would decide
+ROWS = torch.tensor([[0.0, -2.54, 1.0], [0.635, 0.1, -0.3]])
+SQUARE = torch.tensor([[1.0, -0.52, 0.3], [0.01, 0.0262, -0.02], [-30.0, 11.0, 44.0]])
+NEGATIVE = torch.tensor([[-1.0, -0.5041, -0.25], [-3.0, 1.01, 2.2]])
+ZEROS = torch.tensor([[0.0, 0.0], [1.27, -0.407], [0.0, 0.5]])
+TINY_ROW = torch.tensor([[1e-6, -3e-7, 4.4e-7, 0.0], [100.0, 5.1, -77.7, 8.0]])
+
+QUANTIZE = Exercise(
+    name="quantize",
+    lesson=LESSON,
+    library=quantize,
+    minutes=15,
+    difficulty=2,
+    tolerance=1e-7,
+    cases=(
+        rounding("the example on paper", ROWS),
+        rounding("(3, 3), rows of very different sizes", SQUARE),
+        rounding("rows whose largest magnitude is negative", NEGATIVE),
+        rounding("a row of zeros", ZEROS),
+        rounding("a tiny row and a large one", TINY_ROW),
+        rounding("one number", torch.tensor([[-0.3]])),
+    ),
+    mistakes=(
+        Mistake(
+            "a scale for each column",
+            "Those are the largest magnitudes of the columns. A row shares a scale: take the "
+            "maximum along the row, dim=1, so that there are R of them.",
+            quantized_by(
+                peak=lambda w: w.abs().amax(0, keepdim=True), finish=lambda scale: scale[0]
+            ),
+        ),
+        Mistake(
+            "one scale for the whole matrix",
+            "One scale for the whole matrix: a row of small weights is rounded to zeros. Take the "
+            "largest magnitude of each row: abs().amax(1).",
+            quantized_by(peak=lambda w: w.abs().max(), finish=lambda scale: scale),
+        ),
+        Mistake(
+            "the same scale for every row",
+            "All rows have the scale of the largest weight of the matrix: a row of small weights is "
+            "rounded to zeros. Take the largest magnitude of each row: abs().amax(1).",
+            quantized_by(
+                peak=lambda w: w.abs().max().expand(len(w), 1), finish=lambda scale: scale[:, 0]
+            ),
+        ),
+        Mistake(
+            "cut off in place of rounded",
+            "You cut the fraction off: .to(torch.int8) goes toward zero. Round first, and the error "
+            "is half as large.",
+            quantized_by(round_=torch.trunc),
+        ),
+        Mistake(
+            "rounded down",
+            "You round down. The nearest whole number is .round(); down has twice the error, and "
+            "always in one direction.",
+            quantized_by(round_=torch.floor),
+        ),
+        Mistake(
+            "the largest without its magnitude",
+            "You take the largest number of a row, not the largest magnitude: -2.54 is larger than "
+            "1.0 here. Without abs() such rows leave the range of 8 bits and wrap around.",
+            quantized_by(peak=lambda w: w.amax(1, keepdim=True)),
+        ),
+        Mistake(
+            "128",
+            "The largest magnitude becomes 128, and int8 ends at 127: +128 wraps around to -128. "
+            "Divide by 127.",
+            quantized_by(largest=128),
+        ),
+        Mistake(
+            "division by zero",
+            "Right but for a row of zeros: its scale is 0, and 0 / 0 is NaN. Let such a row have "
+            "scale 1: torch.where(scale == 0, 1.0, scale).",
+            quantized_by(guard=False),
+        ),
+        Mistake(
+            "a row of zeros has another scale",
+            "Right but for the scale of a row of zeros: it is 1, and yours is 1/127. Replace the "
+            "scale where it is 0, after the division by 127, and not the magnitude before it.",
+            quantized_by(
+                peak=lambda w: torch.where((w == 0).all(1), 1.0, w.abs().amax(1))[:, None],
+                guard=False,
+            ),
+        ),
+        Mistake(
+            "the outputs exchanged",
+            "Both are right, in the wrong order: first the int8 matrix, then the scales.",
+            lambda weight: quantized_by()(weight)[::-1],
+        ),
+        Mistake(
+            "not stored in 8 bits",
+            "The numbers are right, but they are still stored as floats, four bytes each: nothing "
+            "is saved. Add .to(torch.int8).",
+            quantized_by(kind=torch.float32),
+        ),
+        Mistake(
+            "the scale with an axis too many",
+            "Your scale is (R, 1). Divide by it in that shape, and give it back as (R,): "
+            "scale[:, 0].",
+            quantized_by(finish=lambda scale: scale),
+        ),
+        Mistake(
+            "the scale upside down",
+            "The whole numbers are right. But the scale is what they are to be multiplied by: "
+            "magnitude / 127, not 127 / magnitude.",
+            quantized_by(finish=lambda scale: 1 / scale[:, 0]),
+        ),
+    ),
+    hints=(
+        "Step by step: the largest magnitude of each row; the scale, one number for each row; the "
+        "quotients; rounding; the type.",
+        "weight.abs().amax(1) is (R,). Divided by 127 it is the scale; where that is 0, make it 1: "
+        "torch.where(scale == 0, 1.0, scale).",
+        "Rows are divided by scale[:, None], which is (R, 1): (weight / scale[:, None]).round()"
+        ".to(torch.int8). Give back both: return quantized, scale.",
+    ),
+)
+
+# --- dequantize -----------------------------------------------------------------------------------
+
+
+def torch_dequantize(quantized: Tensor, scale: Tensor) -> Tensor:
+    """By a diagonal matrix: the scale of each row, and nothing beside it."""
+    return torch.diag(scale) @ quantized.float()
+
+
+def back_to_floats(label: str, quantized: Tensor, scale: Tensor) -> Case:
+    def run(candidate: Candidate) -> Any:
+        lent = quantized.clone(), scale.clone()
+        found = candidate(*lent)
+        if not (torch.equal(lent[0], quantized) and torch.equal(lent[1], scale)):
+            raise ChangedInput("it changed its arguments in place: the caller goes on with them")
+        return found
+
+    def expected() -> Tensor:
+        return torch_dequantize(quantized, scale)
+
+    return Case(label, run, expected, (quantized, scale))
+
+
+def bytes_of(*shape: int) -> Tensor:
+    return torch.from_numpy(whole(*shape))
+
+
+def scales_of(rows: int) -> Tensor:
+    return torch.from_numpy(scales(rows))
+
+
+DEQUANTIZE = Exercise(
+    name="dequantize",
+    lesson=LESSON,
+    library=dequantize,
+    minutes=4,
+    difficulty=1,
+    cases=(
+        back_to_floats(
+            "the example on paper",
+            torch.tensor([[0, -127, 50], [127, 20, -60]], dtype=torch.int8),
+            torch.tensor([0.02, 0.005]),
+        ),
+        back_to_floats("(3, 3)", bytes_of(3, 3), scales_of(3)),
+        back_to_floats("(5, 2)", bytes_of(5, 2), scales_of(5)),
+        back_to_floats("(1, 4)", bytes_of(1, 4), scales_of(1)),
+    ),
+    mistakes=(
+        Mistake(
+            "a scale for each column",
+            "The scales were spread along the columns: (3, 3) * (3,) multiplies columns. Each row "
+            "has its own: scale[:, None].",
+            lambda quantized, scale: quantized * scale,
+        ),
+        Mistake(
+            "divided by the scale",
+            "You divide by the scale. The whole number times the scale gives the weight back.",
+            lambda quantized, scale: quantized / scale[:, None],
+        ),
+        Mistake(
+            "the scale forgotten",
+            "Those are the whole numbers themselves, as floats. Multiply each row by its scale.",
+            lambda quantized, scale: quantized.float(),
+        ),
+        Mistake(
+            "cut to whole numbers",
+            "The products have been made whole numbers again: most weights are smaller than 1 and "
+            "become 0. Let the result be floats.",
+            lambda quantized, scale: (quantized * scale[:, None]).int(),
+        ),
+        Mistake(
+            "the scale cut to a whole number",
+            "You made the scale a whole number before multiplying: 0.02 becomes 0. Make the matrix "
+            "a float one instead.",
+            lambda quantized, scale: quantized.int() * scale.int()[:, None],
+        ),
+        Mistake(
+            "the scale of the first row for all",
+            "Every row was multiplied by the first row's scale. Each row has its own: "
+            "scale[:, None].",
+            lambda quantized, scale: quantized * scale[0],
+        ),
+    ),
+    hints=(
+        "Each row times its own scale. Which shape must the scale have, so that (R, C) times it "
+        "multiplies rows?",
+        "quantized.float() * scale[:, None].",
+    ),
+)
+
+# --- attend ---------------------------------------------------------------------------------------
+
+
+def attend(q: Array, keys: Array, values: Array, length: int, out: Array) -> None:
+    """Attention of one new token over the first `length` positions of a cache, in one pass.
+
+    Shapes: q (H, D), keys and values (G, S, D), length ≥ 1; written: out (H, D)
+    """
+    H, D = q.shape
+    share = H // keys.shape[0]
+    for h in prange(H):
+        g = h // share
+        peak, total = np.float32(-np.inf), np.float32(0)
+        for d in range(D):
+            out[h, d] = 0
+        for s in range(length):
+            score = np.float32(0)
+            for d in range(D):
+                score += q[h, d] * keys[g, s, d]
+            score /= np.float32(math.sqrt(D))
+            if score > peak:  # what was added up so far counts for less
+                fade = np.exp(peak - score)
+                total *= fade
+                for d in range(D):
+                    out[h, d] *= fade
+                peak = score
+            weight = np.exp(score - peak)
+            total += weight
+            for d in range(D):
+                out[h, d] += weight * values[g, s, d]
+        for d in range(D):
+            out[h, d] /= total
+
+
+def sdpa(q: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:
+    found = F.scaled_dot_product_attention(
+        q[None, :, None], keys[None, :, :length], values[None, :, :length], enable_gqa=True
+    )
+    return found[0, :, 0]
+
+
+def attending(
+    root: Callable[[int], float] = math.sqrt,
+    seen: Callable[[int, int], slice] = lambda length, S: slice(length),
+    head: Callable[[int, int, int], int] = lambda h, H, G: h // (H // G),
+    peak: Callable[[Array], Any] = np.max,
+    share: Callable[[Array], Array] = lambda e: e / e.sum(),
+    mix: Callable[[Array, Array], Array] = lambda keys, values: values,
+) -> Callable[..., Array]:
+    """Attention over a cache of which one step is made in another way."""
+
+    def wrong(q: Array, keys: Array, values: Array, length: int) -> Array:
+        (H, D), (G, S, _) = q.shape, keys.shape
+        rows = []
+        for h in range(H):
+            g = head(h, H, G)
+            k, v = keys[g, seen(length, S)], values[g, seen(length, S)]
+            scores = (k @ q[h] / np.float32(root(D))).astype(np.float32)
+            rows.append(share(np.exp(scores - np.float32(peak(scores)))) @ mix(k, v))
+        return np.stack(rows)
+
+    return wrong
+
+
+def running(fade_total: bool, fade_out: bool) -> Candidate:
+    """Online softmax that forgets to fade one of its sums, or both."""
+
+    def wrong(q: Array, keys: Array, values: Array, length: int) -> Array:
+        (H, D), G = q.shape, keys.shape[0]
+        found = np.zeros((H, D))
+        for h in range(H):
+            g, peak, total = h // (H // G), -math.inf, 0.0
+            for s in range(length):
+                score = float(q[h] @ keys[g, s]) / math.sqrt(D)
+                fade = math.exp(min(0.0, peak - score))
+                peak = max(peak, score)
+                weight = math.exp(score - peak)
+                total = total * (fade if fade_total else 1) + weight
+                found[h] = found[h] * (fade if fade_out else 1) + weight * values[g, s]
+            found[h] /= total
+        return found
+
+    return wrong
+
+
+def faded_only(q: Array, keys: Array, values: Array, length: int, out: Array) -> None:
+    """Relies on a first fade of 0 to clear `out`."""
+    with np.errstate(all="ignore"):
+        bare(out)[...] *= np.float32(0)
+        bare(out)[...] += attending()(*map(bare, (q, keys, values)), length)
+
+
+def cache_case(
+    label: str, H: int, G: int, D: int, S: int, length: int, size: float = 1.0, spare: float = 1.0
+) -> Case:
+    """A cache whose positions from `length` on hold what nobody should read."""
+    q, keys, values = normal(H, D, scale=size), normal(G, S, D, scale=size), normal(G, S, D)
+    keys[:, length:] *= spare
+    return into(label, q, keys, values, length, shape=(H, D), oracle=sdpa)
+
+
+BY_HAND_CACHE = (
+    np.array([[0, 2]], np.float32),
+    np.array([[[1, 0], [0, 1], [1, 1]]], np.float32),
+    np.array([[[1, 0], [0, 10], [5, 5]]], np.float32),
+)
+FAR_BELOW = (  # scores of exactly -1000, -999 and -1001.5
+    np.array([[10, 1, 0, 0]], np.float32),
+    np.array([[[-200, 0, 1, 0], [-200, 2, 0, 1], [-200, -3, 0, 0]]], np.float32),
+    normal(1, 3, 4),
+)
+
+ATTEND = Exercise(
+    name="attend",
+    lesson=LESSON,
+    library=attend,
+    minutes=25,
+    difficulty=3,
+    kind="stretch",
+    tolerance=1e-4,
+    cases=(
+        into("the token of lesson 01", *BY_HAND_CACHE, 3, shape=(1, 2), oracle=sdpa, filler=SEVEN),
+        cache_case("3 heads with keys of their own, all of the cache", 3, 3, 5, 4, 4),
+        cache_case("6 heads on 2, a cache that is half full", 6, 2, 4, 6, 3, spare=3.0),
+        cache_case("4 heads on 1", 4, 1, 3, 5, 4),
+        cache_case("one position", 2, 1, 4, 3, 1),
+        cache_case("large scores", 4, 2, 6, 7, 6, size=12.0),
+        into("all scores near -1000", *FAR_BELOW, 3, shape=(1, 4), oracle=sdpa),
+    ),
+    mistakes=(
+        Mistake("out not written", RETURNED, returns(attending())),
+        Mistake(
+            "out not started from zero",
+            "You add to what `out` held before. Set all its D numbers to 0 before the first "
+            "position, for each head.",
+            adds(attending()),
+        ),
+        Mistake(
+            "out faded before it was set",
+            "You never set out[h] to 0. Fading by e^(-∞) = 0 clears ordinary numbers, but what `out` "
+            "holds is nobody's: 0 · NaN is NaN. Set all D numbers of out[h] to 0 before the first "
+            "position.",
+            faded_only,
+        ),
+        Mistake(
+            "the largest begins at 0",
+            "Right where some score is near 0 or above. You begin with a largest score of 0, so "
+            "scores near -1000 all have weight e^-1000 = 0. Begin with -np.inf.",
+            writes(attending(peak=lambda scores: np.maximum(0, scores.max()))),
+        ),
+        Mistake(
+            "forgot 1/√D",
+            "The scores are not scaled: divide each by √D, as in lesson 01.",
+            writes(attending(root=lambda D: 1.0)),
+        ),
+        Mistake(
+            "divided by D",
+            "You divide the scores by D, not by its root.",
+            writes(attending(root=float)),
+        ),
+        Mistake(
+            "the largest not subtracted",
+            "Right for small scores. e^89 no longer fits into fp32: take exp(score - largest), and "
+            "no exponential is more than 1.",
+            writes(attending(peak=lambda scores: 0.0)),
+        ),
+        Mistake(
+            "one position too many",
+            "You read position `length`, which is not there yet: the positions are 0 to "
+            "length - 1, range(length).",
+            writes(attending(seen=lambda length, S: slice(length + 1))),
+        ),
+        Mistake(
+            "one position too few",
+            "You leave out position length - 1, which is the newest: the token must see itself. "
+            "range(length) ends there.",
+            writes(attending(seen=lambda length, S: slice(max(1, length - 1)))),
+        ),
+        Mistake(
+            "the whole cache",
+            "You go through all S positions that there is room for. Only the first `length` have "
+            "been written.",
+            writes(attending(seen=lambda length, S: slice(S))),
+        ),
+        Mistake(
+            "heads shared in the wrong order",
+            "Heads 0 and 1 of 4 share KV head 0, 2 and 3 share KV head 1: g = h // (H // G). You take "
+            "h % G, which deals them out in turn.",
+            writes(attending(head=lambda h, H, G: h % G)),
+        ),
+        Mistake(
+            "the first KV head for all",
+            "Every head reads the first KV head. Head h reads g = h // (H // G).",
+            writes(attending(head=lambda h, H, G: 0)),
+        ),
+        Mistake(
+            "not divided by the sum",
+            "The weights don't sum to 1: divide all of out[h] by their sum, after the last position.",
+            writes(attending(share=lambda e: e)),
+        ),
+        Mistake(
+            "keys in place of values",
+            "You mix the keys. They decide how much is taken; what is taken are the values.",
+            writes(attending(mix=lambda keys, values: keys)),
+        ),
+        Mistake(
+            "nothing faded",
+            "When a new largest score comes, all that was added up so far was weighted against the "
+            "old one. Multiply both the sum of weights and out[h] by exp(old - new).",
+            writes(running(fade_total=False, fade_out=False)),
+        ),
+        Mistake(
+            "only the sum faded",
+            "When a new largest score comes you fade the sum of the weights, but not the values "
+            "added up so far: multiply out[h] by exp(old - new), too.",
+            writes(running(fade_total=True, fade_out=False)),
+        ),
+        Mistake(
+            "only out faded",
+            "When a new largest score comes you fade out[h], but not the sum of the weights: "
+            "multiply it by exp(old - new), too.",
+            writes(running(fade_total=False, fade_out=True)),
+        ),
+    ),
+    hints=(
+        "A loop over heads, in it a loop over positions. For each head keep three things: the "
+        "largest score so far, the sum of the weights, and out[h], the weighted values. What must out[h] "
+        "be before the first position?",
+        "share = H // G, and head h reads g = h // share. The score of position s is "
+        "Σ_d q[h, d] · keys[g, s, d] / √D.",
+        "If score > peak: fade = np.exp(peak - score); multiply total and all of out[h] by it; "
+        "peak = score. Begin with peak = -np.inf, for which fade is 0, and with out[h, d] = 0 for all d.",
+        "Then weight = np.exp(score - peak); total += weight; out[h, d] += weight * values[g, s, d]. "
+        "After the last position divide out[h] by total.",
+    ),
+)
+
+# --- gated ----------------------------------------------------------------------------------------
+
+
+def gated(w_gate: Array, s_gate: Array, w_up: Array, s_up: Array, x: Array, out: Array) -> None:
+    """out = silu(gate · x) · (up · x), row by row.
+
+    Shapes: w_gate and w_up (F, C), s_gate and s_up (F,), x (C,); written: out (F,)
+    """
+    for r in prange(w_gate.shape[0]):
+        gate, up = np.float32(0), np.float32(0)
+        for c in range(x.shape[0]):
+            gate += np.float32(w_gate[r, c]) * x[c]
+            up += np.float32(w_up[r, c]) * x[c]
+        gate *= s_gate[r]
+        out[r] = gate / (np.float32(1) + np.exp(-gate)) * up * s_up[r]
+
+
+def torch_gated(w_gate: Tensor, s_gate: Tensor, w_up: Tensor, s_up: Tensor, x: Tensor) -> Tensor:
+    return F.silu(torch.mv(w_gate.float(), x) * s_gate) * (torch.mv(w_up.float(), x) * s_up)
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def gating(
+    combine: Callable[[Array, Array], Array] = lambda gate, up: gate * sigmoid(gate) * up,
+    scale_gate: bool = True,
+    scale_up: bool = True,
+) -> Callable[..., Array]:
+    """A gated layer of which one step is made in another way."""
+
+    def wrong(w_gate: Array, s_gate: Array, w_up: Array, s_up: Array, x: Array) -> Array:
+        gate = products(w_gate, x).sum(1) * (s_gate if scale_gate else 1)
+        up = products(w_up, x).sum(1) * (s_up if scale_up else 1)
+        return combine(gate, up)
+
+    return wrong
+
+
+def scaled_afterwards(w_gate: Array, s_gate: Array, w_up: Array, s_up: Array, x: Array) -> Array:
+    gate, up = products(w_gate, x).sum(1), products(w_up, x).sum(1)
+    return gate * sigmoid(gate) * up * s_gate * s_up
+
+
+def gate_case(
+    label: str, rows: int, columns: int, store: Callable[..., Array], filler: float = math.nan
+) -> Case:
+    size = 1.0 if store is normal else 1 / 127
+    inputs = (
+        store(rows, columns),
+        scales(rows) * np.float32(size),
+        store(rows, columns),
+        scales(rows) * np.float32(size),
+        normal(columns),
+    )
+    return into(label, *inputs, shape=(rows,), oracle=torch_gated, filler=filler)
+
+
+GATED = Exercise(
+    name="gated",
+    lesson=LESSON,
+    library=gated,
+    minutes=12,
+    difficulty=2,
+    kind="stretch",
+    tolerance=1e-4,
+    cases=(
+        gate_case("fp32, (4, 3)", 4, 3, normal, SEVEN),
+        gate_case("fp32, (3, 3)", 3, 3, normal),
+        gate_case("int8, (5, 4)", 5, 4, whole),
+        gate_case("one row", 1, 2, normal),
+    ),
+    mistakes=(
+        Mistake("out not written", RETURNED, returns(gating())),
+        Mistake("out added to", ADDED, adds(gating())),
+        Mistake(
+            "the sigmoid alone",
+            "You multiply by the sigmoid of the gate. SiLU is the gate times its sigmoid: "
+            "gate / (1 + exp(-gate)).",
+            writes(gating(lambda gate, up: sigmoid(gate) * up)),
+        ),
+        Mistake(
+            "gate and up exchanged",
+            "The SiLU goes around the wrong one: silu(gate) · up.",
+            writes(gating(lambda gate, up: up * sigmoid(up) * gate)),
+        ),
+        Mistake(
+            "the sign in the exponent",
+            "exp(gate) in place of exp(-gate): large gates should pass, and yours close.",
+            writes(gating(lambda gate, up: gate * sigmoid(-gate) * up)),
+        ),
+        Mistake(
+            "no gate function",
+            "You multiply the two sums. The gate goes through SiLU first.",
+            writes(gating(lambda gate, up: gate * up)),
+        ),
+        Mistake(
+            "SiLU of the product",
+            "You take the SiLU of the product of both. It goes around the gate alone.",
+            writes(gating(lambda gate, up: gate * up * sigmoid(gate * up))),
+        ),
+        Mistake(
+            "the gate's scale forgotten",
+            "s_gate is missing: the sum of the gate's row is multiplied by s_gate[r] before the "
+            "SiLU.",
+            writes(gating(scale_gate=False)),
+        ),
+        Mistake(
+            "the up scale forgotten",
+            "s_up is missing: the other sum is multiplied by s_up[r].",
+            writes(gating(scale_up=False)),
+        ),
+        Mistake(
+            "scaled after the SiLU",
+            "You scale the gate after the SiLU. It is not linear: silu(2 · x) is not 2 · silu(x). "
+            "Scale the sum first.",
+            writes(scaled_afterwards),
+        ),
+    ),
+    hints=(
+        "matrix_vector with two sums in place of one: both are added up in the same inner loop.",
+        "After the inner loop: gate *= s_gate[r]; then silu(gate) = gate / (1 + exp(-gate)).",
+        "out[r] = gate / (np.float32(1) + np.exp(-gate)) * up * s_up[r].",
+    ),
+)
+
+EXERCISES = (MATRIX_VECTOR, RMS_NORM_INTO, QUANTIZE, DEQUANTIZE, ATTEND, GATED)

@@ -1,0 +1,605 @@
+"""Lesson 23: right answers, named mistakes in other words, and wrong answers nobody named."""
+
+import math
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from random_inputs import Driven
+
+from decodeloop.course.exercises.lesson_23 import bare, with_type, written
+
+
+def filling(make):
+    """A function that copies into `out` what `make` gives for all other arguments."""
+
+    def fill(*arguments):
+        with np.errstate(all="ignore"):
+            *inputs, out = map(bare, arguments)
+            np.copyto(out, make(*inputs))
+
+    return fill
+
+
+def on_top(make):
+    def fill(*arguments):
+        *inputs, out = map(bare, arguments)
+        out[:] = out + make(*inputs)
+
+    return fill
+
+
+def renamed(make):
+    """`out = …` binds a name, and writes nothing."""
+
+    def fill(*arguments):
+        *inputs, out = map(bare, arguments)
+        out = make(*inputs)
+        assert out is not None
+
+    return fill
+
+
+# --- matrix_vector --------------------------------------------------------------------------------
+
+
+def dots(matrix, x):
+    return np.array([float(np.dot(row.astype(np.float64), x)) for row in matrix])
+
+
+def scaled_dots(matrix, scale, x):
+    return dots(matrix, x) * scale
+
+
+def columns_outside(matrix, scale, x, out):
+    for r in range(len(out)):
+        out[r] = 0
+    for c in range(matrix.shape[1]):
+        for r in range(matrix.shape[0]):
+            out[r] += matrix[r, c].astype(np.float32) * x[c]
+    for r in range(matrix.shape[0]):
+        out[r] *= scale[r]
+
+
+def scale_in_front(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        out[r] = sum(float(scale[r]) * float(matrix[r, c]) * float(v) for c, v in enumerate(x))
+
+
+def in_steps_of_two(matrix, scale, x, out):
+    R, C = matrix.shape
+    for r in range(R):
+        even = odd = 0.0
+        for c in range(0, C - 1, 2):
+            even += float(matrix[r, c]) * float(x[c])
+            odd += float(matrix[r, c + 1]) * float(x[c + 1])
+        if C % 2:
+            even += float(matrix[r, -1]) * float(x[-1])
+        out[r] = np.float32(even + odd) * scale[r]
+
+
+def scale_by_its_column(matrix, scale, x, out):
+    R, C = matrix.shape
+    for r in range(R):
+        total = 0.0
+        for c in range(C):
+            total += scale[c] * float(matrix[r, c]) * float(x[c])
+        out[r] = total
+
+
+def upright(matrix, scale, x, out):
+    R, C = matrix.shape
+    for r in range(R):
+        total = 0.0
+        for c in range(C):
+            total = total + float(matrix[c, r]) * float(x[c])
+        out[r] = total * float(scale[r])
+
+
+def one_short(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        total = 0.0
+        for c in range(len(x) - 1):
+            total += float(matrix[r, c]) * float(x[c])
+        out[r] = total * float(scale[r])
+
+
+def overwritten(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        for c in range(len(x)):
+            total = float(matrix[r, c]) * float(x[c])
+        out[r] = total * float(scale[r])
+
+
+def never_reset(matrix, scale, x, out):
+    total = 0.0
+    for r in range(len(matrix)):
+        for c in range(len(x)):
+            total += float(matrix[r, c]) * float(x[c])
+        out[r] = total * float(scale[r])
+
+
+def eight_bit_total(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        total = 0.0
+        for c in range(len(x)):
+            total += float(np.float32(matrix[r, c]) * x[c])
+            if matrix.dtype == np.int8:
+                cut = int(total) & 0xFF
+                total = float(cut - 256 if cut > 127 else cut)
+        out[r] = total * float(scale[r])
+
+
+def only_where_not_zero(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        total = 0.0
+        for c in range(len(x)):
+            if matrix[r, c] != 0:
+                total += float(matrix[r, c]) * float(x[c])
+        out[r] = total * float(scale[r])
+
+
+# --- rms_norm_into --------------------------------------------------------------------------------
+
+
+def rms(x, eps):
+    return math.sqrt(sum(float(v) ** 2 for v in x) / len(x) + eps)
+
+
+def rms_normed(x, weight, eps):
+    return x / rms(x, eps) * weight
+
+
+def by_reciprocal(x, weight, eps, out):
+    factor = 1.0 / rms(x, eps)
+    for c in range(len(x)):
+        out[c] = weight[c] * (factor * x[c])
+
+
+def with_the_root_of_the_count(x, weight, eps, out):
+    squares = [float(v) * float(v) for v in x]
+    count = len(squares)
+    length = (sum(squares) + count * eps) ** 0.5
+    for c, value in enumerate(x):
+        out[c] = count**0.5 * value / length * weight[c]
+
+
+def about_the_mean(x, eps):
+    middle = float(x.astype(np.float64).mean())
+    return np.sqrt(np.mean((x.astype(np.float64) - middle) ** 2) + eps)
+
+
+def while_adding(x, weight, eps, out):
+    total = 0.0
+    for c in range(len(x)):
+        total += float(x[c]) ** 2
+        out[c] = x[c] / math.sqrt(total / len(x) + eps) * weight[c] if total or eps else np.nan
+
+
+def square_sum(x):
+    return np.linalg.norm(x.astype(np.float64)) ** 2
+
+
+# --- quantize -------------------------------------------------------------------------------------
+
+
+def row_by_row(weight):
+    rows, scale = [], []
+    for row in weight.tolist():
+        peak = max(abs(v) for v in row)
+        scale.append(peak / 127 if peak else 1.0)
+        rows.append([round(v / scale[-1]) for v in row])
+    return torch.tensor(rows, dtype=torch.int8), torch.tensor(scale)
+
+
+def with_where_at_the_end(weight):
+    peak = weight.abs().max(dim=1, keepdim=True).values
+    scale = peak / 127
+    numbers = torch.where(peak > 0, torch.round(weight / scale), torch.zeros_like(weight))
+    return numbers.char(), torch.where(peak > 0, scale, torch.ones_like(scale)).squeeze(1)
+
+
+def quantized_with(scale, rounded=lambda x: x.round(), given=None):
+    """Quantize by scales (R, 1), or what broadcasts; `given` is what is given back for them."""
+
+    def wrong(weight):
+        s = scale(weight)
+        s = torch.where(s == 0, torch.ones_like(s), s)
+        return rounded(torch.div(weight, s)).char(), (given or (lambda s: s.flatten()))(s)
+
+    return wrong
+
+
+def magnitudes(weight):
+    return torch.linalg.vector_norm(weight, ord=math.inf, dim=1, keepdim=True)
+
+
+def unguarded(weight):
+    scale = magnitudes(weight) / 127
+    return torch.round(weight / scale).char(), scale.squeeze(1)
+
+
+# --- attend ---------------------------------------------------------------------------------------
+
+
+def score_of(q, keys, h, g, s):
+    D = q.shape[1]
+    return sum(float(q[h, d]) * float(keys[g, s, d]) for d in range(D)) / D**0.5
+
+
+def two_passes(q, keys, values, length, out):
+    (H, D), G = q.shape, len(keys)
+    for h in range(H):
+        g = h // (H // G)
+        scores = [score_of(q, keys, h, g, s) for s in range(length)]
+        top = max(scores)
+        powers = [math.exp(score - top) for score in scores]
+        for d in range(D):
+            out[h, d] = sum(p * values[g, s, d] for s, p in enumerate(powers)) / sum(powers)
+
+
+def kept_normalised(q, keys, values, length, out):
+    """A running mean: what `out` holds is right after each position."""
+    (H, D), G = q.shape, len(keys)
+    for h in range(H):
+        g = h * G // H
+        peak, total = score_of(q, keys, h, g, 0), 1.0
+        for d in range(D):
+            out[h, d] = values[g, 0, d]
+        for s in range(1, length):
+            score = score_of(q, keys, h, g, s)
+            higher = max(peak, score)
+            total, weight = total * math.exp(peak - higher), math.exp(score - higher)
+            total, peak = total + weight, higher
+            for d in range(D):
+                out[h, d] += weight / total * (values[g, s, d] - out[h, d])
+
+
+def never_cleared(q, keys, values, length, out):
+    (H, D), G = q.shape, len(keys)
+    for h in range(H):
+        g, peak, total = h // (H // G), -math.inf, 0.0
+        for s in range(length):
+            score = score_of(q, keys, h, g, s)
+            higher = max(peak, score)
+            fade, weight = math.exp(peak - higher), math.exp(score - higher)
+            total, peak = total * fade + weight, higher
+            for d in range(D):
+                out[h, d] = out[h, d] * fade + weight * values[g, s, d]
+        for d in range(D):
+            out[h, d] /= total
+
+
+def from_zero(q, keys, values, length, out):
+    (H, D), G = q.shape, len(keys)
+    for h in range(H):
+        scores = [score_of(q, keys, h, h // (H // G), s) for s in range(length)]
+        peak = max(0.0, *scores)
+        powers = np.exp(np.float32([score - peak for score in scores]))
+        for d in range(D):
+            mixed = sum(p * values[h // (H // G), s, d] for s, p in enumerate(powers))
+            with np.errstate(all="ignore"):
+                out[h, d] = np.float32(mixed) / powers.sum()
+
+
+def cached(root=lambda D: D**0.5, last=lambda length, S: length, shared=None, normal=True):
+    """Attention through torch's einsum, with a step of it made otherwise."""
+
+    def attend(q, keys, values, length):
+        (H, D), (G, S, _) = q.shape, keys.shape
+        rows = torch.tensor([h // (H // G) if shared is None else shared(h, G) for h in range(H)])
+        n = last(length, S)
+        k, v = (torch.from_numpy(x)[rows, :n] for x in (keys, values))
+        scores = torch.einsum("hd,hsd->hs", torch.from_numpy(q), k) / root(D)
+        top = scores.amax(-1, keepdim=True)
+        weights = torch.softmax(scores, -1) if normal else torch.exp(scores - top)
+        return torch.einsum("hs,hsd->hd", weights, v).numpy()
+
+    return attend
+
+
+def bare_exponentials(q, keys, values, length):
+    H, G = len(q), len(keys)
+    rows = []
+    for h in range(H):
+        k, v = keys[h // (H // G), :length], values[h // (H // G), :length]
+        powers = np.exp((k @ q[h] / np.float32(math.sqrt(q.shape[1]))).astype(np.float32))
+        rows.append((powers / powers.sum()) @ v)
+    return np.array(rows)
+
+
+def mixes_keys(q, keys, values, length):
+    return cached()(q, keys, keys, length)
+
+
+def online(fade_sum, fade_values):
+    def attend(*arguments):
+        q, keys, values, length, out = map(bare, arguments)
+        (H, D), G = q.shape, len(keys)
+        for h in range(H):
+            g, top, mass, mixed = h // (H // G), None, 0.0, np.zeros(D)
+            for k, v in zip(keys[g, :length], values[g, :length], strict=True):
+                score = float(np.dot(q[h].astype(np.float64), k)) / D**0.5
+                if top is not None and score > top:
+                    mass *= math.exp(top - score) if fade_sum else 1.0
+                    mixed = mixed * (math.exp(top - score) if fade_values else 1.0)
+                top = score if top is None else max(top, score)
+                mass += math.exp(score - top)
+                mixed = mixed + math.exp(score - top) * v
+            out[h] = mixed / mass
+
+    return attend
+
+
+# --- gated ----------------------------------------------------------------------------------------
+
+
+def silu(x):
+    return torch.nn.functional.silu(torch.as_tensor(x)).numpy()
+
+
+def two_products(w_gate, s_gate, w_up, s_up, x):
+    return scaled_dots(w_gate, s_gate, x), scaled_dots(w_up, s_up, x)
+
+
+def of_both(combine):
+    return lambda *inputs: combine(*two_products(*inputs))
+
+
+def gated_in_loops(w_gate, s_gate, w_up, s_up, x, out):
+    for r in range(len(out)):
+        gate = sum(float(w_gate[r, c]) * float(v) for c, v in enumerate(x)) * s_gate[r]
+        up = sum(float(w_up[r, c]) * float(v) for c, v in enumerate(x)) * s_up[r]
+        out[r] = gate * up / (1 + math.exp(-gate))
+
+
+def gated_by_tanh(w_gate, s_gate, w_up, s_up, x, out):
+    F, C = w_gate.shape
+    for r in range(F):
+        gate, up = 0.0, 0.0
+        for c in range(C):
+            gate += float(w_gate[r, c]) * float(s_gate[r]) * float(x[c])
+            up += float(w_up[r, c]) * float(s_up[r]) * float(x[c])
+        out[r] = gate * (1 + math.tanh(gate / 2)) / 2 * up
+
+
+def logistic(x):
+    return torch.sigmoid(torch.as_tensor(x)).numpy()
+
+
+RIGHT = {
+    "matrix_vector": [columns_outside, scale_in_front, in_steps_of_two],
+    "rms_norm_into": [by_reciprocal, with_the_root_of_the_count],
+    "quantize": [row_by_row, with_where_at_the_end],
+    "dequantize": [
+        lambda quantized, scale: scale.unsqueeze(1) * quantized,
+        lambda quantized, scale: torch.einsum("rc,r->rc", quantized.float(), scale),
+    ],
+    "attend": [two_passes, kept_normalised],
+    "gated": [gated_in_loops, gated_by_tanh],
+}
+
+SECOND_FORMS = {
+    "matrix_vector": {
+        "out not written": renamed(scaled_dots),
+        "out added to": on_top(scaled_dots),
+        "the scale forgotten": filling(lambda m, s, x: dots(m, x)),
+        "divided by the scale": filling(lambda m, s, x: dots(m, x) / s),
+        "a scale for each column": scale_by_its_column,
+        "rows and columns exchanged": upright,
+        "the last column left out": one_short,
+        "only the last product": overwritten,
+        "the total not started anew": never_reset,
+        "summed in 8 bits": eight_bit_total,
+        "zeros skipped": only_where_not_zero,
+    },
+    "rms_norm_into": {
+        "out not written": renamed(rms_normed),
+        "out added to": on_top(rms_normed),
+        "the sum in place of the mean": filling(
+            lambda x, w, eps: x / np.sqrt(square_sum(x) + eps) * w
+        ),
+        "eps outside of the root": filling(lambda x, w, eps: x / (rms(x, 0.0) + eps) * w),
+        "eps forgotten": filling(lambda x, w, eps: w * (x / np.float64(rms(x, 0.0)))),
+        "the root forgotten": filling(lambda x, w, eps: w * x / rms(x, eps) ** 2),
+        "the weight forgotten": filling(lambda x, w, eps: x / rms(x, eps)),
+        "one plus the weight": filling(lambda x, w, eps: x / rms(x, eps) + rms_normed(x, w, eps)),
+        "the mean subtracted": filling(lambda x, w, eps: w * (x / about_the_mean(x, eps))),
+        "layer norm": filling(lambda x, w, eps: rms_normed(x - np.mean(x), w, eps)),
+        "one loop in place of two": while_adding,
+    },
+    "quantize": {
+        "a scale for each column": quantized_with(
+            lambda w: torch.linalg.vector_norm(w, ord=math.inf, dim=0) / 127
+        ),
+        "one scale for the whole matrix": quantized_with(
+            lambda w: torch.tensor(max(abs(v) for row in w.tolist() for v in row) / 127),
+            given=lambda s: s,
+        ),
+        "the same scale for every row": quantized_with(
+            lambda w: torch.full((len(w), 1), float(w.abs().max())) / 127
+        ),
+        "cut off in place of rounded": quantized_with(
+            lambda w: magnitudes(w) / 127, rounded=lambda x: x
+        ),
+        "rounded down": quantized_with(
+            lambda w: magnitudes(w) / 127, rounded=lambda x: torch.floor(x)
+        ),
+        "the largest without its magnitude": quantized_with(
+            lambda w: w.max(dim=1, keepdim=True).values / 127
+        ),
+        "128": quantized_with(lambda w: magnitudes(w) / 128),
+        "division by zero": unguarded,
+        "a row of zeros has another scale": lambda w: (
+            row_by_row(w)[0],
+            torch.where(row_by_row(w)[0].any(1), row_by_row(w)[1], 1 / 127),
+        ),
+        "the outputs exchanged": lambda w: row_by_row(w)[::-1],
+        "not stored in 8 bits": lambda w: (row_by_row(w)[0].float(), row_by_row(w)[1]),
+        "the scale with an axis too many": lambda w: (row_by_row(w)[0], row_by_row(w)[1][:, None]),
+        "the scale upside down": lambda w: (row_by_row(w)[0], 1 / row_by_row(w)[1]),
+    },
+    "dequantize": {
+        "a scale for each column": lambda q, s: torch.mul(q.float(), s[None]),
+        "divided by the scale": lambda q, s: (q.T.float() / s).T,
+        "the scale forgotten": lambda q, s: q.to(torch.float32) + 0.0,
+        "cut to whole numbers": lambda q, s: torch.trunc(q * s.unsqueeze(1)),
+        "the scale cut to a whole number": lambda q, s: q.float() * torch.trunc(s)[:, None],
+        "the scale of the first row for all": lambda q, s: q.float() * float(s[0]),
+    },
+    "attend": {
+        "out not written": renamed(cached()),
+        "out not started from zero": on_top(cached()),
+        "out faded before it was set": never_cleared,
+        "the largest begins at 0": from_zero,
+        "forgot 1/√D": filling(cached(root=lambda D: 1.0)),
+        "divided by D": filling(cached(root=lambda D: D)),
+        "the largest not subtracted": filling(bare_exponentials),
+        "one position too many": filling(cached(last=lambda length, S: min(S, length + 1))),
+        "one position too few": filling(cached(last=lambda length, S: length - (length > 1))),
+        "the whole cache": filling(cached(last=lambda length, S: S)),
+        "heads shared in the wrong order": filling(cached(shared=lambda h, G: h % G)),
+        "the first KV head for all": filling(cached(shared=lambda h, G: 0)),
+        "not divided by the sum": filling(cached(normal=False)),
+        "keys in place of values": filling(mixes_keys),
+        "nothing faded": online(False, False),
+        "only the sum faded": online(True, False),
+        "only out faded": online(False, True),
+    },
+    "gated": {
+        "out not written": renamed(of_both(lambda gate, up: silu(gate) * up)),
+        "out added to": on_top(of_both(lambda gate, up: silu(gate) * up)),
+        "the sigmoid alone": filling(of_both(lambda gate, up: logistic(gate) * up)),
+        "gate and up exchanged": filling(of_both(lambda gate, up: gate * silu(up))),
+        "the sign in the exponent": filling(of_both(lambda gate, up: -silu(-gate) * up)),
+        "no gate function": filling(of_both(lambda gate, up: up * gate)),
+        "SiLU of the product": filling(of_both(lambda gate, up: silu(gate * up))),
+        "the gate's scale forgotten": filling(
+            lambda wg, sg, wu, su, x: silu(dots(wg, x)) * scaled_dots(wu, su, x)
+        ),
+        "the up scale forgotten": filling(
+            lambda wg, sg, wu, su, x: silu(scaled_dots(wg, sg, x)) * dots(wu, x)
+        ),
+        "scaled after the SiLU": filling(
+            lambda wg, sg, wu, su, x: silu(dots(wg, x)) * sg * scaled_dots(wu, su, x)
+        ),
+    },
+}
+
+UNNAMED = {
+    "matrix_vector": [
+        filling(lambda m, s, x: scaled_dots(m, s, x).max()),
+        filling(lambda m, s, x: scaled_dots(m, s, x) * s),
+        filling(lambda m, s, x: scaled_dots(np.abs(m), s, x)),
+        filling(lambda m, s, x: (m.astype(np.float32).sum(1)) * s),
+    ],
+    "rms_norm_into": [
+        filling(lambda x, w, eps: x / (np.abs(x).mean() + eps) * w),
+        filling(lambda x, w, eps: x / np.sqrt(np.mean(x * x) + eps) + w),
+        filling(lambda x, w, eps: x * rms(x, eps) * w),
+        filling(lambda x, w, eps: x / max(rms(x, 0.0), eps) * w),
+    ],
+    "quantize": [
+        quantized_with(lambda w: magnitudes(w) / 255),
+        quantized_with(lambda w: (magnitudes(w) / 127).clamp(min=1e-3)),
+        quantized_with(lambda w: w.abs().mean(1, keepdim=True) / 127),
+        lambda w: row_by_row(w)[0],
+    ],
+    "dequantize": [
+        lambda q, s: q + s[:, None],
+        lambda q, s: q.float() * s.mean(),
+        lambda q, s: (q.float() * s[:, None]).T,
+    ],
+    "attend": [
+        filling(lambda q, k, v, length: np.stack([v[0, 0]] * len(q))),
+        filling(cached(shared=lambda h, G: G - 1)),
+        filling(lambda q, k, v, length: cached()(q, k, v, 1)),
+    ],
+    "gated": [
+        filling(of_both(lambda gate, up: np.maximum(gate, 0) * up)),
+        filling(of_both(lambda gate, up: silu(gate) + up)),
+        filling(of_both(lambda gate, up: silu(gate))),
+    ],
+}
+
+# --- random inputs --------------------------------------------------------------------------------
+
+
+def generator(seed):
+    return np.random.default_rng(seed)
+
+
+def floats(random, *shape):
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def matrix(random, kind, R, C):
+    if kind == "fp32":
+        return floats(random, R, C)
+    return random.integers(-127, 128, (R, C)).astype(np.int8)
+
+
+def vector_inputs(kind, R, C, seed):
+    random = generator(seed)
+    scale = random.uniform(0.001, 0.02, R).astype(np.float32)
+    return matrix(random, kind, R, C), scale, floats(random, C)
+
+
+def norm_inputs(C, eps, seed):
+    random = generator(seed)
+    return floats(random, C), floats(random, C), eps
+
+
+def exact_weights(R, C, power, seed):
+    """Whole multiples of a power of two, each row's largest 127: nothing lies near a half."""
+    random = generator(seed)
+    numbers = random.integers(-126, 127, (R, C))
+    numbers[:, 0] = 127 * random.choice([-1, 0, 1], R)
+    numbers[numbers[:, 0] == 0] = 0
+    return (torch.from_numpy(numbers).float() * 2.0**power,)
+
+
+def stored_inputs(R, C, seed):
+    random = generator(seed)
+    return (
+        torch.from_numpy(matrix(random, "int8", R, C)),
+        torch.from_numpy(random.uniform(0.001, 2.0, R).astype(np.float32)),
+    )
+
+
+def cache_inputs(G, share, D, length, spare, seed):
+    random = generator(seed)
+    q, (keys, values) = floats(random, G * share, D), floats(random, 2, G, length + spare, D)
+    return q, keys, values, length
+
+
+def gate_inputs(kind, F, C, seed):
+    gate, up = vector_inputs(kind, F, C, seed), vector_inputs(kind, F, C, seed + 1)
+    return *gate[:2], *up[:2], gate[2]
+
+
+sizes, seeds, kinds = st.integers(1, 7), st.integers(0, 2**16), st.sampled_from(["fp32", "int8"])
+
+RANDOM = {
+    "matrix_vector": Driven(
+        st.builds(vector_inputs, kinds, sizes, sizes, seeds),
+        lambda candidate, *inputs: written(candidate, inputs, (len(inputs[0]),)),
+    ),
+    "rms_norm_into": Driven(
+        st.builds(norm_inputs, sizes, st.sampled_from([1e-6, 1e-5, 0.1]), seeds),
+        lambda candidate, *inputs: written(candidate, inputs, inputs[0].shape),
+    ),
+    "quantize": Driven(
+        st.builds(exact_weights, sizes, sizes, st.integers(-8, 3), seeds),
+        lambda candidate, weight: with_type(candidate(weight)),
+    ),
+    "dequantize": st.builds(stored_inputs, sizes, sizes, seeds),
+    "attend": Driven(
+        st.builds(cache_inputs, st.integers(1, 3), st.integers(1, 3), sizes, sizes, sizes, seeds),
+        lambda candidate, *inputs: written(candidate, inputs, inputs[0].shape),
+    ),
+    "gated": Driven(
+        st.builds(gate_inputs, kinds, sizes, sizes, seeds),
+        lambda candidate, *inputs: written(candidate, inputs, (len(inputs[0]),)),
+    ),
+}
