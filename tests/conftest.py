@@ -29,4 +29,4 @@ def tiny_decoder() -> Decoder:
 @pytest.fixture(scope="session")
 def smollm2() -> LanguageModel:
     """The real model on the CPU; `make test` fetched it."""
-    return load("smollm2-135m", device="cpu")
+    return load("smollm2-135m", device="cpu", weights="plain")

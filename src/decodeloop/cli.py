@@ -392,7 +392,7 @@ def measure(
         from decodeloop.cost.architecture import BYTES
         from decodeloop.cost.machine import achieved, forward_times, measure_machine
 
-    llm = load(model, device)
+    llm = load(model, device, weights="plain")
     cases = [(rows, 1, n) for rows in batch or (1,) for n in context or (64, 512, 2048)]
     cases += [(rows, n, n) for rows in batch or (1,) for n in prompt or (128, 512)]
     with progress_bar() as show:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from decodeloop.course.checking import report
-from decodeloop.course.compiling import compiled, prange
+from decodeloop.course.compiling import compiled, numpy_seconds, prange
 from decodeloop.course.exercise import find
 from decodeloop.course.exercises.lesson_23 import Numbers, SingleNumbers
 from decodeloop.course.judge import judge
@@ -76,6 +76,23 @@ def from_a_64_bit_zero(matrix, scale, x, out):
         out[r] = total * scale[r]
 
 
+def from_a_whole_zero(matrix, scale, x, out):
+    for r in prange(matrix.shape[0]):
+        total = 0
+        for c in range(matrix.shape[1]):
+            total += matrix[r, c] * x[c]
+        out[r] = total * scale[r]
+
+
+def wide_at_the_end(matrix, scale, x, out):
+    for r in prange(matrix.shape[0]):
+        total = np.float32(0)
+        for c in range(matrix.shape[1]):
+            total += matrix[r, c] * x[c]
+        total = total / (1 + np.float64(0))
+        out[r] = total * scale[r]
+
+
 def from_a_32_bit_zero(matrix, scale, x, out):
     for r in prange(matrix.shape[0]):
         total = np.float32(0)
@@ -85,12 +102,18 @@ def from_a_32_bit_zero(matrix, scale, x, out):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"), [(from_a_64_bit_zero, True), (from_a_32_bit_zero, False)]
+    ("answer", "told"),
+    [
+        (from_a_64_bit_zero, True),
+        (from_a_whole_zero, True),
+        (from_a_32_bit_zero, False),
+        (wide_at_the_end, False),
+    ],
 )
 def test_sums_in_64_bits_are_told(answer, told, capsys, monkeypatch):
     monkeypatch.setattr(answer, "__name__", "matrix_vector")
     compiled(answer, *small())
-    assert ("adds up in 64 bits (total)" in capsys.readouterr().out) == told
+    assert ("keeps total in 64 bits" in capsys.readouterr().out) == told
 
 
 def by_rows(matrix, scale, x, out):
@@ -161,3 +184,7 @@ def test_numbers_can_be_read_and_written_one_by_one():
 def test_without_numba_loops_stay_as_they_are(monkeypatch):
     monkeypatch.setattr("decodeloop.course.compiling.njit", None)
     assert compiled(matrix_vector, *small()) is matrix_vector
+
+
+def test_numpys_product_takes_some_time():
+    assert 0 < numpy_seconds(64, 64, repeats=3) < 10

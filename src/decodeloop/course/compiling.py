@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import subprocess
+import sys
 import types
 import warnings
 from collections.abc import Callable
@@ -34,7 +37,7 @@ def compiled(
     """The function in machine code, compiled for arguments of the example's types, and tried.
 
     An answer that Numba can't compile, or that fails when it is tried, is exchanged for the
-    library's, with a word about it; so is said which sums the compiler keeps in 64 bits.
+    library's, with a word about it. Another tells what a loop goes on with in 64 bits.
 
     >>> import numpy as np
     >>> def double(x, out):
@@ -62,10 +65,10 @@ def compiled(
         )
         library = loops_of(exercise.library)
         return tried(njit(parallel=parallel, fastmath=flags)(library), example)
-    if wide := [] if parallel else sums_in_64_bits(machine_code):
+    if wide := [] if parallel else kept_in_64_bits(machine_code):
         print(
-            f"Your {name} adds up in 64 bits ({', '.join(wide)}): it is right, and slower, since "
-            f"half as many of those fit into one instruction. Begin with np.float32(0)."
+            f"Your {name} keeps {', '.join(wide)} in 64 bits: right, but slower, since half as "
+            f"many such numbers fit into one instruction. Begin with np.float32(…)."
         )
     return machine_code
 
@@ -94,12 +97,45 @@ def reason(error: Exception) -> str:
     return (told[0] if told else type(error).__name__).rstrip(".:")
 
 
-def sums_in_64_bits(machine_code: Any) -> list[str]:
-    """The variables that a loop goes on with as 64-bit numbers: those with several versions."""
+def kept_in_64_bits(machine_code: Any) -> list[str]:
+    """The variables that are set again and again, as in a loop, and are never fp32.
+
+    The compiler counts versions of a variable: total, total.1, total.2, each with a type.
+    """
     (compiled_once,) = machine_code.overloads.values()
-    types_of = compiled_once.type_annotation.typemap
+    versions: dict[str, list[Any]] = {}
+    for name, kind in compiled_once.type_annotation.typemap.items():
+        versions.setdefault(name.split(".")[0], []).append(kind)
+    single, double = numba.types.float32, numba.types.float64
     return [
         name
-        for name, kind in types_of.items()
-        if kind == numba.types.float64 and f"{name}.2" in types_of and name.isidentifier()
+        for name, kinds in versions.items()
+        if name.isidentifier() and kinds.count(double) > 1 and single not in kinds
     ]
+
+
+def numpy_seconds(R: int, C: int, repeats: int = 9) -> float:
+    """The median time of NumPy's matrix @ x with one thread, for an fp32 matrix (R, C).
+
+    In a process of its own: NumPy's library asks once, as it starts, how many threads to take.
+    """
+    lines = (
+        "import time, numpy",
+        f"matrix = numpy.ones(({R}, {C}), numpy.float32)",
+        "times, x = [], matrix[0].copy()",
+        f"for _ in range({repeats} + 1):",
+        "    clock = time.perf_counter()",
+        "    matrix @ x",
+        "    times.append(time.perf_counter() - clock)",
+        f"print(sorted(times[1:])[{repeats} // 2])",
+    )
+    libraries = ("OPENBLAS", "OMP", "MKL", "BLIS")
+    one = {f"{library}_NUM_THREADS": "1" for library in libraries} | {"VECLIB_MAXIMUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        env=os.environ | one,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)

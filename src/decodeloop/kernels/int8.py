@@ -88,7 +88,9 @@ class Int8Linear(nn.Module):
         """Shapes: x (..., C) → (..., R) fp32."""
         inputs = x.to(self.products)
         blocks = zip(self.matrix.quantized.split(ROWS), self.matrix.scale.split(ROWS), strict=True)
-        products = [F.linear(inputs, rows.to(inputs.dtype)) * scale for rows, scale in blocks]
+        products = [
+            F.linear(inputs, rows.to(self.products)).float().mul_(scale) for rows, scale in blocks
+        ]
         return products[0] if len(products) == 1 else torch.cat(products, dim=-1)
 
 

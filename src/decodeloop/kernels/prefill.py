@@ -23,8 +23,8 @@ BLOCK = 128  # queries that attend at a time
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention of T new tokens to S positions, theirs included, by matrix products.
 
-    Some queries at a time meet the keys that the last of them may see: half of the products that
-    a mask would throw away are never made, and the table of scores stays in the processor's cache.
+    Some queries at a time meet the keys that the last of them may see: most of the products that a
+    mask would throw away are never made, and the table of scores stays in the processor's cache.
     The query heads that share a key are one matrix.
 
     Shapes: q (H, T, D), k and v (G, S, D) → (H, T, D); all of one type.
