@@ -27,6 +27,7 @@ njit: Any = getattr(numba, "njit", None)
 prange: Any = getattr(numba, "prange", range)
 NUMBA = numba is not None
 REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})  # sums in another order, NaN as ever
+TOLD = "_decodeloop_told"  # on a function of which it was said: a notebook compiles it many times
 
 Loops = Callable[..., Any]
 
@@ -65,7 +66,9 @@ def compiled(
         )
         library = loops_of(exercise.library)
         return tried(njit(parallel=parallel, fastmath=flags)(library), example)
-    if wide := [] if parallel else kept_in_64_bits(machine_code):
+    wide = [] if parallel or hasattr(loops, TOLD) else kept_in_64_bits(machine_code)
+    if wide:
+        setattr(loops, TOLD, True)
         print(
             f"Your {name} keeps {', '.join(wide)} in 64 bits: right, but slower, since half as "
             f"many such numbers fit into one instruction. Begin with np.float32(…)."

@@ -27,6 +27,7 @@ from decodeloop.model import (
     RMSNorm,
     SelfAttention,
     rotary_angles,
+    rotary_frequencies,
 )
 from decodeloop.model.block import Linear
 from decodeloop.model.decoder import LIBRARY_PARTS, Embedding, check_token_ids
@@ -37,11 +38,11 @@ KNOWN = {Block, SelfAttention, FeedForward, RMSNorm, Linear, Embedding, nn.Modul
 KNOWN |= {Int8Embedding, Int8Linear, Int8Matrix}
 
 
-def arrays(projection: nn.Module) -> tuple[Array, Array]:
-    """The matrix of a projection and a scale for each of its rows, over its own memory."""
-    if isinstance(projection, Int8Linear):
-        return projection.matrix.quantized.numpy(), projection.matrix.scale.numpy()
-    weight = cast(Tensor, projection.weight).detach()
+def arrays(module: nn.Module) -> tuple[Array, Array]:
+    """A projection's or table's matrix, and a scale for each row, over their own memory."""
+    if isinstance(module, Int8Linear | Int8Embedding):
+        return module.matrix.quantized.numpy(), module.matrix.scale.numpy()
+    weight = cast(Tensor, module.weight).detach()
     return weight.numpy(), np.ones(weight.shape[0], np.float32)
 
 
@@ -103,6 +104,7 @@ class FastDecoder(Decoder):
         self.config, self.parts = decoder.config, decoder.parts
         self.embedding, self.layers = decoder.embedding, decoder.layers
         self.norm, self.output = decoder.norm, decoder.output
+        self.frequencies = rotary_frequencies(self.config.head_dim, self.config.rope_base).numpy()
         self.eval()
         self.look_at_modules()
 
@@ -114,6 +116,7 @@ class FastDecoder(Decoder):
         self.weights: list[tuple[Array, ...]] = []
         if all(is_known(module) for module in self.modules() if module is not self):
             self.weights = [layer_arrays(cast(Block, block)) for block in self.layers]
+            self.table, self.table_scale = arrays(self.embedding)
             self.last_norm = self.norm.weight.detach().numpy()
             self.matrix, self.scale = arrays(self.output)
             head: nn.Module = self.output
@@ -163,10 +166,11 @@ class FastDecoder(Decoder):
         """One token through all layers. Shapes: (1, 1) → (1, 1, C)."""
         cache.check_room(1)
         place, config = cache.length, self.config
-        angles = rotary_angles(torch.tensor([place]), config.head_dim, config.rope_base)
-        cos, sin = (x[0].numpy() for x in angles)  # (D/2,)
+        angles = np.float32(place) * self.frequencies  # (D/2,)
+        cos, sin = np.cos(angles), np.sin(angles)
         keys, values = cache.keys[:, 0].numpy(), cache.values[:, 0].numpy()  # (L, G, S, D)
-        x = self.embedding(token_ids)[0, 0].detach().numpy().copy()  # (C,)
+        token = int(token_ids)
+        x = self.table[token].astype(np.float32) * self.table_scale[token]  # (C,)
         out = np.empty_like(x)
         with numba_threads():
             for number, weights in enumerate(self.weights):

@@ -11,6 +11,7 @@ from decodeloop.model.block import (
     rms_norm,
     rope,
     rotary_angles,
+    rotary_frequencies,
     rotate,
     swiglu,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "rms_norm",
     "rope",
     "rotary_angles",
+    "rotary_frequencies",
     "rotate",
     "softmax",
     "split_heads",

@@ -55,6 +55,17 @@ def swiglu(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> Tensor:
     return F.linear(F.silu(F.linear(x, w_gate)) * F.linear(x, w_up), w_down)
 
 
+def rotary_frequencies(D: int, base: float, device: torch.device | None = None) -> Tensor:
+    """By how much each pair of channels turns from one position to the next, in radians.
+
+    Shapes: → (D/2,), fp32: base^(-2i/D) for pair i.
+    """
+    if D % 2:
+        raise ShapeError(f"rotary_angles: the head dimension {D} is odd: channels turn in pairs.")
+    exponents = torch.arange(0, D, 2, device=device, dtype=torch.float32) / D
+    return base**-exponents
+
+
 def rotary_angles(positions: Tensor, D: int, base: float) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angle by which each pair of channels turns at each position.
 
@@ -63,10 +74,7 @@ def rotary_angles(positions: Tensor, D: int, base: float) -> tuple[Tensor, Tenso
     Shapes: positions (T,) or (B, T) → two of (T, D/2) or (B, 1, T, D/2), fp32; the 1 stands for
     the heads.
     """
-    if D % 2:
-        raise ShapeError(f"rotary_angles: the head dimension {D} is odd: channels turn in pairs.")
-    exponents = torch.arange(0, D, 2, device=positions.device, dtype=torch.float32) / D
-    angles = positions[..., None].float() * base**-exponents
+    angles = positions[..., None].float() * rotary_frequencies(D, base, positions.device)
     if positions.ndim == 2:
         angles = angles[:, None]
     return angles.cos(), angles.sin()
