@@ -440,18 +440,26 @@ def bench(
     ] = None,
     runs: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 10,
     threads: Annotated[int, typer.Option(help="As many as PyTorch takes, if not given.")] = 0,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw it as well: a .png, .svg or .pdf.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the ways of decoding on this machine, in turn; it ends in one line with --json."""
     with interruptible():
         from decodeloop import bench as benches
+        from decodeloop.bench.figure import check_file, draw_report
         from decodeloop.checkpoints.bar import progress_bar
 
+    if figure is not None:
+        check_file(figure)
     settings = benches.Settings(model, context or prompt_tokens, new_tokens, runs, threads)
     config = benches.config_of(model)
     paths = [path for path in benches.PATHS if path.own or (peers and path.installed)]
     with progress_bar() as show:
         report = benches.bench(config, settings, paths, show)
+    if figure is not None:
+        draw_report(report, figure)
     if as_json:
         print(json.dumps(report.as_dict()))
         return

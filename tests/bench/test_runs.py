@@ -7,10 +7,12 @@ import pytest
 from rich.console import Console
 
 from decodeloop.bench import PATHS, Settings, bench, config_of
+from decodeloop.bench.figure import check_file, draw_report
 from decodeloop.bench.paths import Clock, requantized
 from decodeloop.bench.runs import Worker, started
 from decodeloop.bench.show import show_report
 from decodeloop.cost import decode_bytes, prefill_flops
+from decodeloop.cost.flops import masked_flops
 from decodeloop.errors import UserError
 from decodeloop.model import SMOLLM2_135M
 
@@ -57,7 +59,8 @@ def test_medians_rates_and_ratios():
     assert slow.peak_bytes == 4000  # of the last run
     moved = decode_bytes(SMOLLM2_135M, 1, 12, weight_bytes_per_number=4, cache_bytes_per_number=4)
     assert slow.bytes_per_s == pytest.approx(moved / 0.1)
-    assert slow.flops_per_s == pytest.approx(prefill_flops(SMOLLM2_135M, 1, 10) / 0.5)
+    needed = prefill_flops(SMOLLM2_135M, 1, 10) - masked_flops(SMOLLM2_135M, 1, 10)
+    assert slow.flops_per_s == pytest.approx(needed / 0.5)
     assert report.ratios()["fp32"]["plain"] == pytest.approx(2)
     assert report.ratios()["plain"]["fp32"] == pytest.approx(0.5)
     json.dumps(report.as_dict())
@@ -138,3 +141,19 @@ def test_a_path_runs_in_a_process_of_its_own_and_says_what_went_wrong(tmp_path):
     broken = Worker(path, replace(settings, model=str(tmp_path)))
     assert "has no config.json" in broken.read()["error"]
     broken.close()
+
+
+def test_a_figure_is_saved(tmp_path):
+    report = run(Fake(OWN[0], 0.5, 0.1), Fake(OWN[2], 0.25, 0.01))
+    for name in ("a.png", "a.svg"):
+        draw_report(report, tmp_path / name)
+    drawn = (tmp_path / "a.svg").read_text("utf-8")
+    for text in ("plain, 32 bits", "int8, 8.1 bits", "tokens per second", "TTFT, ms"):
+        assert f"<!-- {text}" in drawn
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("name", "said"), [("a.txt", "ends in .png"), ("no/a.png", "no folder")])
+def test_a_figure_that_can_not_be_saved_is_refused_beforehand(tmp_path, name, said):
+    with pytest.raises(UserError, match=said):
+        check_file(tmp_path / name)

@@ -22,6 +22,7 @@ from decodeloop.cost import (
     forward_flops,
     generation_flops,
     linear_shapes,
+    masked_flops,
     matmul_flops,
     prefill_bytes,
     prefill_flops,
@@ -157,6 +158,14 @@ def test_heads_make_no_difference_where_the_width_stays():
 def test_tied_or_not_the_head_is_computed():
     untied = replace(TINY, tied=not TINY.tied)
     assert forward_flops(untied, 1, 4, 4) == forward_flops(TINY, 1, 4, 4)
+
+
+@given(batch=st.integers(1, 3), T=st.integers(1, 40))
+def test_what_the_mask_throws_away_is_what_one_token_at_a_time_never_computes(batch, T):
+    singly = sum(decode_flops(SMOLLM2_135M, batch, s) for s in range(1, T + 1))
+    heads = (T - 1) * 2 * batch * SMOLLM2_135M.width * SMOLLM2_135M.vocabulary
+    together = prefill_flops(SMOLLM2_135M, batch, T)
+    assert together - masked_flops(SMOLLM2_135M, batch, T) == singly - heads
 
 
 @settings(max_examples=50, deadline=None)

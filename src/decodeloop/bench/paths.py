@@ -204,11 +204,12 @@ def load_openvino(model: str, threads: int) -> Run:
     return run
 
 
-# A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1.
+# A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1. A prefill
+# of int8 weights takes bf16 inputs where the processor multiplies that, and fp32 ones elsewhere.
 PATHS = (
     Path("plain", 32, "fp32", "fp32", load_own("plain")),
     Path("fp32", 32, "fp32", "fp32", load_own("fp32")),
-    Path("int8", 8 + 32 / 576, "fp32", "fp32", load_own("int8")),
+    Path("int8", 8 + 32 / 576, "fp32 (in a prefill bf16)", "fp32", load_own("int8")),
     Path("transformers", 32, "fp32", "fp32", load_transformers, "transformers"),
     Path("llama.cpp Q8_0", 8.5, "int8", "fp16", load_llama_cpp("Q8_0"), "llama_cpp"),
     Path("llama.cpp Q4_1", 5.0, "int8", "fp16", load_llama_cpp("Q4_1"), "llama_cpp"),

@@ -22,7 +22,7 @@ from decodeloop.checkpoints.folder import read_config
 from decodeloop.checkpoints.gguf_file import GGUFFile
 from decodeloop.checkpoints.loading import pinned_folder, unknown
 from decodeloop.checkpoints.pinned import PINNED
-from decodeloop.cost.flops import decode_bytes, prefill_flops
+from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.cost.machine import matmul_job, stream_jobs
 from decodeloop.cost.timing import median_seconds
 from decodeloop.errors import UserError
@@ -80,7 +80,7 @@ class Row:
     tokens_per_s: Spread
     peak_bytes: int | None  # above the state after imports
     bytes_per_s: float  # weights and cache that each token must read, over its time
-    flops_per_s: float  # of the prefill
+    flops_per_s: float  # of the prefill, without what the causal mask throws away
 
 
 @dataclass(frozen=True)
@@ -256,6 +256,8 @@ def row_of(
         weight_bytes_per_number=path.bits / 8,
         cache_bytes_per_number=CACHE_BYTES.get(path.cache, 2.0),
     )
+    needed = prefill_flops(config, 1, settings.prompt_tokens)
+    needed -= masked_flops(config, 1, settings.prompt_tokens)  # some leave them out, some do not
     peaks = [a["peak"] for a in answers if a["peak"] is not None]
     return Row(
         name=path.name,
@@ -266,7 +268,7 @@ def row_of(
         tokens_per_s=spread([1 / gap if gap > 0 else math.inf for gap in gaps]),
         peak_bytes=max(peaks) if peaks else None,
         bytes_per_s=moved / statistics.median(gaps),
-        flops_per_s=prefill_flops(config, 1, settings.prompt_tokens) / statistics.median(firsts),
+        flops_per_s=needed / statistics.median(firsts),
     )
 
 

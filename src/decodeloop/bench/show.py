@@ -49,8 +49,9 @@ def show_report(report: Report, console: Console) -> None:
     read, peak = with_unit(report.read, "B/s"), with_unit(report.matmul, "FLOP/s")
     console.print(
         f"\nWhat differs: {kinds}.\nGB/s: the bytes of weights and cache that a token must read, "
-        f"over its time; read: that against a read of {read}; peak: the FLOPs of the prefill over "
-        f"the TTFT, against a product of {peak} in fp32. MB: the most memory above the state after "
+        f"over its time; read: that against a read of {read}; peak: the FLOPs of the prefill, "
+        f"without scores that the mask throws away, over the TTFT, against a product of {peak} in "
+        f"fp32 (in bf16 or int8 there is a higher one). MB: the most memory above the state after "
         f"imports. The figures are of this machine, now.",
         style="dim",
         highlight=False,

@@ -73,6 +73,20 @@ def prefill_flops(config: ModelConfig, batch: int, T: int) -> int:
     return sum(forward_flops(config, batch, T, T).values())
 
 
+def masked_flops(config: ModelConfig, batch: int, T: int) -> int:
+    """Of `prefill_flops`, what is spent on scores and sums that the causal mask throws away.
+
+    Nearly half of the attention; an implementation may leave them out.
+
+    >>> from decodeloop.model import SMOLLM2_135M
+    >>> masked_flops(SMOLLM2_135M, 1, 1), masked_flops(SMOLLM2_135M, 1, 2)
+    (0, 69120)
+    """
+    check_forward("masked_flops", batch, T, T, 1)
+    pairs = T * (T - 1) // 2
+    return 2 * config.layers * batch * config.heads * pairs * matmul_flops(1, config.head_dim, 1)
+
+
 def decode_flops(config: ModelConfig, batch: int, S: int) -> int:
     """FLOPs of one more token for each row, when S positions are then in the cache."""
     return sum(forward_flops(config, batch, 1, S).values())

@@ -1,0 +1,64 @@
+"""A bench as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from decodeloop.bench.paths import PATHS
+from decodeloop.bench.runs import Report, Row, Spread
+from decodeloop.errors import UserError
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_file(file: Path) -> None:
+    """Raise a `UserError` unless a picture can be saved there: told before minutes of work."""
+    if file.suffix.lower() not in FORMATS:
+        raise UserError(f"--figure is {file}: expected a name that ends in {', '.join(FORMATS)}.")
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"--figure is {file}: there is no folder {file.absolute().parent}.")
+
+
+def draw_report(report: Report, file: Path) -> None:
+    """Save bars of tokens per second and of TTFT, medians with their extremes, to `file`."""
+    from matplotlib.figure import Figure
+
+    own = {path.name for path in PATHS if path.own}
+    rows = report.rows[::-1]  # the first at the top
+    figure = Figure(figsize=(9.0, 1.4 + 0.36 * len(rows)), layout="constrained", facecolor="white")
+    axes = figure.subplots(1, 2, sharey=True)
+    names = [f"{row.name}, {row.bits:.2g} bits" for row in rows]
+    for axis, spreads, label in (
+        (axes[0], [row.tokens_per_s for row in rows], "tokens per second (longer is faster)"),
+        (axes[1], [scaled(row, 1e3) for row in rows], "TTFT, ms (shorter is faster)"),
+    ):
+        medians = [s.median for s in spreads]
+        bars = axis.barh(
+            names,
+            medians,
+            xerr=[[s.median - s.least for s in spreads], [s.most - s.median for s in spreads]],
+            color=["#0072B2" if row.name in own else "#c4d7e8" for row in rows],
+            edgecolor="black",
+            error_kw={"capsize": 2, "elinewidth": 1},
+        )
+        for bar, row in zip(bars, rows, strict=True):
+            bar.set_hatch("" if row.name in own else "//")
+        furthest = max(s.most for s in spreads)
+        for number, (median, s) in enumerate(zip(medians, spreads, strict=True)):
+            axis.text(s.most + 0.02 * furthest, number, f"{median:.3g}", va="center", fontsize=9)
+        axis.set(xlabel=label, xlim=(0, 1.15 * furthest))
+        axis.spines[["top", "right"]].set_visible(False)
+    settings = report.settings
+    figure.suptitle(
+        f"{settings.model}: {settings.prompt_tokens:,} tokens in, {settings.new_tokens:,} out, "
+        f"batch 1, {settings.thread_count} threads; medians of {settings.runs} interleaved runs, "
+        f"least to most",
+        fontsize=10,
+    )
+    figure.savefig(file, dpi=110)
+
+
+def scaled(row: Row, factor: float) -> Spread:
+    """The TTFT of a row in another unit."""
+    s = row.ttft_s
+    return Spread(factor * s.median, factor * s.least, factor * s.most)
