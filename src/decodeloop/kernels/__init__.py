@@ -43,9 +43,8 @@ def fast(decoder: Decoder) -> Decoder:
     if reason is None:
         from decodeloop.kernels.decoder import FastDecoder
 
-        quick = FastDecoder(decoder)
-        two_steps(quick)  # the machine code is loaded here, and not in front of the first tokens
-        return quick
+        load_machine_code(int8=isinstance(decoder.output, Int8Linear))
+        return FastDecoder(decoder)
     warnings.warn(f"no compiled decode step: {reason}; plain PyTorch computes.", stacklevel=2)
     return decoder
 
@@ -56,20 +55,23 @@ def compile_all() -> None:
     It takes some ten seconds, once; the machine code is kept beside the package, or in the user's
     cache folder.
     """
-    from decodeloop.kernels.decoder import FastDecoder
-
-    plain, small = Decoder(TINY), Decoder(TINY)
-    for owner in list(small.modules()):
-        for name, module in list(owner.named_children()):
-            if isinstance(module, nn.Linear):
-                setattr(owner, name, Int8Linear(Int8Matrix(module.weight)))
-    for decoder in (plain, small):
-        two_steps(FastDecoder(decoder))
+    for int8 in (False, True):
+        load_machine_code(int8)
 
 
 @torch.inference_mode()
-def two_steps(decoder: Decoder) -> None:
-    """Read a token, and decode one more."""
-    cache = ContiguousKVCache(decoder.config, 1, 2)
+def load_machine_code(int8: bool) -> None:
+    """Read a token and decode one more with a tiny decoder: the code is the same for all sizes, and
+    is loaded (or compiled) now, not in front of somebody's first tokens."""
+    from decodeloop.kernels.decoder import FastDecoder
+
+    tiny = Decoder(TINY)
+    if int8:
+        for owner in list(tiny.modules()):
+            for name, module in list(owner.named_children()):
+                if isinstance(module, nn.Linear):
+                    setattr(owner, name, Int8Linear(Int8Matrix(module.weight)))
+        tiny.embedding = Int8Embedding(Int8Matrix(tiny.embedding.weight))  # type: ignore[assignment]
+    cache, quick = ContiguousKVCache(TINY, 1, 2), FastDecoder(tiny)
     for _ in range(2):
-        decoder(torch.tensor([[0]]), cache)
+        quick(torch.tensor([[0]]), cache)
