@@ -7,24 +7,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
-import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from decodeloop.bench.paths import PATHS
+from decodeloop.cost.process import peak_resident_bytes, resident_bytes
 from decodeloop.errors import one_line
-
-
-def memory(field: str) -> int | None:
-    """Bytes of this process: `VmRSS` now, `VmHWM` at most; None where the system doesn't tell."""
-    try:
-        status = Path("/proc/self/status").read_text("utf-8")
-    except OSError:
-        return None
-    found = re.search(rf"{field}:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None
 
 
 def main(name: str, model: str, threads: int) -> None:
@@ -41,15 +31,14 @@ def main(name: str, model: str, threads: int) -> None:
         for module in ("torch", "numba", "safetensors.torch", "tokenizers", path.module):
             if module:
                 importlib.import_module(module)
-        before = memory("VmRSS")
+        before = resident_bytes()
         run = path.load(model, threads)
         answer(ready=True)
         for line in sys.stdin:
             asked = json.loads(line)
             times = run(asked["ids"], asked["new_tokens"])
-            most = memory("VmHWM")
-            peak = None if most is None or before is None else most - before
-            answer(times=times, peak=peak)
+            peak = peak_resident_bytes() - before
+            answer(times=times, peak=None if math.isnan(peak) else int(peak))
     except Exception as error:  # whatever an engine raises: it is told, and the others go on
         answer(error=f"{type(error).__name__}: {one_line(error)}")
 

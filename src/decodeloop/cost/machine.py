@@ -163,12 +163,11 @@ def forward_job(model: Decoder, batch: int, T: int, S: int) -> Job:
             f"a forward pass of batch {batch}, T = {T} new positions and S = {S} in all: expected "
             f"at least one row, and 1 ≤ T ≤ S."
         )
-    weight = model.embedding.weight
-    cache = ContiguousKVCache(model.config, batch, S, weight.dtype, weight.device)
+    cache = ContiguousKVCache(model.config, batch, S, model.dtype, model.device)
     cache.keys.fill_(0.01)  # memory that was never written is no memory yet
     cache.values.fill_(0.01)
     cache.advance(S - T)
-    token_ids = torch.ones(batch, T, dtype=torch.long, device=weight.device)
+    token_ids = torch.ones(batch, T, dtype=torch.long, device=model.device)
 
     @torch.inference_mode()
     def job() -> None:
@@ -189,15 +188,15 @@ def forward_times(
     The prediction uses nothing of the measured pass: matrices of the model's shapes, multiplied
     alone, and a narrow model.
     """
-    config, weight = model.config, model.embedding.weight
-    thin = Decoder(narrow(config)).to(weight)
-    stack = Matrices(config, weight.dtype, weight.device)
+    config, dtype, device = model.config, model.dtype, model.device
+    thin = Decoder(narrow(config)).to(device, dtype)
+    stack = Matrices(config, dtype, device)
     jobs: list[Job] = []
     for batch, T, S in cases:
-        matrices = matrices_job(config, batch * T, batch, weight.dtype, weight.device, stack)
+        matrices = matrices_job(config, batch * T, batch, dtype, device, stack)
         jobs += [matrices, forward_job(thin, batch, T, S), forward_job(model, batch, T, S)]
     with torch.inference_mode():
-        seconds = median_seconds(jobs, repeats, weight.device, progress)
+        seconds = median_seconds(jobs, repeats, device, progress)
     return [
         ForwardTime(*case, *seconds[3 * number : 3 * number + 3])
         for number, case in enumerate(cases)

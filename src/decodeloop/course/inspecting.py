@@ -108,29 +108,6 @@ def bytes_held(function: Callable[[], object]) -> list[int]:
     return [0, *accumulate(change for _, change in changes if change)]
 
 
-def resident_bytes() -> float:
-    """Bytes of this process that lie in memory now (its resident set); NaN where it isn't told.
-
-    Linux tells it. Pages that were asked for and never touched are not in it.
-    """
-    try:
-        with open("/proc/self/statm") as statm:
-            pages = int(statm.read().split()[1])
-        return float(pages * os.sysconf("SC_PAGE_SIZE"))
-    except (OSError, AttributeError):
-        return float("nan")
-
-
-def peak_resident_bytes() -> float:
-    """The most bytes of this process that ever lay in memory; NaN where it isn't told (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else 1024 * peak)  # macOS counts bytes, not KiB
-
-
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what the profiler's C++ library logs at each start and stop out of a notebook."""

@@ -1,0 +1,34 @@
+"""What this process holds in memory, as the system tells it."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")  # Linux alone has it
+
+
+def resident_bytes() -> float:
+    """Bytes of this process that lie in memory now (its resident set); NaN where it isn't told.
+
+    Linux tells it. Pages that were asked for and never touched are not in it.
+    """
+    return told("VmRSS")
+
+
+def peak_resident_bytes() -> float:
+    """The most bytes of this process that ever lay in memory; NaN where it isn't told.
+
+    Not from `getrusage`: a process inherits its parent's peak there.
+    """
+    return told("VmHWM")
+
+
+def told(field: str) -> float:
+    """A field of the status file, in bytes."""
+    try:
+        found = re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text("utf-8"))
+    except OSError:
+        return math.nan
+    return 1024.0 * int(found[1]) if found else math.nan
