@@ -143,6 +143,15 @@ def test_a_path_runs_in_a_process_of_its_own_and_says_what_went_wrong(tmp_path):
     broken.close()
 
 
+def test_without_numba_the_plain_path_runs_and_the_others_say_why_not(tmp_path, monkeypatch):
+    (tmp_path / "numba.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    settings = Settings(prompt_tokens=4, new_tokens=3, runs=1, threads=1)
+    with started(OWN[:2], settings, lambda step, fraction: None) as (plain, compiled):
+        assert len(plain.run([1, 2, 3, 4], 3)["times"]) == 3
+        assert compiled.error.startswith("no compiled decode step: it needs Numba")
+
+
 def test_a_figure_is_saved(tmp_path):
     report = run(Fake(OWN[0], 0.5, 0.1), Fake(OWN[2], 0.25, 0.01))
     for name in ("a.png", "a.svg"):

@@ -16,6 +16,7 @@ from typing import Any
 
 from decodeloop.checkpoints.download import cache_folder, converted_folder
 from decodeloop.checkpoints.pinned import PINNED
+from decodeloop.errors import UserError
 
 Run = Callable[[Sequence[int], int], list[float]]  # ids, new tokens → seconds until each was there
 
@@ -57,7 +58,11 @@ def load_own(weights: str) -> Callable[[str, int], Run]:
 
         from decodeloop.checkpoints import load as load_model
         from decodeloop.decode import generate
+        from decodeloop.kernels import obstacle
 
+        reason = obstacle(torch.device("cpu"))
+        if weights != "plain" and reason:  # or the plain path would stand in the table twice
+            raise UserError(f"no compiled decode step: {reason}")
         torch.set_num_threads(threads)
         llm = load_model(model, "cpu", weights=weights)  # type: ignore[arg-type]
 

@@ -26,7 +26,7 @@ def show_report(report: Report, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    table = plain_table("", "tokens/s", "TTFT, ms", "GB/s", "read", "peak", "MB")
+    table = plain_table("", "tokens/s", "TTFT, ms", "GB/s", "of read", "GFLOP/s", "of peak", "MB")
     for row in report.rows:
         table.add_row(
             row.name,
@@ -34,6 +34,7 @@ def show_report(report: Report, console: Console) -> None:
             milliseconds(row.ttft_s),
             f"{row.bytes_per_s / 1e9:.1f}",
             f"{row.bytes_per_s / report.read:.0%}",
+            f"{row.flops_per_s / 1e9:.0f}",
             f"{row.flops_per_s / report.matmul:.0%}",
             "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}",
         )
@@ -49,10 +50,10 @@ def show_report(report: Report, console: Console) -> None:
     read, peak = with_unit(report.read, "B/s"), with_unit(report.matmul, "FLOP/s")
     console.print(
         f"\nWhat differs: {kinds}.\nGB/s: the bytes of weights and cache that a token must read, "
-        f"over its time; read: that against a read of {read}; peak: the FLOPs of the prefill, "
-        f"without scores that the mask throws away, over the TTFT, against a product of {peak} in "
-        f"fp32 (in bf16 or int8 there is a higher one). MB: the most memory above the state after "
-        f"imports. The figures are of this machine, now.",
+        f"over its time, and that against a read of {read}. GFLOP/s: the FLOPs of the prefill, "
+        f"without scores that the mask throws away, over the TTFT, and that against a product of "
+        f"{peak} in fp32 (in bf16 or int8 there is a higher one). MB: the most memory above the "
+        f"state after imports. The figures are of this machine, now.",
         style="dim",
         highlight=False,
         soft_wrap=True,

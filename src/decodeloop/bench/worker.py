@@ -5,6 +5,7 @@ It reads one JSON object a line, `{"ids": […], "new_tokens": n}`, and answers 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -14,7 +15,7 @@ from typing import Any
 
 from decodeloop.bench.paths import PATHS
 from decodeloop.cost.process import peak_resident_bytes, resident_bytes
-from decodeloop.errors import one_line
+from decodeloop.errors import UserError, one_line
 
 
 def main(name: str, model: str, threads: int) -> None:
@@ -29,8 +30,8 @@ def main(name: str, model: str, threads: int) -> None:
     (path,) = (p for p in PATHS if p.name == name)
     try:
         for module in ("torch", "numba", "safetensors.torch", "tokenizers", path.module):
-            if module:
-                importlib.import_module(module)
+            with contextlib.suppress(ImportError):  # who needs one that is missing will say so
+                importlib.import_module(module or "json")
         before = resident_bytes()
         run = path.load(model, threads)
         answer(ready=True)
@@ -39,6 +40,8 @@ def main(name: str, model: str, threads: int) -> None:
             times = run(asked["ids"], asked["new_tokens"])
             peak = peak_resident_bytes() - before
             answer(times=times, peak=None if math.isnan(peak) else int(peak))
+    except UserError as error:
+        answer(error=str(error))
     except Exception as error:  # whatever an engine raises: it is told, and the others go on
         answer(error=f"{type(error).__name__}: {one_line(error)}")
 
