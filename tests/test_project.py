@@ -33,7 +33,7 @@ ROOMS = {
     "kernels": {"errors", "devices", "model"},
     "checkpoints": {"errors", "devices", "model", "kernels"},
     "cost": {"errors", "devices", "model", "decode", "checkpoints"},
-    "bench": {"errors", "devices", "model", "decode", "checkpoints", "cost"},
+    "bench": {"errors", "devices", "model", "decode", "kernels", "checkpoints", "cost"},
     "course": {"errors", "devices", "model", "decode", "kernels", "checkpoints", "cost"},
     "doctor": {"errors", "devices", "checkpoints", "course"},
     "cli": {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from decodeloop.course.checking import report
-from decodeloop.course.compiling import compiled, numpy_seconds, prange
+from decodeloop.course.compiling import compiled, numpy_seconds, prange, whose
 from decodeloop.course.exercise import find
-from decodeloop.course.exercises.lesson_23 import Numbers, SingleNumbers
+from decodeloop.course.exercises.lesson_23 import AS_IT_SHOULD, Numbers, SingleNumbers, manner
 from decodeloop.course.judge import judge
 
 
@@ -66,6 +66,13 @@ def test_an_answer_that_cannot_be_compiled_is_exchanged(answer, capsys, monkeypa
     assert "Your matrix_vector can't be compiled" in told
     assert "Failed in nopython mode" not in told
     assert find("matrix_vector").library.__code__ is done.py_func.__code__
+    assert whose(done) == "the library's"
+    assert whose(compiled(answer, *example, parallel=True)) == "the library's"
+    assert capsys.readouterr().out == ""  # once is enough
+
+
+def test_loops_that_are_compiled_stay_those_of_who_wrote_them():
+    assert whose(matrix_vector) == whose(compiled(matrix_vector, *small())) == "yours"
 
 
 def from_a_64_bit_zero(matrix, scale, x, out):
@@ -159,6 +166,61 @@ def test_answers_with_whole_arrays_are_told_to_loop_over_numbers(answer, what):
     assert f"{what}; here loop over single numbers, matrix[r, c]" in told
     assert "of your cell:" in told  # the student's own line, and none of ours
     assert "lesson_23.py" not in told
+
+
+def with_a_default(matrix, scale, x, out, start=np.float32(0)):
+    for r in prange(len(matrix)):
+        total = start
+        for c in range(len(x)):
+            total += matrix[r, c] * x[c]
+        out[r] = total * scale[r]
+
+
+def tile_by_tile(matrix, scale, x, out):
+    for r in prange(len(matrix)):
+        out[r] = 0
+    for first in range(0, len(x), 2):
+        for r in prange(len(matrix)):
+            for c in range(first, min(first + 2, len(x))):
+                out[r] += matrix[r, c] * x[c]
+    for r in range(len(matrix)):
+        out[r] *= scale[r]
+
+
+@pytest.mark.parametrize(
+    ("answer", "way"),
+    [
+        (with_a_default, AS_IT_SHOULD),
+        (tile_by_tile, "row by row, another loop with prange"),
+        (matrix_vector, AS_IT_SHOULD),
+        (functools.partial(matrix_vector), "row by row, without prange"),
+    ],
+)
+def test_the_way_through_a_matrix_is_seen(answer, way):
+    assert manner(answer) == way
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("quantize", lambda weight: tuple(x.double() for x in find("quantize").library(weight))),
+        ("dequantize", lambda quantized, scale: quantized.double() * scale[:, None]),
+    ],
+)
+def test_answers_in_64_bits_are_told_the_type(name, answer):
+    verdict = judge(answer, find(name))
+    assert verdict.state == "wrong"
+    assert "torch.float64: fp32 expected" in verdict.what
+
+
+def overflowing(q, keys, values, length, out):
+    for h in range(len(q)):
+        out[h, 0] = np.exp(np.float32(100))
+
+
+def test_no_warning_comes_from_a_file_of_ours(recwarn):
+    judge(overflowing, find("attend"))
+    assert not recwarn.list
 
 
 def test_numbers_can_be_read_and_written_one_by_one():

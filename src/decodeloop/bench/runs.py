@@ -23,7 +23,7 @@ from decodeloop.checkpoints.gguf_file import GGUFFile
 from decodeloop.checkpoints.loading import pinned_folder, unknown
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
-from decodeloop.cost.machine import matmul_job, stream_jobs
+from decodeloop.cost.machine import Job, matmul_job, stream_jobs
 from decodeloop.cost.timing import median_seconds
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
@@ -199,7 +199,8 @@ def bench(
     ITL is the time from the first token to the last, over the tokens after the first; tokens per
     second is one over it.
     """
-    read, matmul = machine_peaks()
+    peaks = peak_jobs()
+    peak_seconds: list[list[float]] = []
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(config.vocabulary, (settings.prompt_tokens,), generator=generator).tolist()
     found: dict[str, list[dict[str, Any]]] = {path.name: [] for path in paths}
@@ -211,9 +212,15 @@ def bench(
                     answer = worker.run(ids, settings.new_tokens)
                     if number and not worker.error:
                         found[worker.path.name].append(answer)
+            if number:  # in turn with the rest: what the memory gives changes from minute to minute
+                peak_seconds.append(median_seconds([job for job, _ in peaks], 1))
             told("run", (number + 1) / (settings.runs + 1))
         failed = {worker.path.name: worker.error for worker in ready if worker.error}
     rows = [row_of(path, found[path.name], config, settings) for path in paths if found[path.name]]
+    read, matmul = (
+        amount / statistics.median(seconds)
+        for (_, amount), seconds in zip(peaks, zip(*peak_seconds, strict=True), strict=True)
+    )
     return Report(settings, read, matmul, tuple(rows), failed)
 
 
@@ -233,13 +240,10 @@ def config_of(model: str) -> ModelConfig:
     raise unknown(model)
 
 
-def machine_peaks() -> tuple[float, float]:
-    """Bytes per second that are read at best, and FLOP/s of a large fp32 product."""
+def peak_jobs() -> list[tuple[Job, float]]:
+    """A read of a large tensor and the bytes that it moves; a large fp32 product and its FLOPs."""
     cpu = torch.device("cpu")
-    job, moved = stream_jobs(cpu)["read"]
-    product, flops = matmul_job(2048, torch.float32, cpu)
-    seconds = median_seconds([job, product], 5)
-    return moved / seconds[0], flops / seconds[1]
+    return [stream_jobs(cpu)["read"], matmul_job(2048, torch.float32, cpu)]
 
 
 def row_of(

@@ -27,7 +27,8 @@ njit: Any = getattr(numba, "njit", None)
 prange: Any = getattr(numba, "prange", range)
 NUMBA = numba is not None
 REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})  # sums in another order, NaN as ever
-TOLD = "_decodeloop_told"  # on a function of which it was said: a notebook compiles it many times
+# marks on a function of which something was said: a notebook compiles it many times
+WIDE, EXCHANGED = "_decodeloop_wide", "_decodeloop_exchanged"
 
 Loops = Callable[..., Any]
 
@@ -53,27 +54,50 @@ def compiled(
     if njit is None:
         return loops
     flags = fastmath if isinstance(fastmath, bool) else set(fastmath)
+
+    def translated(source: Loops) -> Loops:
+        return tried(njit(parallel=parallel, fastmath=flags)(source), example)
+
     name = loops.__name__
-    exercise = all_exercises().get(name)
-    if exercise is None or loops.__code__ is loops_of(exercise.library).__code__:
-        return tried(njit(parallel=parallel, fastmath=flags)(loops), example)
+    library = library_loops(name)
+    if library is None or loops.__code__ is library.__code__:
+        return translated(loops)
+    if hasattr(loops, EXCHANGED):
+        return translated(library)
     try:
-        machine_code = tried(njit(parallel=parallel, fastmath=flags)(loops), example)
+        machine_code = translated(loops)
     except Exception as error:  # ImportError and others, besides Numba's own
+        setattr(loops, EXCHANGED, True)
         print(
-            f"Your {name} can't be compiled: going on with the library's. Numba says: "
-            f"{reason(error)}. It compiles loops over single numbers best."
+            f"Your {name} can't be compiled: from here on the library's takes its place. Numba "
+            f"says: {reason(error)}. It compiles loops over single numbers best."
         )
-        library = loops_of(exercise.library)
-        return tried(njit(parallel=parallel, fastmath=flags)(library), example)
-    wide = [] if parallel or hasattr(loops, TOLD) else kept_in_64_bits(machine_code)
+        return translated(library)
+    wide = [] if parallel or hasattr(loops, WIDE) else kept_in_64_bits(machine_code)
     if wide:
-        setattr(loops, TOLD, True)
+        setattr(loops, WIDE, True)
         print(
             f"Your {name} keeps {', '.join(wide)} in 64 bits: right, but slower, since half as "
             f"many such numbers fit into one instruction. Begin with np.float32(…)."
         )
     return machine_code
+
+
+def library_loops(name: str) -> Loops | None:
+    """The library's loops for an exercise; None if there is no such exercise."""
+    exercise = all_exercises().get(name)
+    return loops_of(exercise.library) if exercise else None
+
+
+def whose(function: Loops) -> str:
+    """Whose loops a function has, compiled or not: "yours", or "the library's".
+
+    >>> whose(all_exercises()["matrix_vector"].library)
+    "the library's"
+    """
+    loops = loops_of(getattr(function, "py_func", function))
+    library = library_loops(loops.__name__)
+    return "the library's" if library and loops.__code__ is library.__code__ else "yours"
 
 
 def loops_of(function: Loops) -> Loops:

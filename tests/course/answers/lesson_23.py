@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from random_inputs import Driven
 
-from decodeloop.course.exercises.lesson_23 import bare, with_type, written
+from decodeloop.course.exercises.lesson_23 import bare, prange, with_type, written
 
 
 def filling(make):
@@ -62,13 +62,13 @@ def columns_outside(matrix, scale, x, out):
 
 
 def scale_in_front(matrix, scale, x, out):
-    for r in range(len(matrix)):
+    for r in prange(len(matrix)):
         out[r] = sum(float(scale[r]) * float(matrix[r, c]) * float(v) for c, v in enumerate(x))
 
 
 def in_steps_of_two(matrix, scale, x, out):
     R, C = matrix.shape
-    for r in range(R):
+    for r in prange(R):
         even = odd = 0.0
         for c in range(0, C - 1, 2):
             even += float(matrix[r, c]) * float(x[c])
@@ -76,6 +76,43 @@ def in_steps_of_two(matrix, scale, x, out):
         if C % 2:
             even += float(matrix[r, -1]) * float(x[-1])
         out[r] = np.float32(even + odd) * scale[r]
+
+
+def from_the_end(matrix, scale, x, out):
+    R, C = matrix.shape
+    for r in prange(R):
+        out[r] = 0
+        for c in range(C - 1, -1, -1):
+            out[r] += np.float32(matrix[r, c]) * x[c]
+        out[r] *= scale[r]
+
+
+def two_rows_at_a_time(matrix, scale, x, out):
+    R, C = matrix.shape
+    for pair in prange((R + 1) // 2):
+        first, second = 2 * pair, min(2 * pair + 1, R - 1)
+        a = b = np.float32(0)
+        for c in range(C):
+            a += np.float32(matrix[first, c]) * x[c]
+            b += np.float32(matrix[second, c]) * x[c]
+        out[first] = a * scale[first]
+        out[second] = b * scale[second]
+
+
+def not_shared(matrix, scale, x, out):
+    r = 0
+    while r < len(matrix):
+        out[r] = sum(float(matrix[r, c]) * float(v) for c, v in enumerate(x)) * scale[r]
+        r += 1
+
+
+def shared_inside(matrix, scale, x, out):
+    R, C = matrix.shape
+    for r in prange(R):
+        out[r] = 0
+        for c in prange(C):
+            out[r] += np.float32(matrix[r, c]) * x[c]
+        out[r] *= scale[r]
 
 
 def scale_by_its_column(matrix, scale, x, out):
@@ -164,6 +201,20 @@ def with_the_root_of_the_count(x, weight, eps, out):
         out[c] = count**0.5 * value / length * weight[c]
 
 
+def in_the_first_place(x, weight, eps, out):
+    for value in x:
+        out[0] += value**2
+    factor = 1 / np.sqrt(out[0] / len(x) + np.float32(eps))
+    for c in range(len(x)):
+        out[c] = factor * x[c] * weight[c]
+
+
+def overwriting_the_sum(x, weight, eps, out):
+    out[0] = sum(float(v) ** 2 for v in x)
+    for c, value in enumerate(x):
+        out[c] = value * weight[c] / np.sqrt(float(out[0]) / len(x) + eps)
+
+
 def about_the_mean(x, eps):
     middle = float(x.astype(np.float64).mean())
     return np.sqrt(np.mean((x.astype(np.float64) - middle) ** 2) + eps)
@@ -212,6 +263,12 @@ def quantized_with(scale, rounded=lambda x: x.round(), given=None):
 
 def magnitudes(weight):
     return torch.linalg.vector_norm(weight, ord=math.inf, dim=1, keepdim=True)
+
+
+def not_lined_up(weight):
+    scale = weight.abs().amax(dim=1) / 127
+    scale = torch.where(scale == 0, 1.0, scale)
+    return torch.round(weight / scale).char(), scale
 
 
 def unguarded(weight):
@@ -308,6 +365,21 @@ def bare_exponentials(q, keys, values, length):
     return np.array(rows)
 
 
+def exponentials_in_64_bits(q, keys, values, length, out):
+    (H, D), G = q.shape, len(keys)
+    for h in range(H):
+        g, total = h // (H // G), 0.0
+        for d in range(D):
+            out[h, d] = 0
+        for s in range(length):
+            weight = math.exp(score_of(q, keys, h, g, s))
+            total += weight
+            for d in range(D):
+                out[h, d] += np.float64(weight) * values[g, s, d]
+        for d in range(D):
+            out[h, d] /= np.float64(total)
+
+
 def mixes_keys(q, keys, values, length):
     return cached()(q, keys, keys, length)
 
@@ -368,7 +440,7 @@ def logistic(x):
 
 
 RIGHT = {
-    "matrix_vector": [columns_outside, scale_in_front, in_steps_of_two],
+    "matrix_vector": [scale_in_front, in_steps_of_two, from_the_end, two_rows_at_a_time],
     "rms_norm_into": [by_reciprocal, with_the_root_of_the_count],
     "quantize": [row_by_row, with_where_at_the_end],
     "dequantize": [
@@ -392,6 +464,9 @@ SECOND_FORMS = {
         "the total not started anew": never_reset,
         "summed in 8 bits": eight_bit_total,
         "zeros skipped": only_where_not_zero,
+        "the outer loop over columns": columns_outside,
+        "prange left out": not_shared,
+        "prange on the inner loop": shared_inside,
     },
     "rms_norm_into": {
         "out not written": renamed(rms_normed),
@@ -400,6 +475,9 @@ SECOND_FORMS = {
             lambda x, w, eps: x / np.sqrt(square_sum(x) + eps) * w
         ),
         "eps outside of the root": filling(lambda x, w, eps: x / (rms(x, 0.0) + eps) * w),
+        "eps divided with the sum": filling(lambda x, w, eps: w * x / rms(x, eps / len(x))),
+        "added up in out": in_the_first_place,
+        "the sum overwritten": overwriting_the_sum,
         "eps forgotten": filling(lambda x, w, eps: w * (x / np.float64(rms(x, 0.0)))),
         "the root forgotten": filling(lambda x, w, eps: w * x / rms(x, eps) ** 2),
         "the weight forgotten": filling(lambda x, w, eps: x / rms(x, eps)),
@@ -437,6 +515,7 @@ SECOND_FORMS = {
         "the outputs exchanged": lambda w: row_by_row(w)[::-1],
         "not stored in 8 bits": lambda w: (row_by_row(w)[0].float(), row_by_row(w)[1]),
         "the scale with an axis too many": lambda w: (row_by_row(w)[0], row_by_row(w)[1][:, None]),
+        "rows and scales not lined up": not_lined_up,
         "the scale upside down": lambda w: (row_by_row(w)[0], 1 / row_by_row(w)[1]),
     },
     "dequantize": {
@@ -455,6 +534,7 @@ SECOND_FORMS = {
         "forgot 1/√D": filling(cached(root=lambda D: 1.0)),
         "divided by D": filling(cached(root=lambda D: D)),
         "the largest not subtracted": filling(bare_exponentials),
+        "the largest not subtracted, in 64 bits": exponentials_in_64_bits,
         "one position too many": filling(cached(last=lambda length, S: min(S, length + 1))),
         "one position too few": filling(cached(last=lambda length, S: length - (length > 1))),
         "the whole cache": filling(cached(last=lambda length, S: S)),
@@ -480,6 +560,10 @@ SECOND_FORMS = {
         "the up scale forgotten": filling(
             lambda wg, sg, wu, su, x: silu(scaled_dots(wg, sg, x)) * dots(wu, x)
         ),
+        "both scales forgotten": filling(lambda wg, sg, wu, su, x: silu(dots(wg, x)) * dots(wu, x)),
+        "the sign in the exponent, and no scales": filling(
+            lambda wg, sg, wu, su, x: -silu(-dots(wg, x)) * dots(wu, x)
+        ),
         "scaled after the SiLU": filling(
             lambda wg, sg, wu, su, x: silu(dots(wg, x)) * sg * scaled_dots(wu, su, x)
         ),
@@ -504,11 +588,14 @@ UNNAMED = {
         quantized_with(lambda w: (magnitudes(w) / 127).clamp(min=1e-3)),
         quantized_with(lambda w: w.abs().mean(1, keepdim=True) / 127),
         lambda w: row_by_row(w)[0],
+        lambda w: (row_by_row(w)[0], row_by_row(w.double())[1].double()),
+        lambda w: quantized_with(lambda w: magnitudes(w) / 127)(w.double()),
     ],
     "dequantize": [
         lambda q, s: q + s[:, None],
         lambda q, s: q.float() * s.mean(),
         lambda q, s: (q.float() * s[:, None]).T,
+        lambda q, s: q.double() * s[:, None],
     ],
     "attend": [
         filling(lambda q, k, v, length: np.stack([v[0, 0]] * len(q))),

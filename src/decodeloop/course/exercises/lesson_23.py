@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -50,14 +51,14 @@ class Numbers:
     """An array that can be read and written number by number alone, as in a compiled loop.
 
     Whole rows and operators on them would give the same values in Python. Compiled they are slow,
-    or can't be compiled at all.
+    or can't be compiled at all. The places that are read are noted in `reads`, if there is such.
 
     >>> Numbers(np.ones((2, 3)), "matrix")[1, 2]
     np.float64(1.0)
     """
 
-    def __init__(self, array: Array, name: str) -> None:
-        self.array, self.name = array, name
+    def __init__(self, array: Array, name: str, reads: list[tuple[int, ...]] | None = None) -> None:
+        self.array, self.name, self.reads = array, name, reads
         self.shape, self.ndim, self.dtype = array.shape, array.ndim, array.dtype
 
     def __len__(self) -> int:
@@ -82,7 +83,10 @@ class Numbers:
         )
 
     def __getitem__(self, key: Any) -> Any:
-        return self.array[self.place(key)]
+        place = self.place(key)
+        if self.reads is not None:
+            self.reads.append(place)
+        return self.array[place]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         place = self.place(key)
@@ -137,7 +141,9 @@ def written(
     lent, out = array_copies(inputs), np.full(shape, filler, np.float32)
     arguments = (*lent, out)
     names = names_of(candidate, len(arguments))
-    candidate(*(Numbers(x, n) if is_array(x) else x for x, n in zip(arguments, names, strict=True)))
+    numbers = [Numbers(x, n) if is_array(x) else x for x, n in zip(arguments, names, strict=True)]
+    with np.errstate(all="ignore"):  # an inf or NaN shows in the result; a warning would show ours
+        candidate(*numbers)
     for position, (before, after) in enumerate(zip(inputs, lent, strict=True), start=1):
         if isinstance(before, np.ndarray) and not np.array_equal(
             before, after, equal_nan=before.dtype.kind == "f"
@@ -193,9 +199,9 @@ def returns(value: Callable[..., Any]) -> Candidate:
 
 
 RETURNED = (
-    "`out` is as it was, NaN in most cases. The result is to be written into the array that you are given, element by "
-    "element: out[i] = … . A new array, returned, would be new memory in every step; and "
-    "`out = …` alone only gives the name to another array."
+    "`out` is as it was, NaN in most cases. The result is to be written into the array that you "
+    "are given, element by element: out[i] = … . A new array, returned, would be new memory in "
+    "every step; and `out = …` alone only gives the name to another array."
 )
 ADDED = (
     "You add to what `out` held before. Its old contents are nobody's: start each element anew, "
@@ -249,6 +255,82 @@ def read_by_columns(matrix: Array, scale: Array, x: Array, out: Array) -> None:
         out[r] = scale[r] * sum(float(matrix[c, r]) * x[c] for c in range(matrix.shape[1]))
 
 
+def down_the_columns(matrix: Array, scale: Array, x: Array, out: Array) -> None:
+    R, C = matrix.shape
+    for r in prange(R):
+        out[r] = 0
+    for c in range(C):
+        for r in prange(R):
+            out[r] += np.float32(matrix[r, c]) * x[c]
+    for r in prange(R):
+        out[r] *= scale[r]
+
+
+def without_prange(matrix: Array, scale: Array, x: Array, out: Array) -> None:
+    for r in range(matrix.shape[0]):
+        total = np.float32(0)
+        for c in range(matrix.shape[1]):
+            total += np.float32(matrix[r, c]) * x[c]
+        out[r] = total * scale[r]
+
+
+def prange_inside(matrix: Array, scale: Array, x: Array, out: Array) -> None:
+    for r in range(matrix.shape[0]):
+        total = np.float32(0)
+        for c in prange(matrix.shape[1]):
+            total += np.float32(matrix[r, c]) * x[c]
+        out[r] = total * scale[r]
+
+
+TALL = normal(6, 3), scales(6), normal(3)  # more rows than columns, which `manner` relies on
+AS_IT_SHOULD = "row by row, rows with prange"
+
+
+def manner(candidate: Candidate) -> str:
+    """In which order a right candidate reads a matrix, and which loop it shares out.
+
+    Of a wrong one only that it is: its other cases say more.
+    """
+    matrix, scale, x = array_copies(TALL)
+    out = np.full(len(matrix), math.nan, np.float32)
+    reads: list[tuple[int, ...]] = []
+    begun: list[int] = []  # for each prange, after how many reads it was entered
+
+    def noticed(*bounds: int) -> range:
+        begun.append(len(reads))
+        return range(*bounds)
+
+    if isinstance(candidate, types.FunctionType):
+        names = candidate.__globals__ | {"prange": noticed}
+        loops: Candidate = types.FunctionType(
+            candidate.__code__,
+            names,
+            candidate.__name__,
+            candidate.__defaults__,
+            candidate.__closure__,
+        )
+    else:
+        loops = candidate
+    with np.errstate(all="ignore"):
+        loops(
+            Numbers(matrix, "matrix", reads),
+            Numbers(scale, "scale"),
+            Numbers(x, "x"),
+            Numbers(out, "out"),
+        )
+    right = torch_matrix_vector(*map(torch.from_numpy, TALL))
+    if not torch.allclose(torch.from_numpy(out), right, rtol=1e-4, atol=1e-4):
+        return "a wrong result"
+    R = len(matrix)
+    if len(reads) >= R and len({c for _, c in reads[:R]}) == 1:
+        return "column by column"
+    if not begun:
+        return "row by row, without prange"
+    if any(0 < after < matrix.size for after in begun):
+        return "row by row, another loop with prange"
+    return AS_IT_SHOULD
+
+
 BY_HAND_MATRIX = np.array([[2, 1, 0], [-1, 3, 2]], np.int8)
 BY_HAND_SCALE = np.array([0.5, 2.0], np.float32)
 WITH_NAN = np.array([1.0, math.nan, -2.0, 0.5], np.float32)
@@ -283,6 +365,7 @@ MATRIX_VECTOR = Exercise(
         vector_case("int8, (6, 3)", whole(6, 3), scales(6) / 127, normal(3)),
         vector_case("one row, one column", normal(1, 1), scales(1), normal(1)),
         vector_case("an x with NaN in it", SPARSE, scales(2), WITH_NAN),
+        Case("the way through the matrix", manner, lambda: AS_IT_SHOULD),
     ),
     mistakes=(
         Mistake(
@@ -348,6 +431,27 @@ MATRIX_VECTOR = Exercise(
             "that something went wrong upstream. Don't skip zeros.",
             writes(lambda m, s, x: np.where(m == 0, 0.0, products(m, x)).sum(1) * s),
         ),
+        Mistake(
+            "the outer loop over columns",
+            "The result is right, but you read memory in jumps: a row's numbers lie side by side, "
+            "and you take one of each row in turn. Let the outer loop go over rows r, the inner one "
+            "over columns c.",
+            down_the_columns,
+        ),
+        Mistake(
+            "prange left out",
+            "The result is right, but nothing tells the compiler which loop may be shared out to "
+            "threads: write the outer one as `for r in prange(R):`, with the prange that the "
+            "notebook imported.",
+            without_prange,
+        ),
+        Mistake(
+            "prange on the inner loop",
+            "The result is right, but prange stands at the inner loop: threads would be woken once "
+            "for each row, for some hundred additions. It belongs to the outer loop, the one over "
+            "rows.",
+            prange_inside,
+        ),
     ),
     hints=(
         "Two loops: the outer one over rows r, the inner one over columns c. What must be set to 0 "
@@ -386,6 +490,23 @@ def normed(
 ) -> Callable[[Array, Array, float], Array]:
     """A norm of which one step is made in another way."""
     return lambda x, weight, eps: weigh(x / root(mean(x), eps), weight)
+
+
+def added_up_in_out(cleared: bool, read_again: bool) -> Candidate:
+    """The sum of squares is kept in the first place of the result."""
+
+    def wrong(x: Array, weight: Array, eps: float, out: Array) -> None:
+        C = x.shape[0]
+        if cleared:
+            out[0] = 0
+        for c in range(C):
+            out[0] += x[c] * x[c]
+        total = out[0]
+        for c in range(C):
+            mean = (out[0] if read_again else total) / np.float32(C)
+            out[c] = x[c] / np.sqrt(mean + np.float32(eps)) * weight[c]
+
+    return wrong
 
 
 def norm_case(label: str, x: Array, weight: Array, eps: float, filler: float = math.nan) -> Case:
@@ -428,6 +549,24 @@ RMS_NORM_INTO = Exercise(
             "You add eps after the root. It stands inside: √(mean + eps). The case with a large eps "
             "tells the two apart.",
             writes(normed(root=lambda mean, eps: np.sqrt(mean) + eps)),
+        ),
+        Mistake(
+            "eps divided with the sum",
+            "You divide eps by C, too: (total + eps) / C. The mean is total / C, and eps is added "
+            "to it as it is.",
+            writes(lambda x, w, eps: x / np.sqrt(((x * x).sum() + eps) / len(x)) * w),
+        ),
+        Mistake(
+            "added up in out",
+            "You add up in out[0], which holds something already. Take a variable of your own: "
+            "total = np.float32(0).",
+            added_up_in_out(cleared=False, read_again=False),
+        ),
+        Mistake(
+            "the sum overwritten",
+            "The first channel is right: you keep the sum in out[0], and writing the first result "
+            "destroys it. Take a variable of your own: total = np.float32(0).",
+            added_up_in_out(cleared=True, read_again=True),
         ),
         Mistake(
             "eps forgotten",
@@ -481,10 +620,28 @@ RMS_NORM_INTO = Exercise(
 
 
 def with_type(found: Any) -> Any:
-    """A quantized matrix, its scales, and the type of the former."""
+    """A quantized matrix, its scales, and the type of the former.
+
+    Raises:
+        WrongType: the scales are floats of another type than fp32.
+    """
     if isinstance(found, tuple | list) and len(found) == 2 and isinstance(found[0], Tensor):
+        in_fp32(found[1], "the scales are")
         return [*found, str(found[0].dtype)]
     return found
+
+
+class WrongType(ChangedInput):
+    """Numbers of another type than was asked for; as with a changed input, its message says all."""
+
+
+def in_fp32(found: Any, what: str) -> None:
+    """Refuse floats of another type than fp32; what is no float is wrong for another reason."""
+    if isinstance(found, Tensor) and found.is_floating_point() and found.dtype != torch.float32:
+        raise WrongType(
+            f"{what} {found.dtype}: fp32 expected, as the kernel takes it (.float() gives it; "
+            f".double() is 64 bits, .half() and .bfloat16() are 16)"
+        )
 
 
 def torch_quantize(weight: Tensor) -> list[Any]:
@@ -628,6 +785,16 @@ QUANTIZE = Exercise(
             quantized_by(finish=lambda scale: scale),
         ),
         Mistake(
+            "rows and scales not lined up",
+            "The quotient must have the scale as a column. (R, C) / (R,) lines the scales up with "
+            "the columns: it fails, or, where R = C, divides each column. Write "
+            "weight / scale[:, None].",
+            lambda weight: (
+                (weight / (weight.abs().amax(1) / 127)).round().to(torch.int8),
+                weight.abs().amax(1) / 127,
+            ),
+        ),
+        Mistake(
             "the scale upside down",
             "The whole numbers are right. But the scale is what they are to be multiplied by: "
             "magnitude / 127, not 127 / magnitude.",
@@ -658,6 +825,7 @@ def back_to_floats(label: str, quantized: Tensor, scale: Tensor) -> Case:
         found = candidate(*lent)
         if not (torch.equal(lent[0], quantized) and torch.equal(lent[1], scale)):
             raise ChangedInput("it changed its arguments in place: the caller goes on with them")
+        in_fp32(found, "the result is")
         return found
 
     def expected() -> Tensor:
@@ -818,6 +986,20 @@ def running(fade_total: bool, fade_out: bool) -> Candidate:
     return wrong
 
 
+def unshifted(q: Array, keys: Array, values: Array, length: int) -> Array:
+    """Exponentials of the scores themselves: in 64 bits they fit, and what they weigh does not."""
+    (H, D), G = q.shape, keys.shape[0]
+    found = np.zeros((H, D), np.float32)
+    for h in range(H):
+        g, total = h // (H // G), np.float64(0)
+        for s in range(length):
+            weight = np.exp(float(q[h] @ keys[g, s]) / math.sqrt(D))
+            total += weight
+            found[h] = found[h] + weight * values[g, s]
+        found[h] = found[h] / total
+    return found
+
+
 def faded_only(q: Array, keys: Array, values: Array, length: int, out: Array) -> None:
     """Relies on a first fade of 0 to clear `out`."""
     with np.errstate(all="ignore"):
@@ -880,7 +1062,7 @@ ATTEND = Exercise(
         Mistake(
             "the largest begins at 0",
             "Right where some score is near 0 or above. You begin with a largest score of 0, so "
-            "scores near -1000 all have weight e^-1000 = 0. Begin with -np.inf.",
+            "scores near -1000 all have weight e^-1000 = 0. Begin with np.float32(-np.inf).",
             writes(attending(peak=lambda scores: np.maximum(0, scores.max()))),
         ),
         Mistake(
@@ -898,6 +1080,13 @@ ATTEND = Exercise(
             "Right for small scores. e^89 no longer fits into fp32: take exp(score - largest), and "
             "no exponential is more than 1.",
             writes(attending(peak=lambda scores: 0.0)),
+        ),
+        Mistake(
+            "the largest not subtracted, in 64 bits",
+            "Right for small scores. You take exp(score) itself: large ones give numbers that fp32 "
+            "can't hold (inf), scores near -1000 give 0 / 0 (NaN). Take exp(score - largest): no "
+            "exponential is then more than 1.",
+            writes(unshifted),
         ),
         Mistake(
             "one position too many",
@@ -964,7 +1153,8 @@ ATTEND = Exercise(
         "share = H // G, and head h reads g = h // share. The score of position s is "
         "Σ_d q[h, d] · keys[g, s, d] / √D.",
         "If score > peak: fade = np.exp(peak - score); multiply total and all of out[h] by it; "
-        "peak = score. Begin with peak = -np.inf, for which fade is 0, and with out[h, d] = 0 for all d.",
+        "peak = score. Begin with peak = np.float32(-np.inf), for which fade is 0, and with "
+        "out[h, d] = 0 for all d.",
         "Then weight = np.exp(score - peak); total += weight; out[h, d] += weight * values[g, s, d]. "
         "After the last position divide out[h] by total.",
     ),
@@ -1082,6 +1272,24 @@ GATED = Exercise(
             "the up scale forgotten",
             "s_up is missing: the other sum is multiplied by s_up[r].",
             writes(gating(scale_up=False)),
+        ),
+        Mistake(
+            "both scales forgotten",
+            "Neither sum is scaled: multiply the gate's by s_gate[r] before the SiLU, and the other "
+            "by s_up[r].",
+            writes(gating(scale_gate=False, scale_up=False)),
+        ),
+        Mistake(
+            "the sign in the exponent, and no scales",
+            "Two things: it is exp(-gate), and both sums want their scales, s_gate[r] before the "
+            "SiLU and s_up[r].",
+            writes(
+                gating(
+                    lambda gate, up: gate / (1 + np.exp(gate)) * up,
+                    scale_gate=False,
+                    scale_up=False,
+                )
+            ),
         ),
         Mistake(
             "scaled after the SiLU",
