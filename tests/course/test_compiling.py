@@ -168,7 +168,7 @@ def test_answers_with_whole_arrays_are_told_to_loop_over_numbers(answer, what):
     assert "lesson_23.py" not in told
 
 
-def with_a_default(matrix, scale, x, out, start=np.float32(0)):
+def with_a_default(matrix, scale, x, out, start=0.0):
     for r in prange(len(matrix)):
         total = start
         for c in range(len(x)):
@@ -191,9 +191,9 @@ def tile_by_tile(matrix, scale, x, out):
     ("answer", "way"),
     [
         (with_a_default, AS_IT_SHOULD),
-        (tile_by_tile, "row by row, another loop with prange"),
+        (tile_by_tile, "row by row, prange further inside"),
         (matrix_vector, AS_IT_SHOULD),
-        (functools.partial(matrix_vector), "row by row, without prange"),
+        (functools.partial(matrix_vector), "row by row, no prange"),
     ],
 )
 def test_the_way_through_a_matrix_is_seen(answer, way):

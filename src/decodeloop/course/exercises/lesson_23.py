@@ -283,7 +283,7 @@ def prange_inside(matrix: Array, scale: Array, x: Array, out: Array) -> None:
 
 
 TALL = normal(6, 3), scales(6), normal(3)  # more rows than columns, which `manner` relies on
-AS_IT_SHOULD = "row by row, rows with prange"
+AS_IT_SHOULD = "row by row, prange on the rows"
 
 
 def manner(candidate: Candidate) -> str:
@@ -325,9 +325,9 @@ def manner(candidate: Candidate) -> str:
     if len(reads) >= R and len({c for _, c in reads[:R]}) == 1:
         return "column by column"
     if not begun:
-        return "row by row, without prange"
+        return "row by row, no prange"
     if any(0 < after < matrix.size for after in begun):
-        return "row by row, another loop with prange"
+        return "row by row, prange further inside"
     return AS_IT_SHOULD
 
 
