@@ -214,6 +214,14 @@ def test_what_is_changed_afterwards_counts_from_the_next_prompt_on(pair, change)
     assert not torch.allclose(quick, before, atol=1e-3, rtol=1e-3)
 
 
+def test_on_another_device_it_goes_the_plain_way(pair):
+    quick = pair[1].to("meta")
+    ids = torch.zeros(1, 1, dtype=torch.long, device="meta")
+    with torch.inference_mode():
+        cache = quick.new_cache(1, 2)
+        assert quick(ids, cache).shape == quick(ids, cache).shape == (1, 1, TINY.vocabulary)
+
+
 def test_in_another_type_it_goes_the_plain_way(pair):
     _, quick = pair
     quick.bfloat16()

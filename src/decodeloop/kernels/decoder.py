@@ -183,7 +183,10 @@ class FastDecoder(Decoder):
 
     def head(self, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
-        if hidden.numel() != self.config.width or not self.weights or torch.is_grad_enabled():
+        one = (
+            hidden.numel() == self.config.width and hidden.is_cpu and hidden.dtype == torch.float32
+        )
+        if not one or not self.weights or torch.is_grad_enabled():
             return super().head(hidden)
         x, logits = hidden.detach().reshape(-1).contiguous().numpy(), torch.empty(len(self.scale))
         with numba_threads():
