@@ -250,6 +250,14 @@ def test_a_full_cache_is_refused_and_left_as_it_is(pair):
     assert torch.equal(cache.keys, before)
 
 
+@pytest.mark.parametrize("other", [{"head_dim": 4}, {"kv_heads": 1, "heads": 3}])
+def test_a_cache_of_another_model_is_refused_and_never_read(pair, other):
+    cache = ContiguousKVCache(replace(TINY, **other), 1, 8)
+    cache.advance(3)
+    with torch.inference_mode(), pytest.raises(ShapeError, match="make it for this batch and this"):
+        pair[1](torch.tensor([[3]]), cache)
+
+
 def test_a_token_outside_the_vocabulary_is_refused(pair):
     _, quick = pair
     for ids in ([[97]], [[3, 97]]):

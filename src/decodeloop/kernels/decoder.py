@@ -112,15 +112,17 @@ class FastDecoder(Decoder):
         """Take the memory of all weights; none if a module is not one that kernels know.
 
         Done for each prompt, since a projection may have been replaced, moved or hooked since.
+        Another thread may be decoding meanwhile: each attribute is replaced as a whole.
         """
-        self.weights: list[tuple[Array, ...]] = []
+        weights: list[tuple[Array, ...]] = []
         if all(is_known(module) for module in self.modules() if module is not self):
-            self.weights = [layer_arrays(cast(Block, block)) for block in self.layers]
+            weights = [layer_arrays(cast(Block, block)) for block in self.layers]
             self.table, self.table_scale = arrays(self.embedding)
             self.last_norm = self.norm.weight.detach().numpy()
             self.matrix, self.scale = arrays(self.output)
             head: nn.Module = self.output
             self.products = head.products if isinstance(head, Int8Linear) else torch.float32
+        self.weights = weights
 
     def with_parts(self, parts: Parts) -> Decoder:
         """The plain decoder with these weights, computing with other functions."""
@@ -134,9 +136,8 @@ class FastDecoder(Decoder):
         mask: Tensor | None = None,
     ) -> Tensor:
         """As `Decoder.hidden`. Shapes: token_ids (B, T) → (B, T, C)."""
-        plain = cache is None or (type(cache) is ContiguousKVCache and cache.is_plain(self.dtype))
         alone = token_ids.shape[:1] == (1,) and positions is None and mask is None
-        if not plain or not alone or torch.is_grad_enabled():  # kernels have no gradients
+        if not self.can_fill(cache) or not alone or torch.is_grad_enabled():  # no gradients there
             return super().hidden(token_ids, cache, positions, mask)
         check_token_ids(token_ids, self.config.vocabulary)
         known = cast("ContiguousKVCache | None", cache)
@@ -146,6 +147,15 @@ class FastDecoder(Decoder):
         if not self.weights:
             return super().hidden(token_ids, cache, positions, mask)
         return self.prefill(token_ids, known)
+
+    def can_fill(self, cache: KVCache | None) -> bool:
+        """Whether it is no cache, or a plain one of this model's shape: kernels check no bounds."""
+        if cache is None or type(cache) is not ContiguousKVCache:
+            return cache is None
+        L, _, G, _, D = cache.keys.shape
+        config = self.config
+        fits = (config.layers, config.kv_heads, config.head_dim) == (L, G, D)
+        return fits and cache.is_plain(self.dtype)
 
     def prefill(self, token_ids: Tensor, cache: ContiguousKVCache | None) -> Tensor:
         """T tokens through all layers. Shapes: (1, T) → (1, T, C)."""
