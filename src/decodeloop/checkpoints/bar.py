@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,11 @@ def silent(step: str, fraction: float) -> None:
 def progress_bar() -> Iterator[Progress]:
     """A bar for each step of a long job, on stderr."""
     from rich.console import Console
+
+    if Console().is_jupyter:  # rich's bars need ipywidgets there
+        with progress_line() as line:
+            yield line
+        return
     from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
@@ -35,3 +41,21 @@ def progress_bar() -> Iterator[Progress]:
     finally:
         if tasks:  # a bar that showed nothing would still leave an empty line
             bar.stop()
+
+
+@contextmanager
+def progress_line() -> Iterator[Progress]:
+    """One line that is written over again and again, where there are no bars."""
+    told: list[str] = []
+
+    def show(step: str, fraction: float) -> None:
+        line = f"{step:<14} {fraction:>4.0%}"
+        if line not in told[-1:]:
+            told.append(line)
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        if told:
+            print(file=sys.stderr)

@@ -58,7 +58,7 @@ def swiglu(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> Tensor:
 def rotary_frequencies(D: int, base: float, device: torch.device | None = None) -> Tensor:
     """By how much each pair of channels turns from one position to the next, in radians.
 
-    Shapes: → (D/2,), fp32: base^(-2i/D) for pair i.
+    D/2 numbers in fp32: base^(-2i/D) for pair i.
     """
     if D % 2:
         raise ShapeError(f"rotary_angles: the head dimension {D} is odd: channels turn in pairs.")
