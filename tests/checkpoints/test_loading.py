@@ -150,6 +150,15 @@ def test_where_there_are_no_kernels_the_plain_decoder_comes_without_a_word(folde
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("weights", ["plain", "fp32", "int8"])
+def test_loading_leaves_the_random_numbers_of_others_alone(folder, weights):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load(folder, device="cpu", weights=weights)
+    assert torch.equal(torch.rand(3), expected)
+
+
 @pytest.fixture
 def exact_products(monkeypatch):
     """Products with int8 weights in fp32, also where the processor has bf16."""

@@ -65,7 +65,8 @@ def load_machine_code(int8: bool) -> None:
     is loaded (or compiled) now, not in front of somebody's first tokens."""
     from decodeloop.kernels.decoder import FastDecoder
 
-    tiny = Decoder(TINY)
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn, which is nobody else's affair
+        tiny = Decoder(TINY)
     if int8:
         for owner in list(tiny.modules()):
             for name, module in list(owner.named_children()):
