@@ -6,7 +6,7 @@ additions.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -140,15 +140,14 @@ class FastDecoder(Decoder):
         if not self.can_fill(cache) or not alone or torch.is_grad_enabled():  # no gradients there
             return super().hidden(token_ids, cache, positions, mask)
         check_token_ids(token_ids, self.config.vocabulary)
-        known = cast("ContiguousKVCache | None", cache)
-        if known is not None and known.length > 0 and token_ids.shape[1] == 1 and self.weights:
-            return self.step(token_ids, known)
+        if cache is not None and cache.length > 0 and token_ids.shape[1] == 1 and self.weights:
+            return self.step(token_ids, cache)
         self.look_at_modules()
         if not self.weights:
             return super().hidden(token_ids, cache, positions, mask)
-        return self.prefill(token_ids, known)
+        return self.prefill(token_ids, cache)
 
-    def can_fill(self, cache: KVCache | None) -> bool:
+    def can_fill(self, cache: KVCache | None) -> TypeGuard[ContiguousKVCache | None]:
         """Whether it is no cache, or a plain one of this model's shape: kernels check no bounds."""
         if cache is None or type(cache) is not ContiguousKVCache:
             return cache is None
