@@ -545,8 +545,8 @@ def progress(
     as_json: Json = False,
 ) -> None:
     """What you have done so far, lesson by lesson. It stays on this machine."""
-    from decodeloop.course.exercise import all_exercises
     from decodeloop.course.progress import Progress
+    from decodeloop.exercises.finding import all_exercises
 
     done = Progress(work_folder(work)).read().get("exercises", {})
     rows = [

@@ -16,9 +16,9 @@ import pytest
 from decodeloop.course import building
 from decodeloop.course.building import build, check_outputs, project_root, stale
 from decodeloop.course.cheatsheet import write_cheat_sheet
-from decodeloop.course.exercise import all_exercises
 from decodeloop.course.lessons import BEGIN, END, STUB, LessonError
 from decodeloop.errors import UserError
+from decodeloop.exercises.finding import all_exercises
 
 FRONT = """\
 ---

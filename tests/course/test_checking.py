@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from decodeloop import model
-from decodeloop.course import begin, exercise
+from decodeloop.course import begin
 from decodeloop.course.checking import (
     MARK,
     WrongAnswer,
@@ -18,10 +18,10 @@ from decodeloop.course.checking import (
     is_ours,
     substitute,
 )
-from decodeloop.course.exercise import find
 from decodeloop.course.progress import Progress
 from decodeloop.course.session import KEY, Session, current
 from decodeloop.errors import UserError
+from decodeloop.exercises.finding import find, numbers
 
 RIGHT = """\
 import torch
@@ -310,7 +310,7 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(notebook):
         check(my_softmax)
     message = str(error.value)
     assert message.startswith("there is no exercise called 'my_softmax': expected one of ")
-    for name in exercise.all_exercises():
+    for name in numbers():
         assert name in message
     assert "\n" not in message
 

@@ -7,9 +7,9 @@ import pytest
 
 from decodeloop.course.checking import report
 from decodeloop.course.compiling import compiled, numpy_seconds, prange, whose
-from decodeloop.course.exercise import find
-from decodeloop.course.exercises.lesson_23 import AS_IT_SHOULD, Numbers, SingleNumbers, manner
 from decodeloop.course.judge import judge
+from decodeloop.exercises.finding import find
+from decodeloop.exercises.lesson_23 import AS_IT_SHOULD, Numbers, SingleNumbers, manner
 
 
 def small():

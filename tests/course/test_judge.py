@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from decodeloop.course.exercise import Case, Exercise, Mistake, call
 from decodeloop.course.judge import (
     Outcome,
     describe_error,
@@ -17,6 +16,7 @@ from decodeloop.course.judge import (
     same,
     source_file,
 )
+from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
 
 NAN, INF = math.nan, math.inf
 CELL = "/tmp/ipykernel_1/2.py"

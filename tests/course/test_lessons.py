@@ -6,7 +6,6 @@ import textwrap
 
 import pytest
 
-from decodeloop.course.exercise import find
 from decodeloop.course.lessons import (
     BEGIN,
     END,
@@ -18,6 +17,7 @@ from decodeloop.course.lessons import (
     source_hash,
 )
 from decodeloop.errors import UserError
+from decodeloop.exercises.finding import find
 
 FRONT = """\
 ---

@@ -17,8 +17,8 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from decodeloop.course.exercise import all_exercises
 from decodeloop.errors import UserError
+from decodeloop.exercises.finding import numbers
 
 Namespace = dict[str, Any]
 
@@ -49,7 +49,7 @@ def borrow(
     """Append to `above` what defines these names of a notebook, and what that needs in turn."""
     for name in sorted(names - done):
         done.add(name)
-        if name in all_exercises() or name not in namespace:
+        if name in numbers() or name not in namespace:
             continue
         value = namespace[name]
         if line := simple_definition(name, value):

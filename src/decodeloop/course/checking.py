@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from decodeloop.course.answers import standalone
-from decodeloop.course.exercise import Candidate, Exercise, copies, find
 from decodeloop.course.judge import Verdict, judge, source_file
 from decodeloop.course.session import Session, current
 from decodeloop.errors import UserError
+from decodeloop.exercises.exercise import Candidate, Exercise, copies
+from decodeloop.exercises.finding import find
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
 MARK = "_decodeloop_substitute"

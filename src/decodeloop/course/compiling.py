@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from decodeloop.course.exercise import all_exercises
+from decodeloop.exercises.finding import find, numbers
 
 try:
     numba: Any = importlib.import_module("numba")
@@ -85,14 +85,13 @@ def compiled(
 
 def library_loops(name: str) -> Loops | None:
     """The library's loops for an exercise; None if there is no such exercise."""
-    exercise = all_exercises().get(name)
-    return loops_of(exercise.library) if exercise else None
+    return loops_of(find(name).library) if name in numbers() else None
 
 
 def whose(function: Loops) -> str:
     """Whose loops a function has, compiled or not: "yours", or "the library's".
 
-    >>> whose(all_exercises()["matrix_vector"].library)
+    >>> whose(find("matrix_vector").library)
     "the library's"
     """
     loops = loops_of(getattr(function, "py_func", function))

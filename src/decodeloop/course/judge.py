@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from decodeloop.course.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
 from decodeloop.course.timelimit import TimedOut, limited
+from decodeloop.exercises.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
 
 
 @dataclass(frozen=True)

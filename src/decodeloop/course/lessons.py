@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from decodeloop.course.exercise import Exercise, find
 from decodeloop.course.session import Edition
 from decodeloop.errors import UserError, one_line
+from decodeloop.exercises.exercise import Exercise
+from decodeloop.exercises.finding import find
 
 BUILDER = "1"  # part of every hash: a change to what the builder makes is a change to each notebook
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from decodeloop import decode, model
 from decodeloop.course.answers import Namespace, run_answer
-from decodeloop.course.exercise import Candidate, all_exercises, find
 from decodeloop.course.judge import judge
 from decodeloop.course.progress import ANSWERS
 from decodeloop.course.session import current
 from decodeloop.decode.loop import FinishReason
 from decodeloop.errors import UserError
+from decodeloop.exercises.exercise import Candidate
+from decodeloop.exercises.finding import all_exercises, find
 
 if TYPE_CHECKING:
     from decodeloop.checkpoints import LanguageModel

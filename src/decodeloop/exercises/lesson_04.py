@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop.checkpoints.gguf_file import unpermute
-from decodeloop.course.exercise import Case, Exercise, Mistake, call
 from decodeloop.errors import ShapeError
+from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
 from decodeloop.model import SMOLLM2_135M, TINY, Decoder, ModelConfig, parameter_count, rms_norm
 
 LESSON = "04_decoder"

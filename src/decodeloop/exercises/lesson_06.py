@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from decodeloop import decode
 from decodeloop.cost import kv_cache_bytes, preset
-from decodeloop.course.exercise import Case, Exercise, Mistake, call
+from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
 from decodeloop.model import (
     SMOLLM2_135M,
     TINY,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from random_inputs import Driven, random_ids, seeds, shaped
 from torch.nn import functional as F
 
-from decodeloop.course.exercises.lesson_06 import (
+from decodeloop.exercises.lesson_06 import (
     DEEPER,
     LLAMA_2_7B,
     SMALL,

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from decodeloop.course.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
 from decodeloop.decode import (
     TextStream,
     decode_step,
@@ -22,6 +21,7 @@ from decodeloop.decode import (
     prefill,
 )
 from decodeloop.decode.beam import beam_search as library_beam_search
+from decodeloop.exercises.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
 from decodeloop.model import TINY, Decoder
 
 LESSON = "08_decoding_loop"

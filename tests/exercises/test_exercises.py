@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from random_inputs import Driven
 from torch import Tensor
 
-from decodeloop.course.exercise import all_exercises, copies, find
 from decodeloop.course.judge import judge, outcome, same
 from decodeloop.course.lessons import BEGIN, read_lesson, with_solutions, without_solutions
 from decodeloop.errors import UserError
+from decodeloop.exercises.exercise import copies
+from decodeloop.exercises.finding import all_exercises, find
 
 HERE = Path(__file__).parent
 LESSONS = HERE.parents[1] / "lessons"

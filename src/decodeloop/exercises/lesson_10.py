@@ -16,7 +16,7 @@ from decodeloop.cost import (
     matmul_flops,
     preset,
 )
-from decodeloop.course.exercise import Case, Exercise, Mistake, call
+from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
 from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 LESSON = "10_complexity"

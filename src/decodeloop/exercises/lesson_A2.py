@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 from decodeloop.model import attention, causal_mask, merge_heads, split_heads
 
 LESSON = "A2_encoders"

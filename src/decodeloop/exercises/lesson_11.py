@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from decodeloop import cost
-from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 
 LESSON = "11_metrics"
 Trace = tuple[list[float], list[float]]  # arrivals, service times

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from random_inputs import shaped, sizes
 
 from decodeloop.cost import kv_cache_bytes, linear_shapes, mask_bytes, parameters_by_part
-from decodeloop.course.exercises.lesson_09 import (
+from decodeloop.exercises.lesson_09 import (
     GPT2,
     LLAMA_3_8B,
     QWEN_2_5,

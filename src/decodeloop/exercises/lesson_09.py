@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from decodeloop.cost import activation_bytes, max_batch, max_length, preset, weight_bytes
-from decodeloop.course.exercise import Case, Exercise, Mistake
+from decodeloop.exercises.exercise import Case, Exercise, Mistake
 from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 LESSON = "09_memory"

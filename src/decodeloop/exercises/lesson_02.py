@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.course.exercise import Exercise, Mistake, call
+from decodeloop.exercises.exercise import Exercise, Mistake, call
 from decodeloop.model import (
     grouped_query_attention,
     merge_heads,

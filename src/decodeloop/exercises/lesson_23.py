@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.course.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
+from decodeloop.exercises.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
 from decodeloop.kernels import dequantize, quantize
 
 LESSON = "23_fast_path"

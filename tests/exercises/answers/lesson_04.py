@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_inputs import drawn, random_ids, seeds, shaped, sizes
 from torch.nn import functional as F
 
-from decodeloop.course.exercises.lesson_04 import random_decoder
+from decodeloop.exercises.lesson_04 import random_decoder
 from decodeloop.model import (
     TINY,
     Decoder,

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from random_inputs import Driven
 
-from decodeloop.course.exercises.lesson_23 import bare, prange, with_type, written
+from decodeloop.exercises.lesson_23 import bare, prange, with_type, written
 
 
 def filling(make):

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
 from decodeloop.decode import min_p, repetition_penalty, sample, temperature, top_k, top_p
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 
 LESSON = "07_sampling"
 INF = math.inf

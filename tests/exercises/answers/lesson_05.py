@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from random_inputs import Driven, shaped
 
-from decodeloop.course.exercises.lesson_05 import DECODER, Sums
+from decodeloop.exercises.lesson_05 import DECODER, Sums
 
 # --- generate_without_cache -----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 from decodeloop.model import TINY, Decoder
 
 LESSON = "05_generating_without_a_cache"

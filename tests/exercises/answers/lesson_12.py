@@ -16,7 +16,7 @@ from decodeloop.cost import (
     prefill_bytes,
     prefill_flops,
 )
-from decodeloop.course.exercises.lesson_12 import LLAMA_8B, Card, described
+from decodeloop.exercises.lesson_12 import LLAMA_8B, Card, described
 from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 # --- phase ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 from decodeloop import cost
 from decodeloop.cost import BYTES, Phase, Prediction, preset
-from decodeloop.course.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 LESSON = "12_accelerators"

@@ -1,22 +1,16 @@
 """What an exercise is: cases with an oracle, the mistakes that people make, and hints.
 
-An exercise is data. Those of lesson NN stand in ``exercises/lesson_NN.py`` as the tuple
-``EXERCISES`` (with ``LESSON``, the lesson's name); nothing else has to be told of them.
+An exercise is data. Those of lesson NN stand in ``lesson_NN.py`` as the tuple ``EXERCISES`` (with
+``LESSON``, the lesson's name); nothing else has to be told of them.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 import torch
-
-from decodeloop.course import exercises as shelf
-from decodeloop.errors import UserError
 
 Candidate = Callable[..., Any]  # a function, or a class
 
@@ -91,29 +85,3 @@ def copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def same_tensor(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
-
-
-@cache
-def all_exercises() -> dict[str, Exercise]:
-    """Every exercise of the course, by name, in the order of the lessons."""
-    found: dict[str, Exercise] = {}
-    for module in sorted(info.name for info in pkgutil.iter_modules(shelf.__path__)):
-        for exercise in importlib.import_module(f"{shelf.__name__}.{module}").EXERCISES:
-            assert exercise.name not in found, f"two exercises are called {exercise.name}"
-            found[exercise.name] = exercise
-    return found
-
-
-def find(name: str) -> Exercise:
-    """The exercise of this name.
-
-    Raises:
-        UserError: there is none; the message lists those that there are.
-    """
-    exercises = all_exercises()
-    if name not in exercises:
-        raise UserError(
-            f"there is no exercise called {name!r}: expected one of {', '.join(exercises)}; keep "
-            f"the name that the cell gives to your function."
-        )
-    return exercises[name]

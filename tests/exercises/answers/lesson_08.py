@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from random_inputs import Driven, random_ids, seeds, shaped
 from torch.nn.utils.rnn import pad_sequence
 
-from decodeloop.course.exercises.lesson_08 import Bytes, HashModel, small_decoder
 from decodeloop.decode import decode_step, prefill
+from decodeloop.exercises.lesson_08 import Bytes, HashModel, small_decoder
 
 # --- decoding_loop --------------------------------------------------------------------------------
 

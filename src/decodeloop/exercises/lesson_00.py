@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.course.exercise import Case, Exercise, Mistake, call
 from decodeloop.decode import greedy, next_token_loss
+from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
 
 LESSON = "00_start_here"
 

@@ -1,1 +1,0 @@
-"""The exercises, one module a lesson; `decodeloop.course.exercise` finds them by name."""
