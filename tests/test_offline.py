@@ -48,7 +48,7 @@ print("".join(answer), len(answer.tokens))
 def test_without_the_model_it_is_one_sentence_with_the_way_round(tmp_path):
     code = """
 import sys
-from decodeloop.cli import main
+from decodeloop.commands import main
 sys.argv = ["decodeloop", "generate", "hi"]
 main()
 """

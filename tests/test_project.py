@@ -25,43 +25,31 @@ from decodeloop.course.lessons import read_lesson
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "decodeloop"
 # What the modules of a room may import, besides those of their own.
+GROUND = {"errors", "devices", "dtypes", "bar"}  # single modules that every room may use
+COMPUTES = GROUND | {"model", "decode", "kernels", "checkpoints", "assembling", "loading"}
 ROOMS = {
     "errors": set(),
     "devices": {"errors"},
-    "model": {"errors", "devices"},
-    "decode": {"errors", "devices", "model"},
-    "kernels": {"errors", "devices", "model"},
-    "checkpoints": {"errors", "devices", "model", "kernels"},
-    "cost": {"errors", "devices", "model", "decode", "checkpoints"},
-    "bench": {"errors", "devices", "model", "decode", "kernels", "checkpoints", "cost"},
-    "exercises": {"errors", "devices", "model", "decode", "kernels", "checkpoints", "cost"},
-    "course": {
-        "errors",
-        "devices",
-        "model",
-        "decode",
-        "kernels",
-        "checkpoints",
-        "cost",
-        "exercises",
-    },
-    "doctor": {"errors", "devices", "checkpoints", "course"},
-    "cli": {
-        "errors",
-        "devices",
-        "model",
-        "decode",
-        "kernels",
-        "checkpoints",
-        "cost",
-        "bench",
-        "exercises",
-        "course",
-        "doctor",
-    },
-    "": {"checkpoints"},  # decodeloop.load
+    "dtypes": {"errors"},
+    "bar": set(),
+    "model": GROUND,
+    "decode": GROUND | {"model"},
+    "kernels": GROUND | {"model"},
+    "checkpoints": GROUND | {"model"},
+    "assembling": GROUND | {"model", "kernels", "checkpoints"},
+    "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling"},
+    "cost": GROUND | {"model", "checkpoints"},
+    "measure": COMPUTES | {"cost"},
+    "bench": COMPUTES | {"cost", "measure"},
+    "exercises": COMPUTES | {"cost"},
+    "course": COMPUTES | {"cost", "measure", "exercises"},
+    "doctor": COMPUTES | {"course"},
+    "commands": COMPUTES | {"cost", "measure", "bench", "exercises", "course", "doctor"},
+    "__main__": {"commands"},
+    "": {"loading"},  # decodeloop.load
 }
-PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "course"]
+PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "measure", "exercises"]
+PUBLIC += ["course", "commands"]
 MODULES = [
     info.name
     for room in PUBLIC
@@ -107,12 +95,12 @@ def readme():
 
 
 def test_importing_the_package_does_not_import_torch():
-    code = "import sys, decodeloop.cli, decodeloop.doctor; assert 'torch' not in sys.modules"
+    code = "import sys, decodeloop.commands, decodeloop.doctor; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_load_is_at_the_top_and_nothing_else_is_pretended():
-    from decodeloop.checkpoints import load
+    from decodeloop.loading import load
 
     assert decodeloop.load is load
     with pytest.raises(AttributeError, match="no attribute 'unload'"):
@@ -147,6 +135,22 @@ def test_imports_go_one_way(path):
     assert room in ROOMS, f"say in this test what {room} may import"
     wrong = set(imported_rooms(path)) - ROOMS[room] - {room}
     assert not wrong, f"{path} must not import {wrong}"
+
+
+def test_no_arrow_runs_back():
+    for room, used in ROOMS.items():
+        back = {other for other in used if room in ROOMS[other]}
+        assert not back, f"{room} and {back} import each other"
+
+
+TABLES = {"cost/accelerators.py"}  # data alone
+
+
+def test_a_module_fits_on_a_few_screens():
+    for path in SOURCE.rglob("*.py"):
+        name = path.relative_to(SOURCE).as_posix()
+        if name not in TABLES and not name.startswith("exercises/lesson_"):
+            assert len(path.read_text("utf-8").splitlines()) <= 350, name
 
 
 def test_the_package_says_that_it_is_typed():
@@ -246,7 +250,7 @@ def test_the_commands_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for command in {*commands, *re.findall(r"`make (\w+)", readme())}:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
-    from decodeloop.cli import app
+    from decodeloop.commands import app
 
     known = {c.callback.__name__ for c in app.registered_commands}
     named = set(

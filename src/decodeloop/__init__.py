@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from decodeloop.checkpoints import load as load
+    from decodeloop.loading import load as load
 
 __version__ = "0.1.0"
 __all__ = ["load"]
@@ -19,7 +19,7 @@ __all__ = ["load"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from decodeloop.checkpoints import load
+        from decodeloop.loading import load
 
         return load
     raise AttributeError(f"module 'decodeloop' has no attribute {name!r}")

@@ -148,7 +148,8 @@ def disk() -> Iterator[Row]:
 
 
 def model() -> Iterator[Row]:
-    from decodeloop.checkpoints import PINNED, cache_folder, damage, load
+    from decodeloop.checkpoints import PINNED, cache_folder, damage
+    from decodeloop.loading import load
 
     wrong = damage(PINNED[MODEL], cache_folder())
     yield Row("model", wrong or f"{MODEL}, whole", wrong is None, "run 'decodeloop fetch'")

@@ -26,9 +26,9 @@ from decodeloop.checkpoints import (
     download,
     fetch,
     is_fetched,
-    load,
 )
 from decodeloop.errors import ModelFileError, UserError
+from decodeloop.loading import load
 
 MEMBER = "tiny_model/tiny.Q8_0.gguf"
 IDS = torch.tensor([[5, 40, 7, 7, 99]])

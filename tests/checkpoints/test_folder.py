@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from transformers import LlamaForCausalLM
 
-from decodeloop.checkpoints import load
 from decodeloop.checkpoints.folder import read_config, read_eos_ids, read_weights, write_config
 from decodeloop.errors import ModelFileError
+from decodeloop.loading import load
 from decodeloop.model import TINY, ModelConfig
 
 IDS = torch.tensor([[5, 40, 7, 7, 260, 1, 99, 12, 200, 33]])

@@ -12,9 +12,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from decodeloop.checkpoints import load
 from decodeloop.checkpoints.gguf_file import GGUFFile, own_name, unpermute
 from decodeloop.errors import ModelFileError
+from decodeloop.loading import load
 
 IDS = torch.tensor([[5, 40, 7, 7, 260, 1, 99, 12, 200, 33]])
 U32 = gguf.GGUFValueType.UINT32

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 import decodeloop
-from decodeloop.checkpoints import PINNED, load
+from decodeloop.assembling import decoder_from
+from decodeloop.checkpoints import PINNED
 from decodeloop.checkpoints.folder import OneByOne, read_weights
-from decodeloop.checkpoints.weights import decoder_from
 from decodeloop.decode import generate
 from decodeloop.errors import DeviceError, ModelFileError, UserError
 from decodeloop.kernels import dequantize, quantize
 from decodeloop.kernels.decoder import FastDecoder
+from decodeloop.loading import load
 from decodeloop.model import Decoder
 
 IDS = torch.tensor([[5, 40, 7, 7, 99]])
@@ -137,10 +138,10 @@ def stands_for(weights):
 
 
 def test_the_compiled_path_has_the_same_weights_and_tokens(folder):
-    plain = load(folder, device="cpu", weights="plain").model
+    plain = load(folder, device="cpu", compiled=False).model
     assert type(plain) is Decoder
-    for weights in (None, "fp32"):
-        quick = load(folder, device="cpu", weights=weights).model
+    for compiled in (None, True):
+        quick = load(folder, device="cpu", compiled=compiled).model
         assert isinstance(quick, FastDecoder)
         assert list(generate(quick, IDS, 40)) == list(generate(plain, IDS, 40))
 
@@ -150,12 +151,13 @@ def test_where_there_are_no_kernels_the_plain_decoder_comes_without_a_word(folde
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("weights", ["plain", "fp32", "int8"])
-def test_loading_leaves_the_random_numbers_of_others_alone(folder, weights):
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_loading_leaves_the_random_numbers_of_others_alone(folder, dtype, compiled):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    load(folder, device="cpu", weights=weights)
+    load(folder, device="cpu", dtype=dtype, compiled=compiled)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -167,7 +169,7 @@ def exact_products(monkeypatch):
 
 @pytest.mark.usefixtures("exact_products")
 def test_int8_is_the_plain_decoder_with_the_quantized_weights(folder):
-    small = load(folder, device="cpu", weights="int8")
+    small = load(folder, device="cpu", dtype="int8")
     assert isinstance(small.model, FastDecoder)
     weights = stands_for(read_weights(folder))
     plain = decoder_from(weights, small.config, folder, torch.device("cpu"), torch.float32)
@@ -180,14 +182,14 @@ def test_int8_is_the_plain_decoder_with_the_quantized_weights(folder):
 def test_int8_of_an_untied_model_has_a_head_of_its_own(tiny, tmp_path):
     untied = tiny.llama(tie_word_embeddings=False)
     folder = tiny.save_folder(tmp_path / "model", untied)
-    small = load(folder, device="cpu", weights="int8").model
+    small = load(folder, device="cpu", dtype="int8").model
     weights = stands_for(read_weights(folder))
     plain = decoder_from(weights, small.config, folder, torch.device("cpu"), torch.float32)
     torch.testing.assert_close(small(IDS), plain(IDS), rtol=1e-4, atol=1e-4)
 
 
 def test_int8_of_a_file_and_of_a_folder_are_the_same(file, folder):
-    one, other = (load(x, device="cpu", weights="int8").model for x in (file, folder))
+    one, other = (load(x, device="cpu", dtype="int8").model for x in (file, folder))
     assert torch.equal(one(IDS), other(IDS))
 
 
@@ -202,18 +204,19 @@ def test_a_damaged_folder_is_named_by_int8_too(folder, tmp_path):
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelFileError, match=r"model.safetensors is damaged .*copy it again"):
-        load(copied, device="cpu", weights="int8")
+        load(copied, device="cpu", dtype="int8")
     weights.unlink()
     with pytest.raises(ModelFileError, match=r"has no model.safetensors"):
-        load(copied, device="cpu", weights="int8")
+        load(copied, device="cpu", dtype="int8")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": "int4"}, r"weights is 'int4': expected one of plain, fp32, int8, or None"),
-        ({"weights": "fp32", "dtype": torch.bfloat16}, r"computes in fp32: leave out dtype="),
-        ({"weights": "int8", "dtype": torch.float16}, r"computes in fp32: leave out dtype="),
+        ({"dtype": "int4"}, r"dtype is 'int4': expected one of fp32, bf16, fp16, int8; PyTorch's"),
+        ({"dtype": torch.int32}, r"dtype is torch.int32: expected one of fp32, bf16, fp16, int8"),
+        ({"dtype": torch.bfloat16, "compiled": True}, r"kernels for fp32 and int8 alone; leave"),
+        ({"dtype": "half", "compiled": True}, r"dtype fp16: there are kernels for fp32 and int8"),
     ],
 )
 def test_ways_of_decoding_that_there_are_not(folder, options, message):

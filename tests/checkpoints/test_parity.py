@@ -15,8 +15,9 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from decodeloop.checkpoints import PINNED, cache_folder, damage, load
+from decodeloop.checkpoints import PINNED, cache_folder, damage
 from decodeloop.decode import beam_search, generate, text_loss
+from decodeloop.loading import load
 from decodeloop.model import SMOLLM2_135M
 
 PROMPTS = {
@@ -222,7 +223,7 @@ def test_beam_search_gives_the_text_and_the_score_of_transformers(
 
 @pytest.fixture(scope="module")
 def quick():
-    return load("smollm2-135m", device="cpu", weights="fp32")
+    return load("smollm2-135m", device="cpu", compiled=True)
 
 
 @pytest.mark.parametrize("name", ["prose", "code"])
@@ -235,23 +236,23 @@ def test_the_compiled_path_writes_what_transformers_writes(quick, oracle, name):
 def test_int8_hardly_changes_what_the_model_expects(quick):
     text = (Path(__file__).parents[2] / "lessons" / "01_attention.md").read_text("utf-8")
     pieces = torch.tensor(quick.tokenizer.encode(text)[:4608]).view(9, 512).tolist()
-    small = load("smollm2-135m", device="cpu", weights="int8")
+    small = load("smollm2-135m", device="cpu", dtype="int8")
     more = sum(text_loss(small.model, ids) - text_loss(quick.model, ids) for ids in pieces) / 9
     assert abs(math.expm1(more)) < 0.01  # of the perplexity
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one process")
 def test_int8_takes_a_fraction_of_the_memory():
-    def peak(weights):
+    def peak(dtype):
         """kB at most above what the libraries took, for a prompt and a few tokens."""
         code = (
             "import re, torch, numba, safetensors.torch, tokenizers;"
-            "from decodeloop.decode import generate; from decodeloop.checkpoints import load;"
+            "from decodeloop.decode import generate; from decodeloop.loading import load;"
             "import decodeloop.kernels.decoder;"
             "status = lambda: open('/proc/self/status').read();"
             r"top = lambda: int(re.search('VmHWM:\\s+(\\d+)', status())[1]);"
             "before = top();"
-            f"model = load('smollm2-135m', device='cpu', weights={weights!r}).model;"
+            f"model = load('smollm2-135m', device='cpu', dtype={dtype!r}).model;"
             "list(generate(model, torch.ones(1, 32, dtype=torch.long), 8, eos_ids=()));"
             "print(top() - before)"
         )

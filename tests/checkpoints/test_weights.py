@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from decodeloop.assembling import decoder_from
 from decodeloop.checkpoints.folder import read_weights
-from decodeloop.checkpoints.weights import decoder_from, hub_name
+from decodeloop.checkpoints.weights import hub_name
 from decodeloop.errors import ModelFileError
 from decodeloop.model import TINY, Decoder, ModelConfig
 

@@ -19,8 +19,8 @@ from decodeloop.cost import (
     preset,
     weight_bytes,
 )
-from decodeloop.course.inspecting import peak_bytes
 from decodeloop.errors import UserError
+from decodeloop.measure.inspecting import peak_bytes
 from decodeloop.model import SMOLLM2_135M, TINY, Decoder, ModelConfig
 
 sizes = st.integers(1, 5)

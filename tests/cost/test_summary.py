@@ -1,13 +1,14 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
+import torch
 from rich.console import Console
 
 from decodeloop.cost import PRESETS, accelerator, costs, preset
-from decodeloop.cost.machine import ForwardTime, Machine
-from decodeloop.cost.show import duration, show_costs, show_forwards, show_machine, with_unit
+from decodeloop.cost.show import duration, show_costs, with_unit
 from decodeloop.errors import UserError
 
 A100 = accelerator("a100-80gb-sxm")
@@ -50,6 +51,18 @@ def test_smaller_weights_are_stored_and_not_computed_with():
     assert costs(preset("llama-7b"), A100, cache_dtype="int8").memory.kv_cache == 2**29
 
 
+@pytest.mark.parametrize("name", ["fp16", "float16", "torch.float16", "half", torch.half, "FP16"])
+def test_types_go_by_their_names_in_torch_too(name):
+    assert costs(preset("gpt2"), A100, dtype=name) == costs(preset("gpt2"), A100, dtype="fp16")
+    assert costs(preset("gpt2"), A100, cache_dtype=name).cache_dtype == "fp16"
+
+
+def test_a_window_is_not_counted_as_if_all_were_seen():
+    mistral = replace(preset("mistral-7b"), window=4_096)
+    with pytest.raises(UserError, match=r"a window of 4096 positions, which is not counted"):
+        costs(mistral, A100)
+
+
 def test_defaults_follow_the_model():
     short = costs(preset("gpt2"), A100)
     assert (short.prompt, short.context) == (1024, 1024)
@@ -77,7 +90,7 @@ def test_every_preset_has_all_costs_and_can_be_written(name):
         ({"batch": 0}, "batch is 0: expected a whole number from 1 up"),
         ({"context": -5}, "context is -5: expected a whole number from 1 up"),
         ({"prompt": 1.5}, "prompt is 1.5: expected a whole number from 1 up"),
-        ({"dtype": "float"}, "dtype is 'float': expected one of fp32"),
+        ({"dtype": "int3"}, "dtype is 'int3': expected one of fp32"),
         ({"cache_dtype": "fp7"}, "cache_dtype is 'fp7': expected one of fp32"),
         ({"prompt": 10, "context": 9}, "a prompt of 10 tokens is longer than the context of 9"),
         ({"chunk": 0}, "chunk is 0"),
@@ -119,17 +132,3 @@ def test_units(value, text):
 
 def test_durations():
     assert [duration(s) for s in (2.5, 0.00672, 1e-5)] == ["2.5 s", "6.72 ms", "10 µs"]
-
-
-def test_measurements_are_shown_beside_their_predictions():
-    products = {"fp32": {64: 1e11, 128: 2e11}}
-    machine = Machine("cpu", 2, read=30e9, copy=20e9, triad=25e9, linear=12e9, matmul=products)
-    times = [ForwardTime(1, 1, 64, 0.05, 0.01, 0.075), ForwardTime(8, 128, 128, 2.0, 0.5, 2.5)]
-    out = io.StringIO()
-    console = Console(file=out, width=80)
-    show_machine(machine, console)
-    show_forwards(PRESETS["smollm2-135m"], machine, times, console)
-    text = out.getvalue()
-    assert "30 GB/s" in text and "200 GFLOP/s" in text
-    assert re.search(r"decode at 64 +50 ms +10 ms +60 ms +75 ms +0\.80", text)
-    assert re.search(r"prefill 128 × 8 .* 1\.00", text)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from decodeloop.checkpoints.loading import LanguageModel
 from decodeloop.course.answers import standalone
 from decodeloop.course.lessons import read_lesson, with_solutions
 from decodeloop.course.own import PARTS, PartFailed, assemble, mine
@@ -16,6 +15,7 @@ from decodeloop.course.progress import Progress
 from decodeloop.course.session import KEY, Session
 from decodeloop.decode import Sampling, search, stream
 from decodeloop.exercises.finding import find
+from decodeloop.loading import LanguageModel
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 IMPORTS = (ast.Import, ast.ImportFrom)

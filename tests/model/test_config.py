@@ -2,9 +2,13 @@ import dataclasses
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from decodeloop.cost import PRESETS, parameters_by_part
 from decodeloop.errors import UserError
 from decodeloop.model import SMOLLM2_135M, TINY, Decoder, ModelConfig, parameter_count
+from decodeloop.model.config import LLAMA
 
 SIZES = [field.name for field in dataclasses.fields(TINY) if field.type == "int"]
 
@@ -74,3 +78,48 @@ def test_parameters_of_published_models(sizes, tied, published):
 def test_parameters_of_the_model_that_is_loaded(smollm2):
     held = sum(weight.numel() for weight in smollm2.model.parameters())
     assert parameter_count(SMOLLM2_135M) == held == 134_515_008
+
+
+# features beyond the Llama family
+
+
+@pytest.mark.parametrize(("name", "value"), [("biases", "some"), ("window", 0)])
+def test_features_that_can_not_be_are_refused(name, value):
+    with pytest.raises(UserError, match=f"{name} is {value!r}: expected "):
+        dataclasses.replace(TINY, **{name: value})
+
+
+BEYOND = {
+    "gated": False,
+    "biases": "qkv",
+    "layer_norm": True,
+    "qk_norm": True,
+    "learned_positions": True,
+    "window": 4,
+}
+
+
+def test_every_feature_beyond_llama_is_known():
+    assert set(BEYOND) == set(LLAMA)
+    assert all(BEYOND[name] != LLAMA[name] for name in LLAMA)
+
+
+@given(st.sets(st.sampled_from(sorted(BEYOND)), min_size=1))
+def test_a_decoder_refuses_by_name_what_it_can_not_compute(names):
+    config = dataclasses.replace(TINY, **{name: BEYOND[name] for name in names})
+    for refuses in (Decoder, parameter_count):
+        with pytest.raises(UserError, match="the Llama family alone") as error:
+            refuses(config)
+        for name in BEYOND:
+            assert (f"{name}={BEYOND[name]!r}" in str(error.value)) == (name in names)
+            assert (f"{name}={LLAMA[name]!r}" in str(error.value)) == (name in names)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_public_model_is_counted_alike_or_refused(name):
+    config = PRESETS[name]
+    if all(getattr(config, feature) == LLAMA[feature] for feature in LLAMA):
+        assert parameter_count(config) == sum(parameters_by_part(config).values())
+    else:
+        with pytest.raises(UserError):
+            parameter_count(config)

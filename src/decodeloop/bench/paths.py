@@ -52,19 +52,19 @@ class Clock:
         self.times.append(time.perf_counter() - self.start)
 
 
-def load_own(weights: str) -> Callable[[str, int], Run]:
+def load_own(dtype: str, compiled: bool) -> Callable[[str, int], Run]:
     def load(model: str, threads: int) -> Run:
         import torch
 
-        from decodeloop.checkpoints import load as load_model
         from decodeloop.decode import generate
         from decodeloop.kernels import obstacle
+        from decodeloop.loading import load as load_model
 
         reason = obstacle(torch.device("cpu"))
-        if weights != "plain" and reason:  # or the plain path would stand in the table twice
+        if compiled and reason:  # or the plain path would stand in the table twice
             raise UserError(f"no compiled decode step: {reason}")
         torch.set_num_threads(threads)
-        llm = load_model(model, "cpu", weights=weights)  # type: ignore[arg-type]
+        llm = load_model(model, "cpu", dtype, compiled)
 
         def run(ids: Sequence[int], new_tokens: int) -> list[float]:
             prompt, clock = torch.tensor([list(ids)]), Clock()
@@ -212,9 +212,9 @@ def load_openvino(model: str, threads: int) -> Run:
 # A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1. A prefill
 # of int8 weights takes bf16 inputs where the processor multiplies that, and fp32 ones elsewhere.
 PATHS = (
-    Path("plain", 32, "fp32", "fp32", load_own("plain")),
-    Path("fp32", 32, "fp32", "fp32", load_own("fp32")),
-    Path("int8", 8 + 32 / 576, "fp32 (in a prefill bf16)", "fp32", load_own("int8")),
+    Path("plain", 32, "fp32", "fp32", load_own("fp32", compiled=False)),
+    Path("fp32", 32, "fp32", "fp32", load_own("fp32", compiled=True)),
+    Path("int8", 8 + 32 / 576, "fp32 (in a prefill bf16)", "fp32", load_own("int8", compiled=True)),
     Path("transformers", 32, "fp32", "fp32", load_transformers, "transformers"),
     Path("llama.cpp Q8_0", 8.5, "int8", "fp16", load_llama_cpp("Q8_0"), "llama_cpp"),
     Path("llama.cpp Q4_1", 5.0, "int8", "fp16", load_llama_cpp("Q4_1"), "llama_cpp"),

@@ -16,16 +16,16 @@ from typing import Any, cast
 
 import torch
 
+from decodeloop.bar import Progress, silent
 from decodeloop.bench.paths import PATHS, Path
-from decodeloop.checkpoints.bar import Progress, silent
 from decodeloop.checkpoints.folder import read_config
 from decodeloop.checkpoints.gguf_file import GGUFFile
-from decodeloop.checkpoints.loading import pinned_folder, unknown
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
-from decodeloop.cost.machine import Job, matmul_job, stream_jobs
-from decodeloop.cost.timing import median_seconds
 from decodeloop.errors import UserError
+from decodeloop.loading import pinned_folder, unknown
+from decodeloop.measure.machine import Job, matmul_job, stream_jobs
+from decodeloop.measure.timing import median_seconds
 from decodeloop.model import ModelConfig
 
 CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0}

@@ -14,8 +14,8 @@ import sys
 from typing import Any
 
 from decodeloop.bench.paths import PATHS
-from decodeloop.cost.process import peak_resident_bytes, resident_bytes
 from decodeloop.errors import UserError, one_line
+from decodeloop.measure.process import peak_resident_bytes, resident_bytes
 
 
 def main(name: str, model: str, threads: int) -> None:

@@ -1,18 +1,15 @@
 """Where weights come from: pinned models, GGUF files, hub folders."""
 
 from decodeloop.checkpoints.download import cache_folder, damage, fetch, is_fetched
-from decodeloop.checkpoints.loading import LanguageModel, load
 from decodeloop.checkpoints.pinned import PINNED, PinnedModel
 from decodeloop.checkpoints.tokenizer import Tokenizer
 
 __all__ = [
     "PINNED",
-    "LanguageModel",
     "PinnedModel",
     "Tokenizer",
     "cache_folder",
     "damage",
     "fetch",
     "is_fetched",
-    "load",
 ]

@@ -25,7 +25,7 @@ from typing import IO
 
 from filelock import FileLock
 
-from decodeloop.checkpoints.bar import Progress, silent
+from decodeloop.bar import Progress, silent
 from decodeloop.checkpoints.pinned import PinnedModel
 from decodeloop.errors import ModelFileError, UserError, one_line
 

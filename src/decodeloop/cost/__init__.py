@@ -1,4 +1,4 @@
-"""What inference costs: parameters, memory, FLOPs, bytes, waiting, and the roofline."""
+"""What inference costs, by arithmetic: parameters, memory, FLOPs, bytes, waiting, the roofline."""
 
 from decodeloop.cost.accelerators import (
     ACCELERATORS,
@@ -12,12 +12,10 @@ from decodeloop.cost.accelerators import (
 )
 from decodeloop.cost.architecture import (
     BYTES,
-    PRESETS,
-    Architecture,
     linear_shapes,
     parameters_by_part,
-    preset,
 )
+from decodeloop.cost.capacity import goodput, latency_percentile, machines_needed, max_rate
 from decodeloop.cost.config_file import find_architecture, read_architecture
 from decodeloop.cost.flops import (
     attention_overtakes,
@@ -31,15 +29,7 @@ from decodeloop.cost.flops import (
     prefill_bytes,
     prefill_flops,
 )
-from decodeloop.cost.load import Load, run_alone, run_load, single_stream
-from decodeloop.cost.machine import (
-    ForwardTime,
-    Machine,
-    forward_times,
-    linear_bandwidth,
-    measure_machine,
-    narrow,
-)
+from decodeloop.cost.latency import Latencies, Request, latencies, percentile, percentile_band
 from decodeloop.cost.memory import (
     Memory,
     activation_bytes,
@@ -51,20 +41,10 @@ from decodeloop.cost.memory import (
     memory,
     weight_bytes,
 )
-from decodeloop.cost.metrics import (
-    Latencies,
-    Request,
-    goodput,
-    latencies,
-    latency_percentile,
+from decodeloop.cost.presets import PRESETS, Architecture, preset
+from decodeloop.cost.queues import (
     little,
-    machines_needed,
-    max_rate,
-    mbu,
     mean_wait,
-    mfu,
-    percentile,
-    percentile_band,
     poisson_arrivals,
     simulate_queue,
     simulate_split,
@@ -81,7 +61,7 @@ from decodeloop.cost.roofline import (
     ridge,
 )
 from decodeloop.cost.summary import Costs, costs
-from decodeloop.cost.timing import fitted_exponent, median_seconds
+from decodeloop.cost.utilisation import mbu, mfu
 
 __all__ = [
     "ACCELERATORS",
@@ -91,10 +71,7 @@ __all__ = [
     "Accelerator",
     "Architecture",
     "Costs",
-    "ForwardTime",
     "Latencies",
-    "Load",
-    "Machine",
     "Memory",
     "Phase",
     "Prediction",
@@ -113,16 +90,13 @@ __all__ = [
     "decode_bytes",
     "decode_flops",
     "find_architecture",
-    "fitted_exponent",
     "forward_bytes",
     "forward_flops",
-    "forward_times",
     "generation_flops",
     "goodput",
     "kv_cache_bytes",
     "latencies",
     "latency_percentile",
-    "linear_bandwidth",
     "linear_shapes",
     "little",
     "machines_needed",
@@ -134,11 +108,8 @@ __all__ = [
     "max_rate",
     "mbu",
     "mean_wait",
-    "measure_machine",
-    "median_seconds",
     "memory",
     "mfu",
-    "narrow",
     "parameters_by_part",
     "peak",
     "percentile",
@@ -151,11 +122,8 @@ __all__ = [
     "preset",
     "read_architecture",
     "ridge",
-    "run_alone",
-    "run_load",
     "simulate_queue",
     "simulate_split",
-    "single_stream",
     "table",
     "weight_bytes",
 ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 from decodeloop.errors import UserError
+from decodeloop.model import ModelConfig
 
 
 def is_number(value: object) -> bool:
@@ -29,6 +32,29 @@ def check_bytes_per_number(function: str, **sizes: object) -> None:
                 f"{function}: {name} is {size!r}: expected a positive number, such as 4 for fp32, "
                 f"2 for bf16 or 0.5 for 4 bits; BYTES has them by name."
             )
+
+
+def check_no_window(function: str, config: ModelConfig) -> None:
+    """Raise `UserError` if queries don't see all positions: what is counted here, they do."""
+    if config.window is not None:
+        raise UserError(
+            f"{function}: the model has a window of {config.window} positions, which is not "
+            f"counted; dataclasses.replace(config, window=None) counts it as if it saw all."
+        )
+
+
+def check_positive(function: str, **values: float) -> None:
+    """Raise `UserError` unless all are above 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise UserError(f"{function}: {name} is {value}: expected more than 0.")
+
+
+def check_in_order(what: str, times: Sequence[float]) -> None:
+    """Raise `UserError` unless no time comes before the one in front of it."""
+    for earlier, later in pairwise(times):
+        if not later >= earlier:
+            raise UserError(f"{what}: {later} comes after {earlier}: expected times in order.")
 
 
 def whole_bytes(count: float) -> int:

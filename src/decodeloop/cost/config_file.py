@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from decodeloop.checkpoints.folder import Fields, llama_sizes, naming, read_json
-from decodeloop.cost.architecture import PRESETS, Architecture, preset
+from decodeloop.cost.presets import PRESETS, Architecture, preset
 from decodeloop.errors import ModelFileError, UserError, one_line
 
 # What each type adds to the Llama family's sizes, and whether its head is tied if the file is

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decodeloop.cost.architecture import parameters_by_part
 from decodeloop.cost.checks import (
     check_bytes_per_number,
+    check_no_window,
     check_whole,
     is_number,
     whole_bytes,
@@ -46,6 +47,7 @@ def kv_cache_bytes(config: ModelConfig, batch: int, length: int, bytes_per_numbe
     """
     check_whole("kv_cache_bytes", at_least=0, batch=batch)
     check_whole("kv_cache_bytes", at_least=0, length=length)
+    check_no_window("kv_cache_bytes", config)
     check_bytes_per_number("kv_cache_bytes", bytes_per_number=bytes_per_number)
     per_token = 2 * config.layers * config.kv_heads * config.head_dim  # a key and a value
     return whole_bytes(batch * length * per_token * bytes_per_number)

@@ -12,6 +12,7 @@ from decodeloop.cost.checks import check_whole
 from decodeloop.cost.flops import forward_bytes, forward_flops
 from decodeloop.cost.memory import Memory, max_batch, memory
 from decodeloop.cost.roofline import Prediction, predict_phases
+from decodeloop.dtypes import dtype_name
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 
@@ -126,7 +127,7 @@ def costs(
         prompt: tokens of each row's prompt; as many as the context if not given.
         context: positions in the cache at the decode step, its own included; 2,048 if not given,
             or what the model was trained for, if that is less.
-        dtype: of the weights, one of `BYTES`.
+        dtype: of the weights, one of `BYTES`, or PyTorch's name for it.
         cache_dtype: of the cache; that of the weights if not given, but at least 2 bytes.
         chunk: positions that the prefill reads at a time; all of them if not given.
 
@@ -140,10 +141,9 @@ def costs(
     """
     positions = min(2048, config.context) if context is None else context
     tokens = positions if prompt is None else prompt
-    cache = cache_dtype or (dtype if BYTES.get(dtype, 0) >= 2 else "bf16")
-    for name, kind in (("dtype", dtype), ("cache_dtype", cache)):
-        if kind not in BYTES:
-            raise UserError(f"{name} is {kind!r}: expected one of {', '.join(BYTES)}.")
+    dtype = dtype_name(dtype, BYTES)
+    cache = cache_dtype or (dtype if BYTES[dtype] >= 2 else "bf16")
+    cache = dtype_name(cache, BYTES, "cache_dtype")
     check_whole("costs", batch=batch, context=positions, prompt=tokens)
     if tokens > positions:
         raise UserError(

@@ -41,7 +41,16 @@ ROOMS = (  # lesson, title, module
 COSTS = (  # lesson, title, modules: numbers in, numbers out
     ("09", "Memory", ("decodeloop.cost.architecture", "decodeloop.cost.memory")),
     ("10", "FLOPs and bytes", ("decodeloop.cost.flops",)),
-    ("11", "Waiting", ("decodeloop.cost.metrics",)),
+    (
+        "11",
+        "Waiting",
+        (
+            "decodeloop.cost.latency",
+            "decodeloop.cost.queues",
+            "decodeloop.cost.capacity",
+            "decodeloop.cost.utilisation",
+        ),
+    ),
     ("12", "The roofline", ("decodeloop.cost.roofline", "decodeloop.cost.accelerators")),
 )
 SHAPES = re.compile(r"Shapes: (.*?)(?:\n\s*\n|\Z)", re.DOTALL)

@@ -30,7 +30,7 @@ from decodeloop.exercises.exercise import Candidate
 from decodeloop.exercises.finding import all_exercises, find
 
 if TYPE_CHECKING:
-    from decodeloop.checkpoints import LanguageModel
+    from decodeloop.loading import LanguageModel
 
 # What may speak, from the inside out: the exercises of lessons 00 to 08 that a generation can use.
 PARTS = (

@@ -1,18 +1,24 @@
-"""The numbers that make one Llama-architecture model different from another."""
+"""What makes one decoder-only model different from another: sizes, and features by name."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 from decodeloop.errors import UserError
+
+Biases = Literal["none", "qkv", "all"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of a decoder, in the notation of the course.
 
+    The defaults are those of the Llama family, which is what `Decoder` computes; of the others the
+    costs can be counted (`decodeloop.cost`).
+
     Raises:
-        UserError: a size is not positive, or the heads don't divide.
+        UserError: a size is not positive, the heads don't divide, or `biases` is no word for them.
     """
 
     vocabulary: int  # V
@@ -26,11 +32,21 @@ class ModelConfig:
     rope_base: float = 10_000.0
     norm_eps: float = 1e-5
     tied: bool = True  # the head is the embedding, transposed
+    gated: bool = True  # three feed-forward matrices (gate, up, down), or two
+    biases: Biases = "none"  # of the projections
+    layer_norm: bool = False  # norms that also have a bias, and no RMSNorm
+    qk_norm: bool = False  # a norm over D on queries and on keys
+    learned_positions: bool = False  # a table of `context` rows in the place of RoPE
+    window: int | None = None  # a query sees so many positions, its own included; None: all
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not isinstance(value, bool | str) and not value > 0:
+            if not isinstance(value, bool | str | None) and not value > 0:
                 raise UserError(f"ModelConfig: {name} is {value}: expected a positive number.")
+        if self.biases not in get_args(Biases):
+            raise UserError(
+                f"ModelConfig: biases is {self.biases!r}: expected 'none', 'qkv' or 'all'."
+            )
         if self.heads % self.kv_heads:
             raise UserError(
                 f"ModelConfig: {self.heads} query heads can't share {self.kv_heads} KV heads "
@@ -43,14 +59,41 @@ class ModelConfig:
             )
 
 
+# What the Llama family has and has not: all else is refused by name where it can't be computed.
+LLAMA = {
+    "gated": True,
+    "biases": "none",
+    "layer_norm": False,
+    "qk_norm": False,
+    "learned_positions": False,
+    "window": None,
+}
+
+
+def check_llama(config: ModelConfig, who: str) -> None:
+    """Raise a `UserError` that names each feature of a model outside of the Llama family."""
+    beyond = {name: getattr(config, name) for name in LLAMA if getattr(config, name) != LLAMA[name]}
+    if beyond:
+        found = ", ".join(f"{name}={value!r}" for name, value in beyond.items())
+        wanted = ", ".join(f"{name}={LLAMA[name]!r}" for name in beyond)
+        raise UserError(
+            f"{who} knows the Llama family alone: the configuration has {found}, expected {wanted};"
+            f" decodeloop.cost counts what other families need."
+        )
+
+
 def parameter_count(config: ModelConfig) -> int:
     """How many numbers a `Decoder` of this shape has learned: the entries of all its weights.
 
     A tied head is the embedding itself, so it is counted once. There are no biases.
 
+    Raises:
+        UserError: the model is none of the Llama family; `cost.parameters_by_part` counts others.
+
     >>> parameter_count(SMOLLM2_135M)
     134515008
     """
+    check_llama(config, "parameter_count")
     C, query_rows = config.width, config.heads * config.head_dim
     kv_rows = config.kv_heads * config.head_dim
     attention = C * (query_rows + 2 * kv_rows) + query_rows * C  # q, k and v; output

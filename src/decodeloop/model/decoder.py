@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.attention import causal_mask
 from decodeloop.model.block import Attend, Block, Linear, RMSNorm, block, check_positions, rms_norm
-from decodeloop.model.config import ModelConfig
+from decodeloop.model.config import ModelConfig, check_llama
 from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
 from decodeloop.model.multi_head import grouped_query_attention
 
@@ -52,10 +52,14 @@ class Decoder(nn.Module):
     >>> from decodeloop.model import TINY
     >>> Decoder(TINY)(torch.tensor([[1, 2, 3]])).shape
     torch.Size([1, 3, 97])
+
+    Raises:
+        UserError: the configuration asks for what the Llama family has not.
     """
 
     def __init__(self, config: ModelConfig, parts: Parts = LIBRARY_PARTS) -> None:
         super().__init__()
+        check_llama(config, "Decoder")
         self.config = config
         self.parts = parts
         self.embedding = Embedding(config.vocabulary, config.width)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from decodeloop.cost import linear_shapes, parameters_by_part
-from decodeloop.cost.machine import (
+from decodeloop.errors import UserError
+from decodeloop.measure.machine import (
     Matrices,
     achieved,
     forward_job,
@@ -16,7 +17,6 @@ from decodeloop.cost.machine import (
     narrow,
     stream_jobs,
 )
-from decodeloop.errors import UserError
 from decodeloop.model import SMOLLM2_135M, TINY, Decoder
 from decodeloop.model.block import Linear
 

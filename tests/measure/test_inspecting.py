@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from decodeloop.course.inspecting import (
+from decodeloop.errors import UserError
+from decodeloop.measure.inspecting import (
     RecordingCache,
     SilencedCache,
     attention_maps,
@@ -14,7 +15,6 @@ from decodeloop.course.inspecting import (
     peak_bytes,
     quiet_stderr,
 )
-from decodeloop.errors import UserError
 
 IDS = [3, 1, 4, 1, 5, 9, 2]
 

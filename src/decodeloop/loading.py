@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from decodeloop.checkpoints.bar import progress_bar
+from decodeloop.assembling import decoder_from, int8_decoder_from
+from decodeloop.bar import progress_bar
 from decodeloop.checkpoints.download import (
     cache_folder,
     converted_folder,
@@ -22,14 +22,14 @@ from decodeloop.checkpoints.folder import OneByOne, read_config, read_eos_ids, r
 from decodeloop.checkpoints.gguf_file import GGUFFile
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.checkpoints.tokenizer import Tokenizer, tokenizer_from_gguf
-from decodeloop.checkpoints.weights import decoder_from, int8_decoder_from
 from decodeloop.devices import pick_device
+from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import ModelFileError, UserError
-from decodeloop.kernels import fast
+from decodeloop.kernels import fast, obstacle
 from decodeloop.model import Decoder, ModelConfig
 
-Weights = Literal["plain", "fp32", "int8"]
-WEIGHTS = ("plain", "fp32", "int8")
+DTYPES = ("fp32", "bf16", "fp16", "int8")  # what weights can be
+COMPILED_DTYPES = ("fp32", "int8")  # those that there are kernels for
 
 
 @dataclass(frozen=True)
@@ -61,45 +61,78 @@ class LanguageModel:
 def load(
     name_or_path: str | Path = "smollm2-135m",
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
-    weights: Weights | None = None,
+    dtype: str | torch.dtype = "fp32",
+    compiled: bool | None = None,
 ) -> LanguageModel:
     """Load a language model.
+
+    What the weights are and what computes are two choices.
 
     Args:
         name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use); a
             ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1); or a folder with
             ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
-        dtype: of the weights; fp32 if not given.
-        weights: ``plain`` computes in PyTorch alone; ``fp32`` by kernels that are compiled (see
-            `decodeloop.kernels`), with the same tokens, several times as fast; ``int8`` by kernels,
-            with weights that are quantized to 8 bits. If not given it is fp32 where there are
-            kernels, on the CPU and in fp32, else plain. They need Numba; without it the plain path
-            computes, and says so once.
+        dtype: what the weights are: ``fp32``, ``bf16``, ``fp16``, or ``int8``, quantized to 8 bits
+            with a scale for each row, while all else stays fp32. PyTorch's types and their names
+            are understood.
+        compiled: True computes by kernels (`decodeloop.kernels`): with fp32 weights the same
+            tokens, several times as fast. They are for fp32 and int8 on the CPU, and need Numba.
+            False is PyTorch alone. If not given, kernels compute where they can; where Numba alone
+            is missing, a warning says so.
 
     Raises:
-        UserError: the name is unknown, or a fetch fails.
+        UserError: the name or the type is unknown, kernels were asked for where there are none, or
+            a fetch fails.
         ModelFileError: the file or folder is missing, damaged or not supported.
     """
-    where, name, kind = pick_device(device), str(name_or_path), dtype or torch.float32
-    check_weights(weights, kind)
+    where, name = pick_device(device), str(name_or_path)
+    form = form_of(where, dtype, compiled)
     if name in PINNED:
-        return from_folder(pinned_folder(name), name, where, kind, weights)
+        return from_folder(pinned_folder(name), name, form)
     path = Path(name_or_path)
     with contextlib.suppress(RuntimeError):  # a home that nobody has
         path = path.expanduser()
     if not can_be_a_path(path):
         raise unknown(name)
     if path.is_dir():
-        return from_folder(path, name, where, kind, weights)
+        return from_folder(path, name, form)
     if path.suffix == ".gguf":
-        return from_gguf(path, name, where, kind, weights)
+        return from_gguf(path, name, form)
     if path.exists():
         raise ModelFileError(
             f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
         )
     raise unknown(name)
+
+
+@dataclass(frozen=True)
+class Form:
+    """In what form a model is wanted."""
+
+    device: torch.device
+    dtype: str  # one of DTYPES
+    compiled: bool
+
+
+def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
+    """The form that was asked for, with what was left open decided.
+
+    Raises:
+        UserError: the type is unknown, or kernels were asked for where there are none.
+    """
+    name = dtype_name(dtype, DTYPES)
+    has_kernels = name in COMPILED_DTYPES
+    if compiled is None:  # without Numba `fast` warns, and plain PyTorch computes
+        return Form(device, name, has_kernels and device.type == "cpu")
+    if compiled and not has_kernels:
+        raise UserError(
+            f"compiled=True with dtype {name}: there are kernels for "
+            f"{' and '.join(COMPILED_DTYPES)} alone; leave out compiled, or take one of these."
+        )
+    if compiled and (reason := obstacle(device)):
+        raise UserError(f"compiled=True: {reason}; leave it out for plain PyTorch.")
+    return Form(device, name, compiled)
 
 
 def can_be_a_path(path: Path) -> bool:
@@ -133,64 +166,35 @@ def pinned_folder(name: str) -> Path:
     return converted_folder(pinned, cache)
 
 
-def check_weights(weights: str | None, dtype: torch.dtype) -> None:
-    """Raise a `UserError` unless `weights` is a way of decoding, and fits the type."""
-    if weights is not None and weights not in WEIGHTS:
-        raise UserError(
-            f"weights is {weights!r}: expected one of {', '.join(WEIGHTS)}, or None for the "
-            f"fastest of those that are exact."
-        )
-    if weights in ("fp32", "int8") and dtype != torch.float32:
-        raise UserError(
-            f"weights={weights!r} computes in fp32: leave out dtype={dtype}, or weights."
-        )
-
-
-def from_folder(
-    folder: Path,
-    name: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    weights: Weights | None = None,
-) -> LanguageModel:
+def from_folder(folder: Path, name: str, form: Form) -> LanguageModel:
     """Load a folder in the hub's layout."""
     config = read_config(folder)
     tokenizer = Tokenizer.from_folder(folder)
     check_vocabulary(tokenizer, config, folder)
-    tensors = OneByOne(folder) if weights == "int8" else read_weights(folder)
-    model = build(tensors, config, folder, device, dtype, weights)
+    tensors = OneByOne(folder) if form.dtype == "int8" else read_weights(folder)
+    model = decoder_of(tensors, config, folder, form)
     return LanguageModel(name, config, tokenizer, model, tuple(read_eos_ids(folder)))
 
 
-def from_gguf(
-    path: Path,
-    name: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    weights: Weights | None = None,
-) -> LanguageModel:
+def from_gguf(path: Path, name: str, form: Form) -> LanguageModel:
     """Load a GGUF file as it is, dequantizing it each time."""
     file = GGUFFile(path)
     tokenizer = tokenizer_from_gguf(file.fields, path)
     check_vocabulary(tokenizer, file.config, path)
-    model = build(file.weights(), file.config, path, device, dtype, weights)
+    model = decoder_of(file.weights(), file.config, path, form)
     return LanguageModel(name, file.config, tokenizer, model, tuple(file.eos_ids()))
 
 
-def build(
-    tensors: Mapping[str, torch.Tensor],
-    config: ModelConfig,
-    source: Path,
-    device: torch.device,
-    dtype: torch.dtype,
-    weights: Weights | None,
+def decoder_of(
+    tensors: Mapping[str, torch.Tensor], config: ModelConfig, source: Path, form: Form
 ) -> Decoder:
     """The decoder that was asked for, of these tensors."""
-    if weights == "int8":
-        return fast(int8_decoder_from(tensors, config, source, device))
-    decoder = decoder_from(tensors, config, source, device, dtype)
-    nobody_asked = weights is None and (device.type != "cpu" or dtype != torch.float32)
-    return decoder if weights == "plain" or nobody_asked else fast(decoder)
+    if form.dtype == "int8":
+        decoder = int8_decoder_from(tensors, config, source, form.device)
+    else:
+        kind = torch_dtype(form.dtype)
+        decoder = decoder_from(tensors, config, source, form.device, kind)
+    return fast(decoder) if form.compiled else decoder
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, source: Path) -> None:

@@ -14,7 +14,7 @@ def resident_bytes() -> float:
 
     Linux tells it. Pages that were asked for and never touched are not in it.
     """
-    return told("VmRSS")
+    return status_field("VmRSS")
 
 
 def peak_resident_bytes() -> float:
@@ -22,10 +22,10 @@ def peak_resident_bytes() -> float:
 
     Not from `getrusage`: a process inherits its parent's peak there.
     """
-    return told("VmHWM")
+    return status_field("VmHWM")
 
 
-def told(field: str) -> float:
+def status_field(field: str) -> float:
     """A field of the status file, in bytes."""
     try:
         found = re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text("utf-8"))

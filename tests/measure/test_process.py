@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from decodeloop.cost import process
-from decodeloop.cost.process import peak_resident_bytes, resident_bytes
+from decodeloop.measure import process
+from decodeloop.measure.process import peak_resident_bytes, resident_bytes
 
 
 @pytest.mark.skipif(not process.STATUS.exists(), reason="only Linux tells it")
 def test_what_lies_in_memory_grows_with_what_is_written():
     code = (  # in a process of its own: here the memory may be one that was freed before
-        "import torch; from decodeloop.cost.process import *;"
+        "import torch; from decodeloop.measure.process import *;"
         "before = resident_bytes(); written = torch.ones(2**25);"
         "print(resident_bytes() - before, written.nbytes, peak_resident_bytes() - before)"
     )

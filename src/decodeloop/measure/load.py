@@ -12,16 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-from decodeloop.cost.metrics import Latencies, Request
+from decodeloop.cost import Latencies, Request
 from decodeloop.decode import generate
+from decodeloop.decode.text import LanguageModel
 from decodeloop.errors import UserError
-
-if TYPE_CHECKING:
-    from decodeloop.checkpoints.loading import LanguageModel
 
 MOST_REQUESTS = 10_000
 MOST_SECONDS = 600.0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodeloop.cost import timing
-from decodeloop.cost.timing import fitted_exponent, fresh_mib, median_seconds
+from decodeloop.measure import timing
+from decodeloop.measure.timing import fitted_exponent, fresh_mib, median_seconds
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 100), st.lists(st.integers(1, 10**6), min_size=2))

@@ -10,7 +10,7 @@ import torch
 
 from decodeloop.devices import synchronize
 
-Told = Callable[[float], None]  # how far a long measurement is: a fraction
+OnProgress = Callable[[float], None]  # how far a long measurement is: a fraction
 
 
 def silent(fraction: float) -> None:
@@ -21,7 +21,7 @@ def median_seconds(
     functions: Sequence[Callable[[], object]],
     repeats: int = 5,
     device: torch.device | None = None,
-    progress: Told = silent,
+    progress: OnProgress = silent,
 ) -> list[float]:
     """The median time of each function, in seconds.
 

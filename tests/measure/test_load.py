@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from decodeloop.cost import run_alone, run_load, simulate_queue, single_stream
+from decodeloop.cost import simulate_queue
 from decodeloop.errors import UserError
+from decodeloop.measure import run_alone, run_load, single_stream
 from decodeloop.model import TINY, Decoder
 
 

@@ -1,6 +1,6 @@
 import rich.console
 
-from decodeloop.checkpoints.bar import progress_bar
+from decodeloop.bar import progress_bar
 
 
 def test_a_log_gets_the_steps_and_where_they_ended(capsys):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from decodeloop.cost.architecture import linear_shapes
 from decodeloop.cost.flops import forward_bytes, forward_flops
-from decodeloop.cost.timing import Told, median_seconds, silent
 from decodeloop.decode import prefill
 from decodeloop.errors import UserError
+from decodeloop.measure.timing import OnProgress, median_seconds, silent
 from decodeloop.model import ContiguousKVCache, Decoder, ModelConfig
 from decodeloop.model.block import Linear
 
@@ -181,7 +181,7 @@ def forward_times(
     model: Decoder,
     cases: Sequence[tuple[int, int, int]],
     repeats: int = 5,
-    progress: Told = silent,
+    progress: OnProgress = silent,
 ) -> list[ForwardTime]:
     """Predict and measure forward passes (batch, T, S) of a model, all in turn, by medians.
 
@@ -222,7 +222,7 @@ def measure_machine(
     device: torch.device | None = None,
     sizes: Sequence[int] = SIZES,
     repeats: int = 5,
-    progress: Told = silent,
+    progress: OnProgress = silent,
 ) -> Machine:
     """Measure a machine, in turns: bandwidths, matrix products by size and type, and what the
     matrices of a model reach with one vector, in fp32.

@@ -1,0 +1,5 @@
+"""`python -m decodeloop` is `decodeloop`."""
+
+from decodeloop.commands import main
+
+main()

@@ -1,0 +1,90 @@
+"""A decoder out of a configuration and tensors: as they are, or quantized to int8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from decodeloop.checkpoints.weights import hub_name, lacking, tensor_for
+from decodeloop.errors import ModelFileError
+from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.model import Decoder, ModelConfig
+
+
+def decoder_from(
+    weights: Mapping[str, Tensor],
+    config: ModelConfig,
+    source: object,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Decoder:
+    """A `Decoder` over these weights; where type and device already fit, over their very memory.
+
+    Args:
+        weights: by hub name.
+        source: what to name in an error.
+
+    Raises:
+        ModelFileError: a tensor is missing or has the wrong shape.
+    """
+    model = skeleton(weights, config, source)
+    state: dict[str, Tensor] = {}
+    for name, parameter in model.state_dict().items():
+        if name == "output.weight" and config.tied:
+            continue
+        state[name] = tensor_for(name, parameter.shape, weights, source, config).to(device, dtype)
+    if config.tied:
+        state["output.weight"] = state["embedding.weight"]
+    model.load_state_dict(state, assign=True)
+    if config.tied:
+        model.output.weight = model.embedding.weight
+    return model.requires_grad_(False).eval()
+
+
+def int8_decoder_from(
+    weights: Mapping[str, Tensor], config: ModelConfig, source: object, device: torch.device
+) -> Decoder:
+    """A `Decoder` whose matrices are quantized to int8, one after the other, as they are read.
+
+    It computes in fp32. Args and errors as for `decoder_from`.
+    """
+    model = skeleton(weights, config, source)
+    shared: dict[str, Int8Matrix] = {}
+    for name, parameter in model.state_dict().items():
+        if name == "output.weight" and config.tied:
+            continue
+        tensor = tensor_for(name, parameter.shape, weights, source, config)
+        path, _, part = name.removesuffix(".weight").rpartition(".")
+        owner = model.get_submodule(path)
+        if tensor.ndim == 1:
+            norm = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
+            owner.get_submodule(part).weight = norm
+            continue
+        matrix = Int8Matrix(tensor.float()).to(device)
+        shared[name] = matrix
+        setattr(owner, part, (Int8Embedding if part == "embedding" else Int8Linear)(matrix))
+    if config.tied:
+        model.output = Int8Linear(shared["embedding.weight"])  # type: ignore[assignment]
+    return model.requires_grad_(False).eval()
+
+
+def skeleton(weights: Mapping[str, Tensor], config: ModelConfig, source: object) -> Decoder:
+    """A decoder of this shape, without memory.
+
+    Raises:
+        ModelFileError: there are fewer layers among the weights, or no tensor could be so large.
+    """
+    for layer in range(config.layers):  # before 2^31 layers are built, which a flipped bit asks for
+        name = f"layers.{layer}.attention_norm.weight"
+        if hub_name(name) not in weights:
+            raise lacking(name, source, config)
+    try:
+        with torch.device("meta"):  # shapes only: nothing is allocated that is thrown away at once
+            return Decoder(config)
+    except (RuntimeError, TypeError, OverflowError):
+        raise ModelFileError(
+            f"{source}: no tensor is as large as its configuration asks for ({config}); copy the "
+            f"model again."
+        ) from None

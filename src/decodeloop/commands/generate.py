@@ -1,0 +1,210 @@
+"""`decodeloop generate`: an answer to a prompt, streamed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from decodeloop.commands.shared import (
+    MODEL,
+    Compiled,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    check_at_least,
+    interruptible,
+    warnings_in_one_line,
+    work_folder,
+)
+from decodeloop.errors import UserError
+
+if TYPE_CHECKING:
+    from decodeloop.course.own import OwnModel
+    from decodeloop.decode import BeamText, Sampling, TextGeneration
+    from decodeloop.loading import LanguageModel
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
+    max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy; 1 is as trained.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k best tokens only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the best tokens, of mass p.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop tokens less than p times as probable as the best.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1: tokens that occurred become less likely.")
+    ] = None,
+    beams: Annotated[
+        int, typer.Option(help="Above 1: beam search, which follows so many texts at once.")
+    ] = 1,
+    length_penalty: Annotated[
+        float | None, typer.Option(help="For beams: above 0 favours long texts; 1 if not given.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same draws again.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Stop before this text; repeatable.")
+    ] = None,
+    model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = "fp32",
+    compiled: Compiled = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text: no chat template.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Without the KV cache: the same text, slowly.")
+    ] = False,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Through the answers that you wrote in the lessons.")
+    ] = False,
+    work: Annotated[
+        Path | None, typer.Option(help="For --mine: where you work; `work/` if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a prompt, streamed as it is generated."""
+    with interruptible():
+        from decodeloop.decode import Sampling, search, stream
+        from decodeloop.dtypes import dtype_name
+        from decodeloop.loading import DTYPES, load
+
+    # bad values are refused before a slow load
+    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    check_beams_alone(beams, length_penalty, sampling, no_cache)
+    check_text(prompt, stop, max_new_tokens)
+    if work is not None and not mine:
+        raise UserError("--work says where --mine finds your answers: give --mine too.")
+    dtype = dtype_name(dtype, DTYPES, "--dtype")
+    if mine and dtype == "int8":
+        raise UserError("--mine computes with the weights as they are: leave out --dtype int8.")
+    folder = work_folder(work) if mine else None
+    with warnings_in_one_line():
+        llm = load(model, device, dtype, compiled)
+    own = None
+    if folder is not None:
+        from decodeloop.course.own import mine as through_answers
+
+        own = through_answers(llm, folder, quiet=True)
+        if not as_json:
+            print(own.report() + "\n", file=sys.stderr)
+    if beams > 1:
+        penalty = 1.0 if length_penalty is None else length_penalty
+        find = own.search if own else functools.partial(search, llm)
+        found = find(
+            prompt, max_new_tokens, beams=beams, length_penalty=penalty, raw=raw, stop=stop or ()
+        )
+        show(found, own, llm, as_json)
+        return
+    speak = own.stream if own else functools.partial(stream, llm)
+    generation = speak(
+        prompt,
+        max_new_tokens,
+        raw=raw,
+        sampling=sampling,
+        generator=seeded_generator(seed),
+        stop=stop or (),
+        use_cache=not no_cache,
+    )
+    interrupted = False
+    try:
+        for piece in generation:
+            if not as_json:
+                print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        interrupted = True
+    show(generation, own, llm, as_json)
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def check_text(prompt: str, stop: list[str] | None, max_new_tokens: int) -> None:
+    """Raise a `UserError` unless there is something to answer, and to end with."""
+    if not prompt:
+        raise UserError("the prompt is empty: expected at least one character.")
+    check_at_least(1, max_new_tokens=max_new_tokens)
+    if any(not s for s in stop or ()):
+        raise UserError("--stop is an empty string: expected at least one character.")
+
+
+def check_beams_alone(
+    beams: int, length_penalty: float | None, sampling: Sampling, no_cache: bool
+) -> None:
+    """Raise a `UserError` unless the options of beam search are given with it, and none other."""
+    from decodeloop.decode.beam import check_beams, check_length_penalty
+    from decodeloop.decode.sampling import Sampling
+
+    check_beams(beams)
+    if length_penalty is not None:
+        check_length_penalty(length_penalty)
+        if beams == 1:
+            raise UserError("--length-penalty is for beam search: give --beams 4, say, too.")
+    if beams > 1 and (sampling != Sampling() or no_cache):
+        raise UserError(
+            "--beams looks for the most probable text with the cache: leave out temperature, "
+            "top-k, top-p, min-p, repetition penalty and --no-cache."
+        )
+
+
+def seeded_generator(seed: int | None) -> Any:
+    """A generator of random numbers: of this seed, or of one that the system gives."""
+    import torch
+
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed % 2**64)
+    return generator
+
+
+def show(
+    generation: TextGeneration | BeamText, own: OwnModel | None, llm: LanguageModel, as_json: bool
+) -> None:
+    """What is left to print when a generation is over."""
+    from decodeloop.decode import BeamText
+
+    if as_json:
+        data = summary(generation, str(llm.device), llm.name)
+        if own:
+            data["parts"] = {part.name: part.whose for part in own.parts}
+            data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
+        print(json.dumps(data, ensure_ascii=False))
+        return
+    print(generation.text if isinstance(generation, BeamText) else "")  # else it was streamed
+    if own:
+        print("\n" + own.used(), file=sys.stderr)
+    if sys.stdout.isatty():
+        print(generation.timing, file=sys.stderr)
+
+
+def summary(generation: TextGeneration | BeamText, device: str, model: str) -> dict[str, Any]:
+    """What `generate --json` prints."""
+    from decodeloop.decode import BeamText
+
+    if isinstance(generation, BeamText):
+        times: dict[str, Any] = {"score": generation.score, "seconds": generation.seconds}
+    else:
+        times = {
+            "ttft_s": generation.ttft_s,
+            "itl_s": generation.itl_s,
+            "tokens_per_s": generation.tokens_per_s,
+        }
+    return {
+        "prompt_tokens": generation.prompt_tokens,
+        "tokens": generation.tokens,
+        "text": generation.text,
+        "finish_reason": generation.finish_reason or "interrupted",
+        **times,
+        "device": device,
+        "model": model,
+    }

@@ -1,0 +1,58 @@
+"""`decodeloop lab`: the lab editions, in JupyterLab."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decodeloop.commands.shared import MODEL, Work
+
+
+def lab(
+    context: typer.Context,
+    work: Work = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Copy the notebooks only.")] = False,
+) -> None:
+    """Copy the lab editions that are missing to `work/`, and open JupyterLab at lesson 00.
+
+    Nothing in `work/` is ever overwritten. Further options go to JupyterLab.
+    """
+    from decodeloop.course import building
+    from decodeloop.course import lab as workplace
+
+    root = building.project_root()
+    folder = work or root / "work"
+    copied = workplace.prepare(root, folder)
+    for path in copied.new:
+        print(f"new: {path.name}")
+    for path in copied.beside:
+        print(f"a newer edition, beside yours, which is as you left it: {path.name}")
+    if no_open:
+        return
+    from decodeloop.loading import pinned_folder
+
+    pinned_folder(MODEL)  # a room of learners should not meet the download inside a cell
+    first = sorted(folder.glob("00_*.ipynb"))[0].name
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--ServerApp.root_dir",
+        str(folder.resolve()),
+    ]
+    command += [f"--LabApp.default_url=/lab/tree/{first}"]
+    # no question about news in front of lesson 00, and nothing asked of the network
+    command += [f"--LabApp.app_settings_dir={Path(workplace.__file__).parent / 'lab_settings'}"]
+    if getattr(os, "geteuid", lambda: 1)() == 0:
+        command.append("--allow-root")  # in a container there is nobody else to be
+    command += context.args
+    os.chdir(folder)
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # whoever ends this command ends JupyterLab
+    raise typer.Exit(subprocess.run(command).returncode)

@@ -1,0 +1,71 @@
+"""What commands share: options that mean the same everywhere, and how a person meets them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decodeloop.errors import UserError
+
+MODEL = "smollm2-135m"
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line, and no more.")]
+Model = Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[
+    str, typer.Option(help="What the weights are: fp32, bf16, fp16, or int8 (quantized).")
+]
+Compiled = Annotated[
+    bool | None,
+    typer.Option(
+        "--compiled/--no-compiled", help="Kernels, or PyTorch alone; kernels where they can."
+    ),
+]
+Work = Annotated[Path | None, typer.Option(help="Where you work; `work/` if not given.")]
+
+
+@contextlib.contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Say a warning as a person would, without the file and line that it comes from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+        yield
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the process at once: importing torch would abort on it, or swallow it."""
+    previous = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def check_at_least(least: int, **options: int | None) -> None:
+    """Raise a `UserError` that names the first option whose number is too small."""
+    for name, value in options.items():
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} is {value}: expected at least {least}.")
+
+
+def work_folder(work: Path | None) -> Path:
+    """The folder that a learner works in.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    from decodeloop.course import building
+    from decodeloop.course.progress import find_work
+
+    folder = work or find_work(Path.cwd()) or building.project_root() / "work"
+    if find_work(folder) != folder:
+        raise UserError(f"{folder} is no work folder yet: 'make lab' makes one.")
+    return folder

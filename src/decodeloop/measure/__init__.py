@@ -1,0 +1,36 @@
+"""What inference costs by the clock: times, this machine's peaks, load, memory, a look inside."""
+
+from decodeloop.measure.inspecting import SilencedCache, attention_maps, bytes_held, peak_bytes
+from decodeloop.measure.load import Load, run_alone, run_load, single_stream
+from decodeloop.measure.machine import (
+    ForwardTime,
+    Machine,
+    forward_times,
+    linear_bandwidth,
+    measure_machine,
+    narrow,
+)
+from decodeloop.measure.process import peak_resident_bytes, resident_bytes
+from decodeloop.measure.timing import fitted_exponent, fresh_mib, median_seconds
+
+__all__ = [
+    "ForwardTime",
+    "Load",
+    "Machine",
+    "SilencedCache",
+    "attention_maps",
+    "bytes_held",
+    "fitted_exponent",
+    "forward_times",
+    "fresh_mib",
+    "linear_bandwidth",
+    "measure_machine",
+    "median_seconds",
+    "narrow",
+    "peak_bytes",
+    "peak_resident_bytes",
+    "resident_bytes",
+    "run_alone",
+    "run_load",
+    "single_stream",
+]

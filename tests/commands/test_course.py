@@ -1,0 +1,140 @@
+"""`lab`, `build` and `progress`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from one_sentence import assert_one_sentence
+
+from decodeloop.course.progress import Progress
+
+SCRIPT = [sys.executable, "-c", "from decodeloop.commands import main; main()"]
+
+
+def test_lab_copies_what_is_missing_and_says_so(command, checkout):
+    expected = sorted(path.name for path in (checkout / "notebooks" / "lab").glob("*.ipynb"))
+    status, out, _ = command("lab", "--no-open")
+    assert status == 0
+    assert out.splitlines() == [f"new: {name}" for name in [*expected, "cheat-sheet.md"]]
+    assert sorted(path.name for path in (checkout / "work").glob("*.ipynb")) == expected
+    assert command("lab", "--no-open") == (0, "", "")
+
+
+def test_lab_says_where_a_newer_edition_arrived(command, checkout):
+    command("lab", "--no-open", "--work", "mine")
+    theirs = checkout / "notebooks" / "lab" / "01_attention.ipynb"
+    notebook = json.loads(theirs.read_text("utf-8"))
+    notebook["metadata"]["decodeloop"]["source_hash"] = "0123456789"
+    theirs.write_text(json.dumps(notebook))
+    out = command("lab", "--no-open", "--work", "mine")[1]
+    assert out.startswith("a newer edition, beside yours, ")
+    assert out.endswith(": 01_attention.newer-012345.ipynb\n")
+
+
+def test_lab_opens_jupyterlab_at_lesson_00_with_the_further_options(command, checkout, monkeypatch):
+    started = []
+
+    def begin(words, *_):
+        started.append((words, Path.cwd()))
+        sys.exit(7)
+
+    monkeypatch.setattr(os, "execv", lambda _, words: begin(words))
+    monkeypatch.setattr(subprocess, "run", begin)
+    assert command("lab", "--no-browser", "--port=9999")[0] == 7
+    [(words, folder)] = started
+    assert words[:4] == [sys.executable, "-m", "jupyter", "lab"]
+    assert "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in words
+    assert words[-2:] == ["--no-browser", "--port=9999"]
+    assert words[words.index("--ServerApp.root_dir") + 1] == str(folder)
+    assert folder == checkout / "work"
+
+
+def test_lab_does_not_open_without_the_model(command, checkout, empty_cache, monkeypatch):
+    monkeypatch.setattr(os, "execv", None)
+    status, _, err = command("lab")
+    assert status == 2
+    assert_one_sentence(err.splitlines(keepends=True)[-1], "not on this machine", "connect")
+
+
+def test_lab_where_it_can_not_write_is_one_sentence(command, checkout):
+    (checkout / "file").write_text("in the way")
+    status, out, err = command("lab", "--no-open", "--work", "file")
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, "file can't be written", "--work")
+
+
+def test_build_check_lists_what_is_stale(command, checkout):
+    with (checkout / "lessons" / "01_attention.md").open("a") as lesson:
+        lesson.write("\nOne more line.\n")
+    status, out, _ = command("build", "--check")
+    assert status == 1
+    assert f"stale: {Path('notebooks', '01_attention.ipynb')}" in out.splitlines()
+    assert f"stale: {Path('notebooks', 'lab', '01_attention.ipynb')}" in out.splitlines()
+    for kind in ("", "lab"):
+        for path in (checkout / "notebooks" / kind).glob("*.ipynb"):
+            path.unlink()
+    for path in (checkout / "lessons").glob("*.md"):
+        path.unlink()
+    assert command("build", "--check") == (0, "", "")
+    assert command("build")[:2] == (0, "every notebook is up to date\n")
+    (checkout / "notebooks" / "cheat-sheet.md").write_text("old")
+    assert command("build")[:2] == (0, "built: cheat-sheet\n")
+
+
+def test_build_of_an_unknown_lesson_is_one_sentence(command, checkout):
+    status, out, err = command("build", "99")
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, "'99'", "expected", "01_attention")
+
+
+def test_progress_shows_what_was_checked(command, tmp_path):
+    Progress(tmp_path).start()
+    Progress(tmp_path).exercise("softmax", "wrong")
+    Progress(tmp_path).exercise("softmax", "right")
+    Progress(tmp_path).exercise("attention", "wrong")
+    status, out, _ = command("progress", "--work", tmp_path, "--json")
+    assert status == 0
+    assert out.count("\n") == 1
+    rows = {row["exercise"]: row for row in json.loads(out)["exercises"]}
+    assert rows["softmax"] == {
+        "lesson": "01_attention",
+        "exercise": "softmax",
+        "kind": "core",
+        "state": "right",
+        "attempts": 2,
+    }
+    assert (rows["attention"]["state"], rows["attention"]["attempts"]) == ("wrong", 1)
+    assert (rows["greedy"]["state"], rows["greedy"]["attempts"]) == ("", 0)
+
+    table = command("progress", "--work", tmp_path)[1].splitlines()
+    assert any("softmax" in line and "right" in line and "2 ×" in line for line in table)
+    assert any("greedy" in line and "open" in line for line in table)
+    assert table[-1] == f"1 of {len(rows)} exercises are right."
+
+
+def test_progress_is_found_from_inside_the_work_folder(command, tmp_path, monkeypatch):
+    Progress(tmp_path).start()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert command("progress")[0] == 0
+
+
+def test_progress_elsewhere_or_unreadable_is_one_sentence(command, tmp_path):
+    status, out, err = command("progress", "--work", tmp_path / "elsewhere")
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, str(tmp_path / "elsewhere"), "no work folder", "make lab")
+    (tmp_path / "progress.json").write_text("{")
+    status, out, err = command("progress", "--work", tmp_path)
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, str(tmp_path / "progress.json"), "no readable JSON", "delete it")
+
+
+def test_importing_the_command_line_is_quick_enough_for_help():
+    clock = time.perf_counter()
+    subprocess.run([*SCRIPT, "--help"], check=True, capture_output=True)
+    assert time.perf_counter() - clock < 20
