@@ -46,16 +46,16 @@ def progress_bar() -> Iterator[Progress]:
 @contextmanager
 def progress_line() -> Iterator[Progress]:
     """One line that is written over again and again, where there are no bars."""
-    told: list[str] = []
+    shown: list[str] = []
 
     def show(step: str, fraction: float) -> None:
         line = f"{step:<14} {fraction:>4.0%}"
-        if line not in told[-1:]:
-            told.append(line)
+        if line not in shown[-1:]:
+            shown.append(line)
             print(f"\r{line}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show
     finally:
-        if told:
+        if shown:
             print(file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from decodeloop.checkpoints.folder import OneByOne, read_config, read_eos_ids, r
 from decodeloop.checkpoints.gguf_file import GGUFFile
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.checkpoints.tokenizer import Tokenizer, tokenizer_from_gguf
+from decodeloop.decode import Sampling, TextGeneration
+from decodeloop.decode.conversation import Message, check_messages
 from decodeloop.devices import pick_device
 from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import ModelFileError, UserError
@@ -54,8 +56,51 @@ class LanguageModel:
         """
         if not prompt:
             raise UserError("the prompt is empty: expected at least one character.")
-        text = prompt if raw else self.tokenizer.chat([{"role": "user", "content": prompt}])
-        return self.tokenizer.encode(text)
+        if raw:
+            return self.tokenizer.encode(prompt)
+        return self.message_ids([{"role": "user", "content": prompt}])
+
+    def message_ids(self, messages: Sequence[Message]) -> list[int]:
+        """The token ids of a conversation, up to where the model answers.
+
+        Raises:
+            UserError: a message is none (a dict with role and content), or the model can't chat.
+        """
+        check_messages(messages)
+        return self.tokenizer.encode(self.tokenizer.chat(messages))
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        max_new_tokens: int = 256,
+        *,
+        sampling: Sampling | None = None,
+        generator: torch.Generator | None = None,
+        stop: Sequence[str] = (),
+    ) -> TextGeneration:
+        """Answer a conversation. At the end of a notebook's cell the answer appears as it is made;
+        elsewhere iterate over it, or take `.read()`.
+
+        Each call reads all of it; a `decode.Conversation` keeps what was read.
+
+        Args:
+            messages: dicts with ``role`` (system, user or assistant) and ``content``; or one text.
+
+        Raises:
+            UserError: as `message_ids` and `generate`.
+        """
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        return TextGeneration(
+            self.model,
+            self.tokenizer,
+            self.message_ids(messages),
+            max_new_tokens,
+            sampling=sampling,
+            generator=generator,
+            eos_ids=self.eos_ids,
+            stop=stop,
+        )
 
 
 def load(

@@ -27,6 +27,7 @@ lesson:
   part: build
   minutes: 5
   needs: nothing
+  builds: a thing
 ---
 
 # Small

@@ -8,7 +8,10 @@ from decodeloop.course.cheatsheet import NOTATION, cheat_sheet_path, page, shape
 from decodeloop.course.lab import prepare
 
 ROOT = Path(__file__).parents[2]
-LESSONS_OF_COSTS = [f"decodeloop.cost.{m}" for m in ("memory", "flops", "metrics", "roofline")]
+LESSONS_OF_COSTS = [
+    f"decodeloop.cost.{m}"
+    for m in ("memory", "flops", "latency", "queues", "capacity", "utilisation", "roofline")
+]
 
 
 def test_every_public_function_stands_on_it_with_its_parameters():

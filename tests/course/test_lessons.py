@@ -30,6 +30,7 @@ lesson:
   part: build
   minutes: 5
   needs: nothing
+  builds: a thing
 ---
 """
 SOLVED = """\

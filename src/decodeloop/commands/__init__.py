@@ -13,6 +13,7 @@ import typer
 
 from decodeloop.commands.bench import bench
 from decodeloop.commands.build import build
+from decodeloop.commands.chat import chat
 from decodeloop.commands.cost import cost
 from decodeloop.commands.doctor import doctor
 from decodeloop.commands.fetch import fetch
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(doctor)  # in the order of the help
 app.command()(fetch)
 app.command()(generate)
+app.command()(chat)
 app.command()(cost)
 app.command()(measure)
 app.command()(bench)

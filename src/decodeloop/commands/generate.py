@@ -16,10 +16,17 @@ from decodeloop.commands.shared import (
     Device,
     Dtype,
     Json,
+    MinP,
     Model,
+    RepetitionPenalty,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
     check_at_least,
     interruptible,
-    warnings_in_one_line,
+    load_as_asked,
+    seeded_generator,
     work_folder,
 )
 from decodeloop.errors import UserError
@@ -33,24 +40,18 @@ if TYPE_CHECKING:
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0 is greedy; 1 is as trained.")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the k best tokens only.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Draw from the best tokens, of mass p.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens less than p times as probable as the best.")
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1: tokens that occurred become less likely.")
-    ] = None,
+    temperature: Temperature = 0.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
     beams: Annotated[
         int, typer.Option(help="Above 1: beam search, which follows so many texts at once.")
     ] = 1,
     length_penalty: Annotated[
         float | None, typer.Option(help="For beams: above 0 favours long texts; 1 if not given.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The same draws again.")] = None,
+    seed: Seed = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; repeatable.")
     ] = None,
@@ -76,7 +77,7 @@ def generate(
     with interruptible():
         from decodeloop.decode import Sampling, search, stream
         from decodeloop.dtypes import dtype_name
-        from decodeloop.loading import DTYPES, load
+        from decodeloop.loading import DTYPES
 
     # bad values are refused before a slow load
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -84,12 +85,10 @@ def generate(
     check_text(prompt, stop, max_new_tokens)
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
-    dtype = dtype_name(dtype, DTYPES, "--dtype")
-    if mine and dtype == "int8":
+    if mine and dtype_name(dtype, DTYPES, "--dtype") == "int8":
         raise UserError("--mine computes with the weights as they are: leave out --dtype int8.")
     folder = work_folder(work) if mine else None
-    with warnings_in_one_line():
-        llm = load(model, device, dtype, compiled)
+    llm = load_as_asked(model, device, dtype, compiled)
     own = None
     if folder is not None:
         from decodeloop.course.own import mine as through_answers
@@ -153,18 +152,6 @@ def check_beams_alone(
             "--beams looks for the most probable text with the cache: leave out temperature, "
             "top-k, top-p, min-p, repetition penalty and --no-cache."
         )
-
-
-def seeded_generator(seed: int | None) -> Any:
-    """A generator of random numbers: of this seed, or of one that the system gives."""
-    import torch
-
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed % 2**64)
-    return generator
 
 
 def show(

@@ -9,11 +9,16 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from decodeloop.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from decodeloop.loading import LanguageModel
 
 MODEL = "smollm2-135m"
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line, and no more.")]
@@ -28,6 +33,16 @@ Compiled = Annotated[
         "--compiled/--no-compiled", help="Kernels, or PyTorch alone; kernels where they can."
     ),
 ]
+Temperature = Annotated[float, typer.Option(help="0 is greedy; 1 is as trained.")]
+TopK = Annotated[int | None, typer.Option(help="Draw from the k best tokens only.")]
+TopP = Annotated[float | None, typer.Option(help="Draw from the best tokens, of mass p.")]
+MinP = Annotated[
+    float | None, typer.Option(help="Drop tokens less than p times as probable as the best.")
+]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Above 1: tokens that occurred become less likely.")
+]
+Seed = Annotated[int | None, typer.Option(help="The same draws again.")]
 Work = Annotated[Path | None, typer.Option(help="Where you work; `work/` if not given.")]
 
 
@@ -47,6 +62,34 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def load_as_asked(
+    model: str, device: str | None, dtype: str, compiled: bool | None
+) -> LanguageModel:
+    """The model that the options ask for.
+
+    Raises:
+        UserError: as `load`; a bad `--dtype` is named as such.
+    """
+    from decodeloop.dtypes import dtype_name
+    from decodeloop.loading import DTYPES, load
+
+    kind = dtype_name(dtype, DTYPES, "--dtype")
+    with warnings_in_one_line():
+        return load(model, device, kind, compiled)
+
+
+def seeded_generator(seed: int | None) -> torch.Generator:
+    """A generator of random numbers: of this seed, or of one that the system gives."""
+    import torch
+
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed % 2**64)
+    return generator
 
 
 def check_at_least(least: int, **options: int | None) -> None:

@@ -1,6 +1,7 @@
 """What a model is made of, as far as its cost goes: matrices, vectors, and their sizes.
 
 A `ModelConfig` says it for every decoder-only family, those too that `Decoder` does not compute.
+Built in lesson 09.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from decodeloop.course.cheatsheet import cheat_sheet_path, is_stale, write_cheat_sheet
+from decodeloop.course import cheatsheet, contents
 from decodeloop.course.lessons import (
     Lesson,
     LessonError,
@@ -68,8 +68,8 @@ def built_from(path: Path) -> str | None:
 
 
 def stale(root: Path) -> list[Path]:
-    """The notebooks that are missing, or older than their lesson, and those without a lesson; and
-    the cheat-sheet, if the docstrings say something else."""
+    """The notebooks that are missing, or older than their lesson, and those without a lesson; the
+    cheat-sheet, if the docstrings say something else; the README, if its table does."""
     wanted = {
         notebook_path(root, path.stem, kind): source_hash(path)
         for path in lesson_paths(root)
@@ -77,8 +77,10 @@ def stale(root: Path) -> list[Path]:
     }
     orphans = set((root / "notebooks").glob("**/*.ipynb")) - set(wanted)
     orphans = {p for p in orphans if ".ipynb_checkpoints" not in p.parts}
-    sheet = {cheat_sheet_path(root)} if is_stale(root) else set()
-    return sorted({p for p, digest in wanted.items() if built_from(p) != digest} | orphans | sheet)
+    pages = {cheatsheet.cheat_sheet_path(root)} if cheatsheet.is_stale(root) else set()
+    if contents.is_stale(root, lesson_paths(root)):
+        pages.add(contents.readme_path(root))
+    return sorted({p for p, digest in wanted.items() if built_from(p) != digest} | orphans | pages)
 
 
 def build(
@@ -111,9 +113,12 @@ def build(
         write(worked, targets["worked"])
         write(edition(lesson, "lab"), targets["lab"])
         built.append(lesson.name)
-    if is_stale(root):
-        write_cheat_sheet(root)
-        built.append(cheat_sheet_path(root).stem)
+    if cheatsheet.is_stale(root):
+        cheatsheet.write_cheat_sheet(root)
+        built.append(cheatsheet.NAME.removesuffix(".md"))
+    if contents.is_stale(root, lesson_paths(root)):
+        contents.write(root, lesson_paths(root))
+        built.append("README")
     return built
 
 

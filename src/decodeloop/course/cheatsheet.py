@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,34 +27,9 @@ NOTATION = {
     "V": "vocabulary",
     "L": "layers",
 }
-ROOMS = (  # lesson, title, module
-    ("01", "Attention", "decodeloop.model.attention"),
-    ("02", "Several heads", "decodeloop.model.multi_head"),
-    ("03", "The block", "decodeloop.model.block"),
-    ("04", "The decoder", "decodeloop.model.decoder"),
-    ("04", "Its numbers", "decodeloop.model.config"),
-    ("06", "The KV cache", "decodeloop.model.kv_cache"),
-    ("07", "Sampling", "decodeloop.decode.sampling"),
-    ("05 · 06 · 08", "The loop", "decodeloop.decode.loop"),
-    ("08", "Beams", "decodeloop.decode.beam"),
-    ("08", "Text", "decodeloop.decode.text"),
-    ("00", "Loss", "decodeloop.decode.scoring"),
-)
-COSTS = (  # lesson, title, modules: numbers in, numbers out
-    ("09", "Memory", ("decodeloop.cost.architecture", "decodeloop.cost.memory")),
-    ("10", "FLOPs and bytes", ("decodeloop.cost.flops",)),
-    (
-        "11",
-        "Waiting",
-        (
-            "decodeloop.cost.latency",
-            "decodeloop.cost.queues",
-            "decodeloop.cost.capacity",
-            "decodeloop.cost.utilisation",
-        ),
-    ),
-    ("12", "The roofline", ("decodeloop.cost.roofline", "decodeloop.cost.accelerators")),
-)
+TENSORS = ("decodeloop.model", "decodeloop.decode")  # rooms whose functions take tensors
+NUMBERS = ("decodeloop.cost",)  # numbers in, numbers out
+BUILT_IN = re.compile(r"Built\s+in\s+lessons?\s+((?:(?:\d\d|A\d)(?:,\s+|\s+and\s+)?)+)")
 SHAPES = re.compile(r"Shapes: (.*?)(?:\n\s*\n|\Z)", re.DOTALL)
 
 
@@ -68,20 +45,38 @@ def page() -> str:
         "| --- | --- | --- |",
     ]
     others = []
-    for lesson, title, name in ROOMS:
-        heading = f"{lesson} {title}"
-        for signature, shapes, words in rows(importlib.import_module(name)):
+    for heading, module in built_in_lessons(TENSORS):
+        for signature, shapes, words in rows(module):
             if shapes:
                 lines.append(f"| {heading} | `{signature}` | {shapes} |")
-                heading = ""
+                heading = ""  # once, at the first
             else:
                 others.append(f"`{signature}` {words}")
     lines += ["", "Without tensors of their own: " + " · ".join(others)]
-    for lesson, title, names in COSTS:
-        found = [row for name in names for row in rows(importlib.import_module(name))]
-        listed = " · ".join(f"`{signature}` {words}" for signature, _, words in found)
-        lines += ["", f"{lesson} {title}: {listed}"]
+    for lesson, found in groupby(built_in_lessons(NUMBERS), key=lambda pair: pair[0].split()[0]):
+        pairs = list(found)
+        titles = [heading.removeprefix(f"{lesson} ") for heading, _ in pairs]
+        listed = [
+            f"`{signature}` {words}" for _, module in pairs for signature, _, words in rows(module)
+        ]
+        lines += ["", f"{lesson} {', '.join(titles)}: {' · '.join(listed)}"]
     return "\n".join([*lines, ""])
+
+
+def built_in_lessons(rooms: Sequence[str]) -> list[tuple[str, Any]]:
+    """The modules of some rooms that lessons build, by lesson, each with its heading: what the
+    docstring begins with, and the lessons that it names."""
+    found = []
+    for room in rooms:
+        for info in pkgutil.iter_modules(importlib.import_module(room).__path__):
+            module = importlib.import_module(f"{room}.{info.name}")
+            text = module.__doc__ or ""
+            if match := BUILT_IN.search(text):
+                lessons = re.findall(r"\d\d|A\d", match[1])
+                title = re.split("[:;.,]", text)[0]
+                place = (lessons[-1], lessons[0])
+                found.append((place, " · ".join(lessons) + " " + title, module))
+    return [(heading, module) for _, heading, module in sorted(found, key=lambda row: row[0])]
 
 
 def rows(module: Any) -> Iterator[tuple[str, str, str]]:

@@ -119,8 +119,8 @@ def tried(function: Loops, example: tuple[Any, ...]) -> Loops:
 def reason(error: Exception) -> str:
     """The first line of a message that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith("Failed in nopython mode")]
-    return (told[0] if told else type(error).__name__).rstrip(".:")
+    saying = [line for line in lines if not line.startswith("Failed in nopython mode")]
+    return (saying[0] if saying else type(error).__name__).rstrip(".:")
 
 
 def kept_in_64_bits(machine_code: Any) -> list[str]:

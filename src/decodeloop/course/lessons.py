@@ -23,7 +23,7 @@ from decodeloop.exercises.finding import find
 BUILDER = "1"  # part of every hash: a change to what the builder makes is a change to each notebook
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 STUB = 'raise NotImplementedError("write me")'
-FRONT_MATTER = {"title": str, "part": str, "minutes": int, "needs": str}
+FRONT_MATTER = {"title": str, "part": str, "minutes": int, "needs": str, "builds": str}
 EXERCISE_LINE = re.compile(r"^\{\{exercise (\w+)\}\}$", re.MULTILINE)
 
 
@@ -41,6 +41,7 @@ class Lesson:
     part: str
     minutes: int
     needs: str
+    builds: str  # what the README's table says of it
     source_hash: str
     cells: tuple[Any, ...]  # nbformat cells, solutions and markers still in
 

@@ -1,4 +1,7 @@
-"""How surprised a model is by a text: the number that every change to it is judged by."""
+"""How surprised a model is by a text: the number that every change to it is judged by.
+
+Built in lesson 00.
+"""
 
 from __future__ import annotations
 

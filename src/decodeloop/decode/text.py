@@ -1,4 +1,7 @@
-"""Text as it is generated: never half a character, never part of a stop string. Lesson 08."""
+"""Text as it is generated: never half a character, never part of a stop string.
+
+Built in lesson 08.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What makes one decoder-only model different from another: sizes, and features by name."""
+"""What makes one decoder-only model different from another: sizes, and features by name.
+
+Built in lesson 04.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,285 @@
+"""`decodeloop chat`: a conversation in the terminal, or line by line through a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from decodeloop.commands.shared import (
+    MODEL,
+    Compiled,
+    Device,
+    Dtype,
+    MinP,
+    Model,
+    RepetitionPenalty,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    interruptible,
+    load_as_asked,
+    seeded_generator,
+)
+from decodeloop.errors import UserError
+
+if TYPE_CHECKING:
+    from decodeloop.decode import Conversation
+
+HELP = """\
+/reset        forget all that was said; what the system was told stays
+/undo         take back the last question and its answer
+/save FILE    write the conversation: .json to go on with later (--resume), else as text
+/help         this list
+/quit         end; Ctrl-D too
+
+Enter sends. Alt-Enter, or a backslash at the end of a line, begins a new line.
+Ctrl-C ends an answer, and what was said by then stays.
+A message that begins with / is written with two: //like this."""
+
+
+def chat(
+    system: Annotated[
+        str | None, typer.Option(help="What the model is told before all else.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens an answer.")] = 512,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens that a conversation may take; the model's own.")
+    ] = None,
+    temperature: Temperature = 0.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: Seed = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a conversation that /save wrote (.json).")
+    ] = None,
+    model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = "fp32",
+    compiled: Compiled = None,
+) -> None:
+    """Talk with the model; each turn reads only what is new.
+
+    In a pipe each line of the input is a message.
+    """
+    with interruptible():
+        from decodeloop.decode import Conversation, Sampling
+
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+        messages = read_messages(resume) if resume is not None else []
+        llm = load_as_asked(model, device, dtype, compiled)
+    conversation = Conversation(
+        llm,
+        system,
+        messages,
+        max_new_tokens=max_new_tokens,
+        context=context,
+        sampling=sampling,
+        generator=seeded_generator(seed),
+    )
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        print(f"{llm.name} on {llm.device}. /help says what else you can do; Ctrl-D ends.\n")
+        in_a_terminal(conversation)
+    else:
+        in_a_pipe(conversation)
+
+
+def in_a_terminal(conversation: Conversation) -> None:
+    """Ask, answer, and so on, until the person has enough."""
+    read = line_editor()
+    unanswered = ""
+    while True:
+        try:
+            text = read(unanswered)
+        except KeyboardInterrupt:  # clears the line, as in a shell
+            unanswered = ""
+            continue
+        except EOFError:
+            return
+        unanswered = ""
+        if not text.strip():
+            continue
+        try:
+            if is_command(text):
+                if not obeyed(text, conversation):
+                    return
+            elif not answered(unescaped(text), conversation, aside):
+                unanswered = text
+        except UserError as error:  # nothing is lost: neither the conversation nor the message
+            aside(str(error))
+            unanswered = "" if is_command(text) else text
+
+
+def in_a_pipe(conversation: Conversation) -> None:
+    """Answer each line of the input; bad input ends it, and so does Ctrl-C."""
+    for line in sys.stdin:
+        text = line.rstrip("\r\n")
+        if not text.strip():
+            continue
+        if not is_command(text):
+            answered(unescaped(text), conversation, note)
+        elif not obeyed(text, conversation):
+            return
+
+
+def answered(text: str, conversation: Conversation, say: Callable[[str], None]) -> bool:
+    """Print the answer to a message as it comes; False if it was interrupted before it began.
+
+    Ctrl-C ends the answer, in a terminal; in a pipe there is nobody to go on with.
+    """
+    turn = conversation.ask(text)
+    if turn.forgotten:
+        say(
+            f"the context of {conversation.context:,} tokens is full: the oldest {turn.forgotten} "
+            f"messages went"
+        )
+    interrupted = False
+    try:
+        for piece in turn:
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        if say is note:
+            raise
+        interrupted = True
+    print()
+    if interrupted:
+        say("interrupted" if turn.text else "interrupted; the question is taken back")
+    elif turn.finish_reason == "length":
+        say(f"cut after {len(turn.tokens)} tokens: --max-new-tokens or the context allows no more")
+    if say is aside:
+        say(turn.timing + "\n")
+    return bool(turn.text) or not interrupted
+
+
+def is_command(text: str) -> bool:
+    return text.startswith("/") and not text.startswith("//")
+
+
+def unescaped(text: str) -> str:
+    return text[1:] if text.startswith("//") else text
+
+
+def obeyed(text: str, conversation: Conversation) -> bool:
+    """Do what a line that begins with / says; False if it ends the chat.
+
+    Raises:
+        UserError: there is no such command, or it can't be done.
+    """
+    command, _, rest = text.strip().partition(" ")
+    match command:
+        case "/quit" | "/exit":
+            return False
+        case "/help":
+            print(HELP + "\n")
+        case "/reset":
+            conversation.reset()
+            note("all forgotten")
+        case "/undo":
+            question = conversation.undo()
+            note("there is nothing to take back" if question is None else f"taken back: {question}")
+        case "/save":
+            save(conversation.messages, rest.strip())
+        case _:
+            raise UserError(
+                f"there is no command {command}: expected one of /reset, /undo, /save, /help, "
+                f"/quit; a message that begins with / is written with two."
+            )
+    return True
+
+
+def save(messages: list[dict[str, str]], name: str) -> None:
+    """Write a conversation to a file, whole or not at all.
+
+    Raises:
+        UserError: no file is named, or it can't be written.
+    """
+    from decodeloop.course.progress import replace_text
+
+    if not name:
+        raise UserError("/save needs a file: give a name, such as /save chat.json.")
+    path = Path(name).expanduser()
+    if path.suffix == ".json":
+        text = json.dumps(messages, indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = "\n\n".join(f"{m['role']}:\n{m['content']}" for m in messages) + "\n"
+    try:
+        replace_text(path, text)
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}; name another file.") from None
+    note(f"{len(messages)} messages saved in {path}")
+
+
+def read_messages(path: Path) -> list[dict[str, str]]:
+    """A conversation that was saved.
+
+    Raises:
+        UserError: the file is missing, or holds none.
+    """
+    from decodeloop.decode.conversation import check_messages
+
+    try:
+        messages = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"--resume {path} can't be read: {error.strerror}; give a file that /save wrote."
+        ) from None
+    except ValueError:
+        messages = None
+    if not isinstance(messages, list):
+        raise UserError(
+            f"--resume {path} holds no list of messages: give a .json that /save wrote."
+        )
+    if messages:
+        check_messages(messages)
+    return messages
+
+
+def line_editor() -> Callable[[str], str]:
+    """What reads a message in a terminal, of several lines if need be; it begins with a default."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import InMemoryHistory
+    from prompt_toolkit.key_binding import KeyBindings
+
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def send(event: Any) -> None:
+        buffer = event.current_buffer
+        if buffer.document.text_before_cursor.endswith("\\"):
+            buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def new_line(event: Any) -> None:
+        event.current_buffer.insert_text("\n")
+
+    session: PromptSession[str] = PromptSession(
+        "> ",
+        multiline=True,
+        key_bindings=keys,
+        history=InMemoryHistory(),
+        prompt_continuation="  ",
+    )
+    return lambda default: session.prompt(default=default)
+
+
+def aside(text: str) -> None:
+    """Say something that is not the model's, in a terminal."""
+    from prompt_toolkit import print_formatted_text
+    from prompt_toolkit.formatted_text import FormattedText
+
+    print_formatted_text(FormattedText([("ansibrightblack", text)]))
+
+
+def note(text: str) -> None:
+    """Say something that is not the model's, where its words may be read by a program."""
+    print(f"note: {text}", file=sys.stderr)
