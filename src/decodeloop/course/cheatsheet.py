@@ -34,8 +34,11 @@ ROOMS = (  # lesson, title, module
     ("06", "The KV cache", "decodeloop.model.kv_cache"),
     ("07", "Sampling", "decodeloop.decode.sampling"),
     ("05 · 06 · 08", "The loop", "decodeloop.decode.loop"),
+    ("08", "One text", "decodeloop.decode.sequence"),
+    ("08", "Batches", "decodeloop.decode.batch"),
     ("08", "Beams", "decodeloop.decode.beam"),
-    ("08", "Text", "decodeloop.decode.text"),
+    ("08", "Text", "decodeloop.decode.text_stream"),
+    ("08", "Answers", "decodeloop.decode.text"),
     ("00", "Loss", "decodeloop.decode.scoring"),
 )
 COSTS = (  # lesson, title, modules: numbers in, numbers out
