@@ -1,4 +1,5 @@
-"""What stands in for the real thing, for every room: transformers' Llama, and a claimed GPU."""
+"""What stands in for the real thing, for every room: transformers' Llama, a claimed GPU, and a
+tokenizer whose tokens are what a test says."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from torch.overrides import TorchFunctionMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from decodeloop.model import TINY, Decoder, ModelConfig
+
+SPECIAL = 999  # a token without text
 
 THEIR_NAMES = {
     "embedding": "model.embed_tokens",
@@ -155,3 +158,15 @@ def fake_cuda_decoder(fake_cuda: None) -> Callable[[ModelConfig], Decoder]:
         return decoder.requires_grad_(False)
 
     return build
+
+
+class Chunks:
+    """A tokenizer whose tokens are any runs of bytes: characters may be split anywhere."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = chunks
+
+    def decode(self, token_ids, skip_special=False):
+        assert skip_special
+        kept = (self.chunks[token] for token in token_ids if token != SPECIAL)
+        return b"".join(kept).decode("utf-8", "replace")

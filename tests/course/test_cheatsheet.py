@@ -34,7 +34,7 @@ def test_every_public_function_stands_on_it_with_its_parameters():
 
 
 def test_the_methods_of_a_cache_stand_on_it_with_their_shapes():
-    (row,) = [line for line in page().splitlines() if "`KVCache.attend(" in line]
+    (row,) = [line for line in page().splitlines() if "`Attends.attend(" in line]
     assert "q (B, H, T, D), k and v (B, G, T, D)" in row
     assert row.endswith("→ (B, H, T, D) |")
 

@@ -11,7 +11,6 @@ from decodeloop.decode import Conversation, Sampling, generate
 from decodeloop.decode import conversation as room
 from decodeloop.decode.conversation import check_messages, common_beginning
 from decodeloop.errors import UserError
-from decodeloop.model import TINY, Decoder
 
 START, END = 96, 95  # around each message; END ends an answer
 ROLE = {"system": 0, "user": 1, "assistant": 2}
@@ -35,12 +34,10 @@ def message_ids(messages):
     return [*ids, START, ROLE["assistant"]]
 
 
-@pytest.fixture(scope="module")
-def llm():
-    torch.manual_seed(3)
-    model = Decoder(TINY).requires_grad_(False).eval()
+@pytest.fixture(scope="session")
+def llm(decoder):
     return SimpleNamespace(
-        model=model, tokenizer=Letters(), eos_ids=(END,), message_ids=message_ids
+        model=decoder, tokenizer=Letters(), eos_ids=(END,), message_ids=message_ids
     )
 
 

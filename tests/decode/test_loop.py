@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,12 +5,11 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from decodeloop.decode import (
-    Completion,
     Sampling,
     decode_step,
+    decoding_loop,
     generate,
-    generate_batch,
-    pad_left,
+    loop_without_cache,
     prefill,
 )
 from decodeloop.errors import ShapeError, UserError
@@ -21,20 +18,6 @@ from decodeloop.model import TINY, Decoder
 V = TINY.vocabulary
 prompts = st.lists(st.integers(0, V - 1), min_size=1, max_size=12)
 PROMPT = [1, 2, 3]
-
-
-@pytest.fixture(scope="session")
-def decoder(decoders) -> Decoder:
-    """Untied, so that greedy text does not merely repeat its last token."""
-    return decoders[3]
-
-
-@pytest.fixture(scope="session")
-def short_decoder(decoder) -> Decoder:
-    """The same, with a context of 10."""
-    short = Decoder(replace(decoder.config, context=10)).requires_grad_(False)
-    short.load_state_dict(decoder.state_dict())
-    return short
 
 
 @pytest.fixture(scope="session")
@@ -242,75 +225,173 @@ def test_ids_that_are_no_whole_numbers_are_refused(decoder):
         generate(decoder, torch.tensor([[1.0]]), 4)
 
 
-# generate_batch
-
-BATCH = [[1, 2, 3], [7], [11, 12, 13, 14, 15, 16, 17], [5, 5]]
+# generate, with a cache that has read something
 
 
-def completed(decoder, prompt, n, **options) -> Completion:
-    generation = generate(decoder, torch.tensor([prompt]), n, **options)
-    return Completion(list(generation), generation.finish_reason)
+def begun(decoder, read, room: int = 40, batch: int = 1):
+    """A cache that has read these tokens."""
+    cache = decoder.new_cache(batch, room)
+    if read:
+        prefill(decoder, torch.tensor([read] * batch), cache)
+    return cache
 
 
-@settings(max_examples=15)
-@given(st.lists(prompts, min_size=1, max_size=5), st.integers(1, 12))
-def test_a_greedy_batch_equals_each_row_by_itself(decoder, batch, n):
-    expected = [completed(decoder, prompt, n) for prompt in batch]
-    assert generate_batch(decoder, batch, n) == expected
+@settings(max_examples=25)
+@given(prompts, st.data())
+def test_a_cache_that_has_read_a_beginning_changes_no_token(decoder, prompt, data):
+    read = prompt[: data.draw(st.integers(0, len(prompt)))]
+    cache = begun(decoder, read)
+    assert continued(decoder, prompt, 9, cache=cache) == continued(decoder, prompt, 9)
+    assert cache.length == len(prompt) + 8
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_a_sampled_batch_equals_each_row_with_its_own_generator(decoder, sampling):
-    expected = [
-        completed(decoder, prompt, 20, sampling=sampling, generator=seeded_generator(row))
-        for row, prompt in enumerate(BATCH)
-    ]
-    generators = [seeded_generator(row) for row in range(len(BATCH))]
-    assert generate_batch(decoder, BATCH, 20, sampling=sampling, generators=generators) == expected
+def test_nor_does_it_under_any_sampling(decoder, sampling):
+    caches = (begun(decoder, PROMPT[:2]), None)
+    ours, theirs = (
+        continued(
+            decoder, PROMPT, 20, sampling=sampling, generator=seeded_generator(5), cache=cache
+        )
+        for cache in caches
+    )
+    assert ours == theirs
 
 
-def test_rows_that_end_at_different_times_do_not_disturb_each_other(decoder):
-    texts = [continued(decoder, prompt, 20) for prompt in BATCH]
-    eos_ids = {texts[0][2], texts[1][6], texts[3][0]}
-    expected = [completed(decoder, prompt, 20, eos_ids=eos_ids) for prompt in BATCH]
-    lengths = {len(completion.tokens) for completion in expected}
-    assert 0 in lengths  # a row that ends at once
-    assert len(lengths) >= 3
-    assert generate_batch(decoder, BATCH, 20, eos_ids=eos_ids) == expected
+@pytest.mark.parametrize(("read", "passes"), [(0, [4, 1, 1]), (1, [3, 1, 1]), (3, [1, 1, 1])])
+def test_only_what_is_new_is_read(decoder, monkeypatch, read, passes):
+    prompt, seen, hidden = [1, 2, 3, 4], [], decoder.hidden
+    cache = begun(decoder, prompt[:read])
+    monkeypatch.setattr(
+        decoder, "hidden", lambda ids, *rest: seen.append(ids.shape[1]) or hidden(ids, *rest)
+    )
+    continued(decoder, prompt, 3, cache=cache)
+    assert seen == passes
 
 
-def test_each_row_ends_at_the_end_of_the_context_by_itself(short_decoder):
-    expected = [completed(short_decoder, prompt, 50) for prompt in BATCH]
-    assert [len(completion.tokens) for completion in expected] == [8, 10, 4, 9]
-    assert generate_batch(short_decoder, BATCH, 50) == expected
+def test_of_a_prompt_that_was_read_the_last_token_is_read_again(decoder, monkeypatch):
+    seen, hidden = [], decoder.hidden
+    cache = begun(decoder, PROMPT)
+    monkeypatch.setattr(
+        decoder, "hidden", lambda ids, *rest: seen.append(ids.tolist()) or hidden(ids, *rest)
+    )
+    generation = generate(decoder, torch.tensor([PROMPT]), 2, cache=cache)
+    assert (seen, cache.length) == ([], 3)  # nothing is forgotten before anything is asked for
+    list(generation)
+    assert seen[0] == [[3]]
 
 
-def test_one_generator_for_all_is_not_needed(decoder):
-    completions = generate_batch(decoder, BATCH, 3, sampling=Sampling(1.0))
-    assert [len(completion.tokens) for completion in completions] == [3, 3, 3, 3]
+@pytest.mark.parametrize("ends", ["length", "stop", "eos"])
+def test_afterwards_the_cache_goes_on_where_the_text_ended(decoder, ends):
+    text = continued(decoder, PROMPT, 8)
+    assert text.index(text[3]) == 3
+    options = {
+        "length": {"max_new_tokens": 3},
+        "stop": {"max_new_tokens": 8, "stop": lambda token: token == text[2]},
+        "eos": {"max_new_tokens": 8, "eos_ids": [text[3]]},
+    }[ends]
+    cache = begun(decoder, [])
+    generation = generate(decoder, torch.tensor([PROMPT]), cache=cache, **options)
+    assert list(generation) == text[:3]
+    assert generation.finish_reason == ends
+    assert cache.length == len(PROMPT) + (3 if ends == "eos" else 2)
+
+    turn = [*PROMPT, *text[:3], 11, 12]  # the next prompt begins with all that
+    assert continued(decoder, turn, 6, cache=cache) == continued(decoder, turn, 6)
+
+
+def test_a_cache_that_tells_only_its_length_will_do(decoder):
+    """As lesson 06 builds it: no positions, no batch, no max_length."""
+
+    class Plain:
+        def __init__(self, inner):
+            self.inner = inner
+            self.attend, self.advance = inner.attend, inner.advance
+            self.truncate, self.select = inner.truncate, inner.select
+
+        @property
+        def length(self):
+            return self.inner.length
+
+    for read in ([], PROMPT[:1], PROMPT):
+        cache = Plain(begun(decoder, read))
+        assert continued(decoder, PROMPT, 6, cache=cache) == continued(decoder, PROMPT, 6)
+
+
+def test_exactly_enough_room_is_enough(decoder):
+    cache = begun(decoder, PROMPT[:2], room=7)
+    assert continued(decoder, PROMPT, 5, cache=cache) == continued(decoder, PROMPT, 5)
 
 
 @pytest.mark.parametrize(
-    ("batch", "n", "message"),
+    ("read", "shape", "options", "message"),
     [
-        ([], 4, r"given no prompts: expected a list of token id lists"),
-        ([[1], []], 4, r"prompt 1 of the batch: token_ids \(1, 0\)"),
-        ([[1], [2], [V]], 4, rf"prompt 2 of the batch: token id {V} is outside the vocabulary"),
-        ([[1] * 11, [1]], 4, r"prompt 0 of the batch: the prompt has 11 tokens.*context 10"),
-        ([[1]], 0, r"max_new_tokens is 0: expected at least 1"),
+        (PROMPT[:2], {"room": 6}, {}, r"room for 6 positions: 3 .* and 5 .* need 7; make it with"),
+        ([*PROMPT, 4], {}, {}, r"holds 4 tokens, the prompt has 3.*cache.truncate\(n\)"),
+        (PROMPT[:1], {"batch": 2}, {}, r"has 2 rows for one prompt.*cache.select\(\[row\]\)"),
+        ([], {}, {"use_cache": False}, r"cache= .* with use_cache=False.*leave one out"),
+        ([], {}, {"loop": decoding_loop}, r"cache= .* with a loop of your own.*leave one out"),
     ],
 )
-def test_bad_input_names_the_prompt(short_decoder, batch, n, message):
+def test_a_cache_that_does_not_fit_is_refused_when_asked_and_left_as_it_is(
+    decoder, read, shape, options, message
+):
+    cache = begun(decoder, read, **shape)
+    before = cache.keys.clone()
     with pytest.raises(UserError, match=message):
-        generate_batch(short_decoder, batch, n)
+        generate(decoder, torch.tensor([PROMPT]), 5, cache=cache, **options)
+    assert cache.length == len(read)
+    assert torch.equal(cache.keys, before)
 
 
-def test_there_must_be_a_generator_for_each_prompt(decoder):
-    with pytest.raises(UserError, match=r"1 generators for 2 prompts: expected one each, or none"):
-        generate_batch(decoder, [[1], [2]], 4, generators=[torch.Generator()])
+def test_of_a_context_that_ends_only_what_can_be_made_needs_room(short_decoder):
+    cache = begun(short_decoder, PROMPT, room=10)
+    assert len(continued(short_decoder, PROMPT, 50, cache=cache)) == 8
 
 
-def test_padding_stands_on_the_left_and_is_marked():
-    ids, real = pad_left([[1, 2, 3], [4]], pad_id=9)
-    assert ids.tolist() == [[1, 2, 3], [9, 9, 4]]
-    assert real.tolist() == [[True, True, True], [False, False, True]]
+# generate, by a loop of one's own
+
+
+@pytest.mark.parametrize("loop", [decoding_loop, loop_without_cache])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_a_loop_of_ones_own_makes_the_same_text(decoder, loop, sampling):
+    ours, theirs = (
+        continued(decoder, PROMPT, 15, sampling=sampling, generator=seeded_generator(2), loop=own)
+        for own in (loop, None)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("loop", [decoding_loop, loop_without_cache])
+@pytest.mark.parametrize("ends", ["length", "stop", "eos"])
+def test_a_loop_of_ones_own_ends_where_the_library_ends(decoder, loop, ends):
+    text = continued(decoder, PROMPT, 8)
+    options = {
+        "length": {"max_new_tokens": 3},
+        "stop": {"max_new_tokens": 8, "stop": lambda token: token == text[2]},
+        "eos": {"max_new_tokens": 8, "eos_ids": [text[3]]},
+    }[ends]
+    generation = generate(decoder, torch.tensor([PROMPT]), loop=loop, **options)
+    reasons = [generation.finish_reason for _ in generation]
+    assert reasons == [None, None, None if ends == "eos" else ends]
+    assert generation.finish_reason == ends
+
+
+def test_a_loop_may_choose_by_itself_as_that_of_lesson_05_does(decoder):
+    def greedy_loop(model, token_ids, n, choose, eos_ids, stop):
+        for _ in range(n):
+            token = int(model.head(model.hidden(token_ids)[:, -1]).argmax())
+            if token in eos_ids:
+                return "eos"
+            stops = stop(token)
+            yield token
+            if stops:
+                return "stop"
+            token_ids = torch.cat((token_ids, torch.tensor([[token]])), dim=1)
+        return "length"
+
+    text = continued(decoder, PROMPT, 8)
+    for options in ({}, {"eos_ids": [text[3]]}, {"stop": lambda token: token == text[2]}):
+        ours = generate(decoder, torch.tensor([PROMPT]), 8, loop=greedy_loop, **options)
+        theirs = generate(decoder, torch.tensor([PROMPT]), 8, **options)
+        assert list(ours) == list(theirs)
+        assert ours.finish_reason == theirs.finish_reason

@@ -1,157 +1,12 @@
 import itertools
+from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from stand_ins import Chunks
 
-from decodeloop.decode import Sampling, TextGeneration, TextStream
+from decodeloop.decode import Beam, Sampling, TextGeneration, prefill, search, stream
 from decodeloop.errors import UserError
-
-SPECIAL = 999
-
-
-class Chunks:
-    """A tokenizer whose tokens are any runs of bytes: characters may be split anywhere."""
-
-    def __init__(self, chunks: list[bytes]) -> None:
-        self.chunks = chunks
-
-    def decode(self, token_ids, skip_special=False):
-        assert skip_special
-        kept = (self.chunks[token] for token in token_ids if token != SPECIAL)
-        return b"".join(kept).decode("utf-8", "replace")
-
-
-class LeadingSpace:
-    """A tokenizer that drops the space before the first token, as SentencePiece's do."""
-
-    words = (" one", " two", " three")
-
-    def decode(self, token_ids, skip_special=False):
-        return "".join(self.words[token] for token in token_ids).removeprefix(" ")
-
-
-def stream(chunks: list[bytes], stop=()) -> tuple[list[str], TextStream]:
-    """The pieces of each token, then of the end."""
-    text = TextStream(Chunks(chunks), stop)
-    return [*(text.push(token) for token in range(len(chunks))), text.finish()], text
-
-
-def cut(text: str, stops) -> str:
-    """`text` up to the stop string that is complete first; of two, the one that begins first."""
-    for end in range(len(text) + 1):
-        begun = [end - len(stop) for stop in stops if text[:end].endswith(stop)]
-        if begun:
-            return text[: min(begun)]
-    return text
-
-
-@st.composite
-def split_texts(draw, alphabet):
-    """A text, and its bytes cut into random tokens, some of them empty."""
-    text = draw(st.text(alphabet, max_size=20))
-    data = text.encode()
-    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=12)))
-    return text, [data[a:b] for a, b in itertools.pairwise([0, *cuts, len(data)])]
-
-
-@given(split_texts(st.characters(codec="utf-8")))
-def test_the_pieces_of_any_text_split_anywhere_make_the_text(case):
-    text, chunks = case
-    pieces, _ = stream(chunks)
-    assert "".join(pieces) == text
-
-
-@settings(max_examples=300)
-@given(split_texts("ab€"), st.lists(st.text("ab€", min_size=1, max_size=4), max_size=3))
-def test_the_text_ends_at_the_first_stop_string_wherever_it_is_split(case, stops):
-    text, chunks = case
-    pieces, state = stream(chunks, stops)
-    assert "".join(pieces) == cut(text, stops)
-    assert state.stopped == any(stop in text for stop in stops)
-
-
-@given(st.binary(max_size=12), st.data())
-def test_bytes_that_are_no_text_come_out_as_when_decoded_at_once(data, cases):
-    cuts = sorted(cases.draw(st.lists(st.integers(0, len(data)), max_size=8)))
-    chunks = [data[a:b] for a, b in itertools.pairwise([0, *cuts, len(data)])]
-    pieces, _ = stream(chunks)
-    assert "".join(pieces) == data.decode("utf-8", "replace")
-
-
-def test_a_character_over_several_tokens_comes_whole():
-    pieces, _ = stream([b"a", b"\xf0\x9f", b"\x98", b"\x80", b"b"])
-    assert pieces == ["a", "", "", "😀", "b", ""]
-
-
-def test_half_a_character_at_the_end_is_given_out_by_finish():
-    pieces, _ = stream([b"a", b"\xe2\x82"])
-    assert pieces == ["a", "", "\ufffd"]
-
-
-def test_a_stop_string_over_several_tokens_is_never_given_out():
-    pieces, state = stream([b"Hi", b"\nUs", b"er", b":", b" more"], ["\nUser:"])
-    assert pieces == ["Hi", "", "", "", "", ""]
-    assert state.stopped
-
-
-def test_what_only_began_like_a_stop_string_is_held_back_and_then_released():
-    pieces, state = stream([b"Hi\n", b"Us", b"able"], ["\nUser:"])
-    assert pieces == ["Hi", "", "\nUsable", ""]
-    assert not state.stopped
-
-
-def test_what_is_held_back_at_the_end_is_released():
-    pieces, state = stream([b"Hi\nUse"], ["\nUser:"])
-    assert pieces == ["Hi", "\nUse"]
-    assert not state.stopped
-
-
-def test_a_stop_string_inside_one_token_cuts_it():
-    pieces, state = stream([b"one. two"], [". "])
-    assert pieces == ["one", ""]
-    assert state.stopped
-
-
-def test_a_stop_string_that_begins_again_is_found():
-    pieces, _ = stream([b"a", b"a", b"a", b"b"], ["aab"])
-    assert pieces == ["", "", "a", "", ""]
-
-
-@pytest.mark.parametrize("chunks", [[b"xabc"], [b"x", b"a", b"b", b"c"], [b"xab", b"c"]])
-def test_of_several_stop_strings_the_one_complete_first_ends_the_text(chunks):
-    pieces, _ = stream(chunks, ["abc", "b"])
-    assert "".join(pieces) == "xa"
-
-
-def test_one_stop_string_need_not_be_in_a_list():
-    pieces, _ = stream([b"one, two"], ", ")
-    assert "".join(pieces) == "one"
-
-
-def test_special_tokens_have_no_text_and_split_no_character():
-    text = TextStream(Chunks([b"a\xc3", b"\xa9"]))
-    assert [text.push(token) for token in (SPECIAL, 0, SPECIAL, 1)] == ["", "", "", "aé"]
-
-
-def test_a_space_that_depends_on_the_token_before_is_kept():
-    text = TextStream(LeadingSpace())
-    assert [text.push(token) for token in (0, 1, 2)] == ["one", " two", " three"]
-
-
-def test_finishing_twice_gives_nothing_more():
-    text = TextStream(Chunks([b"a\n"]), ["\n\n"])
-    assert [text.push(0), text.finish(), text.finish()] == ["a", "\n", ""]
-
-
-@pytest.mark.parametrize("stop", ["", [""], ["ok", ""]])
-def test_an_empty_stop_string_is_refused(stop):
-    with pytest.raises(UserError, match="a stop string is empty: expected at least one character"):
-        TextStream(Chunks([]), stop)
-
-
-# TextGeneration
 
 
 class Scripted:
@@ -279,3 +134,65 @@ def test_the_real_model_speaks_whole_characters_and_ends_its_turn(smollm2):
     assert "Paris" in generation.text
     assert "".join(pieces) == generation.text
     assert generation.text == smollm2.tokenizer.decode(generation.tokens, skip_special=True)
+
+
+# with a cache that has read something, and a whole model
+
+
+@dataclass
+class Spoken:
+    """A loaded model whose tokens are letters, and whose prompts are their own bytes."""
+
+    model: object
+    tokenizer: object
+    eos_ids: tuple[int, ...] = ()
+
+    def prompt_ids(self, prompt, raw=False):
+        return [1, *prompt.encode(), 2]
+
+
+@pytest.fixture(scope="module")
+def llm(decoder):
+    return Spoken(decoder, Chunks([bytes([33 + token]) for token in range(97)]))
+
+
+@pytest.mark.parametrize("read", [0, 1, 3, 5])
+def test_a_cache_that_has_read_a_beginning_changes_no_text(llm, read):
+    cache = llm.model.new_cache(1, 20)
+    prompt = llm.prompt_ids("AB!")
+    if read:
+        prefill(llm.model, torch.tensor([prompt[:read]]), cache)
+    ours, theirs = stream(llm, "AB!", 9, cache=cache), stream(llm, "AB!", 9)
+    assert list(ours) == list(theirs)
+    assert ours.tokens == theirs.tokens
+    assert cache.length == len(prompt) + 8
+
+
+def test_a_cache_of_too_little_room_is_refused_before_anything_runs(llm):
+    with pytest.raises(UserError, match=r"room for 12 positions.*need 13; make it with new_cache"):
+        stream(llm, "AB!", 9, cache=llm.model.new_cache(1, 12))
+
+
+def test_a_found_text_is_cut_before_a_stop_string_and_its_tokens_are_not(llm):
+    whole = search(llm, "AB!", 6, beams=2)
+    assert (whole.prompt_tokens, len(whole.tokens), whole.finish_reason) == (5, 6, "length")
+    assert len(set(whole.text)) > 2
+    cut = search(llm, "AB!", 6, beams=2, stop=[whole.text[2:4]])
+    assert cut.text == whole.text[: whole.text.index(whole.text[2:4])]
+    assert (cut.tokens, cut.score, cut.finish_reason) == (whole.tokens, whole.score, "stop")
+
+
+@pytest.mark.parametrize(
+    ("found", "text", "reason"),
+    [
+        ([40, 41, 42], "IJK", "length"),
+        ([40, 41], "IJ", "eos"),
+        ([], "", "eos"),
+        (Beam([40, 41], "eos", -1.0), "IJ", "eos"),
+        (Beam([40, 41], "length", -1.0), "IJ", "length"),  # where the context ended
+    ],
+)
+def test_a_search_of_ones_own_may_give_the_tokens_alone(llm, found, text, reason):
+    answer = search(llm, "AB!", 3, beams=2, beam_search=lambda *asked: found)
+    assert (answer.text, answer.finish_reason) == (text, reason)
+    assert answer.score == (-1.0 if isinstance(found, Beam) else None)

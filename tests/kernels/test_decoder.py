@@ -144,6 +144,20 @@ def test_batches_and_beams_go_through_the_plain_path(pair):
     assert plain == quick
 
 
+@pytest.mark.parametrize("read", range(6))
+def test_generation_goes_on_from_a_cache_that_has_read_something(pair, read):
+    """With 4 of 5 tokens read, a single one follows a cache that is not empty."""
+    prompt, texts = torch.tensor([[3, 1, 4, 1, 5]]), []
+    for decoder in pair:
+        cache = decoder.new_cache(1, 24)
+        if read:
+            prefill(decoder, prompt[:, :read], cache)
+        texts += [list(generate(decoder, prompt, 20, cache=cache))]
+        texts += [list(generate(decoder, prompt, 20))]
+        assert cache.length == 24
+    assert texts[0] == texts[1] == texts[2] == texts[3]
+
+
 def test_it_holds_no_weights_of_its_own(pair):
     plain, quick = pair
     mine, theirs = (dict(d.named_parameters(remove_duplicate=False)) for d in (quick, plain))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.model import TINY, Decoder
+from decodeloop.model import TINY, ContiguousKVCache, Decoder, NoCache, Parts
 
 V, C = TINY.vocabulary, TINY.width
 groups = st.sampled_from([1, 2, 3, 6])
@@ -177,6 +177,100 @@ def test_a_new_cache_has_the_type_and_the_device_of_the_weights():
     assert cache.keys.dtype == torch.bfloat16
     assert cache.keys.is_meta
     assert cache.length == 0
+
+
+# what it attends to says where tokens stand
+
+
+class AsInLesson06:
+    """What lesson 06 asks of a cache, and no more: its tokens are counted from its length."""
+
+    def __init__(self, decoder, batch, max_length):
+        self.inner = ContiguousKVCache(decoder.config, batch, max_length)
+        self.attend, self.advance = self.inner.attend, self.inner.advance
+
+    @property
+    def length(self):
+        return self.inner.length
+
+
+@settings(max_examples=15)
+@given(chunkings, st.integers(1, 2), seeds)
+def test_a_cache_without_positions_is_counted_from_its_length(decoders, chunks, B, seed):
+    decoder, ids = decoders[2], random_ids(B, sum(chunks), seed)
+    cache = AsInLesson06(decoder, B, ids.shape[1])
+    parts = [decoder(part, cache) for part in ids.split(chunks, dim=1)]
+    assert_same_logits(torch.cat(parts, dim=1), decoder(ids))
+
+
+def test_positions_that_are_no_method_say_nothing(decoders):
+    """A learner's own attribute may have the name."""
+    decoder, ids = decoders[2], random_ids(1, 4)
+    cache = AsInLesson06(decoder, 1, 4)
+    cache.positions = [0, 1]
+    assert_same_logits(decoder(ids, cache), decoder(ids))
+
+
+class Window(ContiguousKVCache):
+    """Keeps at most `kept` tokens; new ones stand where they stand in the text, not in it."""
+
+    def __init__(self, decoder, kept):
+        super().__init__(decoder.config, 1, 2 * kept)
+        self.kept, self.read = kept, 0
+
+    def positions(self, T):
+        return torch.arange(self.read, self.read + T)
+
+    def advance(self, T):
+        super().advance(T)
+        self.read += T
+        gone = max(0, self.length - self.kept)
+        for buffer in (self.keys, self.values):
+            buffer[..., : self.kept, :] = buffer[..., gone : gone + self.kept, :].clone()
+        self.truncate(self.length - gone)
+
+
+def test_positions_are_those_of_the_cache_and_not_its_length(decoders):
+    """Token by token, and each sees itself and the last 3: a band, with the positions of the
+    text."""
+    decoder, ids = decoders[2], random_ids(1, 12)
+    cache = Window(decoder, 3)
+    parts = [decoder(ids[:, [t]], cache) for t in range(12)]
+    assert (cache.length, cache.read) == (3, 12)
+    ages = torch.arange(12)[:, None] - torch.arange(12)
+    band = (ages >= 0) & (ages <= 3)
+    assert_same_logits(torch.cat(parts, dim=1), decoder(ids, mask=band))
+
+
+def test_rows_of_a_cache_may_stand_at_positions_of_their_own(decoders, monkeypatch):
+    decoder, ids = decoders[2], random_ids(2, 3)
+    places = torch.tensor([[0, 1, 2], [4, 7, 9]])
+    cache = decoder.new_cache(2, 3)
+    monkeypatch.setattr(cache, "positions", lambda T: places)
+    assert_same_logits(decoder(ids, cache), decoder(ids, positions=places))
+
+
+def test_positions_and_mask_that_are_given_win(decoders, monkeypatch):
+    decoder, ids = decoders[2], random_ids(1, 3)
+    places, mask = torch.tensor([3, 5, 9]), torch.eye(3, dtype=torch.bool)
+    cache = decoder.new_cache(1, 3)
+    monkeypatch.setattr(cache, "positions", lambda T: pytest.fail("they were given"))
+    expected = decoder(ids, positions=places, mask=mask)
+    assert_same_logits(decoder(ids, cache, places, mask), expected)
+
+
+def test_what_stands_for_no_cache_is_made_anew_for_each_forward(decoders):
+    made = []
+
+    def counted(device):
+        made.append(NoCache(device))
+        return made[-1]
+
+    decoder, ids = decoders[2], random_ids(2, 5)
+    own = decoder.with_parts(Parts(no_cache=counted))
+    assert torch.equal(own(ids), decoder(ids))
+    assert torch.equal(own(ids[:, :2]), decoder(ids[:, :2]))
+    assert len(made) == 2
 
 
 # bad input

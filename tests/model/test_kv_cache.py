@@ -6,11 +6,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.testing import assert_close
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.model import TINY, ContiguousKVCache
+from decodeloop.model import (
+    TINY,
+    Attends,
+    ContiguousKVCache,
+    Decoder,
+    NoCache,
+    causal_mask,
+    grouped_query_attention,
+)
 
 H, G, D = TINY.heads, TINY.kv_heads, TINY.head_dim
 
 chunkings = st.lists(st.integers(1, 4), min_size=1, max_size=5)
+lengths = st.lists(st.integers(1, 9), min_size=1, max_size=3)
 
 
 def random_heads(B: int, T: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
@@ -25,7 +34,7 @@ def filled(B: int, T: int, max_length: int) -> ContiguousKVCache:
     return cache
 
 
-def feed(cache: ContiguousKVCache, q, k, v) -> torch.Tensor:
+def feed(cache: Attends, q, k, v) -> torch.Tensor:
     """One forward of a model whose layers are all given the same; what the last one attended."""
     for layer in range(TINY.layers):
         attended = cache.attend(layer, q, k, v)
@@ -221,3 +230,70 @@ def test_type_and_device_are_those_asked_for():
     assert {cache.keys.dtype, cache.values.dtype} == {torch.bfloat16}
     assert cache.keys.is_meta
     assert cache.values.is_meta
+
+
+@given(st.integers(0, 5), st.integers(1, 3))
+def test_new_tokens_stand_after_the_length(stored, T):
+    cache = ContiguousKVCache(TINY, 2, 8)
+    cache.advance(stored)
+    assert cache.positions(T).tolist() == list(range(stored, stored + T))
+
+
+# no cache
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(1, 3), st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 2**16)
+)
+def test_without_a_cache_tokens_attend_causally_to_each_other(B, lengths, seed):
+    none = NoCache()
+    for T in lengths:  # nothing is left of the one before
+        q, k, v = random_heads(B, T, seed)
+        assert none.positions(T).tolist() == list(range(T))
+        assert_close(feed(none, q, k, v), causal_oracle(q, k, v))
+
+
+def test_without_a_cache_a_mask_replaces_the_causal_one():
+    q, k, v = random_heads(2, 4)
+    mask = torch.rand(2, 1, 4, 4) < 0.7
+    mask |= torch.eye(4, dtype=torch.bool)
+    expected = scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    assert_close(NoCache().attend(0, q, k, v, mask), expected)
+
+
+def test_without_a_cache_all_layers_share_one_mask():
+    made = []
+
+    def counted(T, S=None, device=None):
+        made.append(T)
+        return causal_mask(T, S, device)
+
+    none = NoCache(causal_mask=counted)
+    feed(none, *random_heads(1, 5))
+    assert made == [5]
+
+
+def test_without_a_cache_attention_is_what_one_passes():
+    q, k, v = random_heads(1, 3)
+    twice = NoCache(attention=lambda *given: 2 * grouped_query_attention(*given))
+    assert_close(twice.attend(0, q, k, v), 2 * causal_oracle(q, k, v))
+
+
+# growing
+
+
+@pytest.mark.parametrize("T", [0, 3, 5])
+def test_a_cache_that_grows_keeps_what_it_holds_and_has_room_for_more(T):
+    model = Decoder(TINY).eval()
+    ids = torch.randint(TINY.vocabulary, (2, 9), generator=torch.Generator().manual_seed(1))
+    small, large = model.new_cache(2, 5), model.new_cache(2, 9)
+    with torch.inference_mode():
+        for cache in (small, large):
+            if T:
+                model.hidden(ids[:, :T], cache)
+        small.grow(9)
+        assert (small.length, small.max_length) == (T, 9)
+        assert_close(model.hidden(ids[:, T:], small), model.hidden(ids[:, T:], large))
+    with pytest.raises(UserError, match=r"grow\(8\): the cache has room for 9 positions already"):
+        small.grow(8)

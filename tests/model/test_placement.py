@@ -6,6 +6,7 @@ import torch
 from decodeloop.model import (
     TINY,
     ContiguousKVCache,
+    NoCache,
     attention,
     causal_mask,
     grouped_query_attention,
@@ -48,6 +49,11 @@ def test_the_decoder_stays_on_the_device_without_a_cache(fake_cuda_decoder):
     logits = decoder(torch.zeros(2, 5, dtype=torch.long, device="cuda"))
     assert logits.device.type == "cuda"
     assert logits.shape == (2, 5, TINY.vocabulary)
+
+
+def test_positions_are_made_where_their_tokens_are():
+    for seen in (ContiguousKVCache(TINY, 2, 4, device="cuda"), NoCache("cuda")):
+        assert seen.positions(3).device.type == "cuda"
 
 
 @pytest.mark.parametrize("rows", [[1, 0, 0], [0]])

@@ -98,34 +98,40 @@ def in_a_terminal(conversation: Conversation) -> None:
     while True:
         try:
             text = read(unanswered)
-        except KeyboardInterrupt:  # clears the line, as in a shell
             unanswered = ""
-            continue
-        except EOFError:
-            return
-        unanswered = ""
-        if not text.strip():
-            continue
-        try:
-            if is_command(text):
-                if not obeyed(text, conversation):
-                    return
-            elif not answered(unescaped(text), conversation, aside):
+            if text.strip() and not handled(text, conversation):
                 unanswered = text
         except UserError as error:  # nothing is lost: neither the conversation nor the message
             aside(str(error))
             unanswered = "" if is_command(text) else text
+        except KeyboardInterrupt:  # outside of an answer it clears the line, as in a shell
+            unanswered = ""
+        except (EOFError, Ended):
+            return
+
+
+class Ended(Exception):
+    """The person has had enough."""
+
+
+def handled(text: str, conversation: Conversation) -> bool:
+    """Obey or answer; False if an answer was interrupted before it began."""
+    if is_command(text):
+        obey(text, conversation)
+        return True
+    return answered(unescaped(text), conversation, aside)
 
 
 def in_a_pipe(conversation: Conversation) -> None:
     """Answer each line of the input; bad input ends it, and so does Ctrl-C."""
     for line in sys.stdin:
         text = line.rstrip("\r\n")
-        if not text.strip():
-            continue
-        if not is_command(text):
-            answered(unescaped(text), conversation, note)
-        elif not obeyed(text, conversation):
+        try:
+            if is_command(text):
+                obey(text, conversation)
+            elif text.strip():
+                answered(unescaped(text), conversation, note)
+        except Ended:
             return
 
 
@@ -134,14 +140,15 @@ def answered(text: str, conversation: Conversation, say: Callable[[str], None]) 
 
     Ctrl-C ends the answer, in a terminal; in a pipe there is nobody to go on with.
     """
-    turn = conversation.ask(text)
-    if turn.forgotten:
-        say(
-            f"the context of {conversation.context:,} tokens is full: the oldest {turn.forgotten} "
-            f"messages went"
-        )
+    turn = None
     interrupted = False
     try:
+        turn = conversation.ask(text)
+        if turn.forgotten:
+            say(
+                f"the context of {conversation.context:,} tokens is full: the oldest "
+                f"{turn.forgotten} messages went"
+            )
         for piece in turn:
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
@@ -149,13 +156,14 @@ def answered(text: str, conversation: Conversation, say: Callable[[str], None]) 
             raise
         interrupted = True
     print()
+    begun = turn is not None and bool(turn.text)
     if interrupted:
-        say("interrupted" if turn.text else "interrupted; the question is taken back")
-    elif turn.finish_reason == "length":
+        say("interrupted" if begun else "interrupted; the question is taken back")
+    elif turn is not None and turn.finish_reason == "length":
         say(f"cut after {len(turn.tokens)} tokens: --max-new-tokens or the context allows no more")
-    if say is aside:
+    if turn is not None and say is aside:
         say(turn.timing + "\n")
-    return bool(turn.text) or not interrupted
+    return begun or not interrupted
 
 
 def is_command(text: str) -> bool:
@@ -166,16 +174,17 @@ def unescaped(text: str) -> str:
     return text[1:] if text.startswith("//") else text
 
 
-def obeyed(text: str, conversation: Conversation) -> bool:
-    """Do what a line that begins with / says; False if it ends the chat.
+def obey(text: str, conversation: Conversation) -> None:
+    """Do what a line that begins with / says.
 
     Raises:
+        Ended: it says that the chat ends.
         UserError: there is no such command, or it can't be done.
     """
     command, _, rest = text.strip().partition(" ")
     match command:
         case "/quit" | "/exit":
-            return False
+            raise Ended
         case "/help":
             print(HELP + "\n")
         case "/reset":
@@ -191,7 +200,6 @@ def obeyed(text: str, conversation: Conversation) -> bool:
                 f"there is no command {command}: expected one of /reset, /undo, /save, /help, "
                 f"/quit; a message that begins with / is written with two."
             )
-    return True
 
 
 def save(messages: list[dict[str, str]], name: str) -> None:

@@ -272,9 +272,8 @@ def build(
         "ContiguousKVCache",
         functools.partial(model.ContiguousKVCache, attention=grouped, causal_mask=causal_mask),
     )
-    decoder = llm.model.with_parts(
-        model.Parts(block, block_parts.rms_norm, grouped, causal_mask, cache)
-    )
+    no_cache = functools.partial(model.NoCache, attention=grouped, causal_mask=causal_mask)
+    decoder = llm.model.with_parts(model.Parts(block, block_parts.rms_norm, cache, no_cache))
     own_decoder = OwnDecoder(decoder, own.get("hidden_states"), own.get("hidden_with_cache"))
 
     prefill = choose("prefill", decode.prefill)

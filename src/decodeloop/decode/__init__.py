@@ -1,15 +1,14 @@
 """What drives the model: the loop, the samplers, and text as it is generated."""
 
+from decodeloop.decode.batch import generate_batch, pad_left
 from decodeloop.decode.beam import Beam, beam_candidates, beam_search
+from decodeloop.decode.conversation import Conversation, Message, Turn
 from decodeloop.decode.loop import (
-    Completion,
     Generation,
     decode_step,
     decoding_loop,
     generate,
-    generate_batch,
     loop_without_cache,
-    pad_left,
     prefill,
 )
 from decodeloop.decode.sampling import (
@@ -24,17 +23,24 @@ from decodeloop.decode.sampling import (
     top_p,
 )
 from decodeloop.decode.scoring import next_token_loss, perplexity, text_loss
-from decodeloop.decode.text import BeamText, TextGeneration, TextStream, search, stream
+from decodeloop.decode.sequence import Completion, FinishReason, Sequence
+from decodeloop.decode.text import BeamText, TextGeneration, search, stream
+from decodeloop.decode.text_stream import TextStream
 
 __all__ = [
     "Beam",
     "BeamText",
     "Completion",
+    "Conversation",
+    "FinishReason",
     "Generation",
+    "Message",
     "Sampling",
     "SamplingParts",
+    "Sequence",
     "TextGeneration",
     "TextStream",
+    "Turn",
     "beam_candidates",
     "beam_search",
     "decode_step",

@@ -16,10 +16,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from decodeloop.decode.loop import Completion, Model, decode_step, prefill, token_budget
+from decodeloop.decode.loop import Model, decode_step, prefill
+from decodeloop.decode.sequence import Completion, token_budget
 from decodeloop.errors import UserError
 from decodeloop.model import KVCache
-from decodeloop.model.decoder import check_token_ids
 
 EarlyStopping = bool | Literal["never"]
 
@@ -72,7 +72,7 @@ def beam_search(
     Raises:
         UserError: as `generate`; beams, length_penalty or early_stopping are out of range.
     """
-    check_token_ids(token_ids, model.config.vocabulary)
+    budget = token_budget(model.config, token_ids, max_new_tokens)
     if token_ids.shape[0] != 1:
         raise UserError(
             f"beam_search continues one prompt (1, T), it was given {tuple(token_ids.shape)}: "
@@ -82,7 +82,6 @@ def beam_search(
     check_length_penalty(length_penalty)
     check_early_stopping(early_stopping)
     T = token_ids.shape[1]
-    budget = token_budget(model.config, T, max_new_tokens)
     # A beam can be lost to each end-of-sequence token; with so many candidates enough go on.
     count = beams * max(2, 1 + len(set(eos_ids)))
 

@@ -13,7 +13,8 @@ import torch
 
 from decodeloop.decode.loop import Model
 from decodeloop.decode.sampling import Sampling
-from decodeloop.decode.text import TextGeneration, Tokenizer
+from decodeloop.decode.text import TextGeneration
+from decodeloop.decode.text_stream import Tokenizer
 from decodeloop.errors import UserError
 from decodeloop.model import KVCache
 
@@ -92,9 +93,9 @@ class Conversation:
             raise UserError(f"max_new_tokens is {max_new_tokens}: expected at least 1.")
         self.llm, self.context = llm, context or longest
         self.max_new_tokens, self.sampling, self.generator = max_new_tokens, sampling, generator
-        self._messages = [dict(message) for message in messages]
-        if self._messages:
-            check_messages(self._messages)
+        if earlier := list(messages):
+            check_messages(earlier)
+        self._messages = [dict(message) for message in earlier]
         if system is not None:
             self._messages = [
                 {"role": "system", "content": system},
@@ -197,9 +198,14 @@ class Conversation:
         """The cache, cut back to the tokens that it has in common with a prompt, with room for
         `positions`; a new one, which holds nothing, where there is too little."""
         if self._cache is None or positions > self._room:
-            self._room = max(SMALLEST_CACHE, 2 * self._room, positions)
-            self._room = min(self._room, max(self.context, positions))
-            self._cache, self._read = self.llm.model.new_cache(1, self._room), []
+            larger = max(SMALLEST_CACHE, 2 * self._room, positions)
+            self._room = min(larger, max(self.context, positions))
+            grow = getattr(self._cache, "grow", None)
+            if grow is not None:
+                grow(self._room)
+            else:  # none yet, or of a kind that can't: all is read again
+                self._cache, self._read = self.llm.model.new_cache(1, self._room), []
+        assert self._cache is not None
         self._cache.truncate(common_beginning(self._read, ids))
         return self._cache
 

@@ -6,19 +6,16 @@ prefill is limited by arithmetic, decode by memory traffic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Collection, Generator, Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from decodeloop.decode.sampling import Sampling
+from decodeloop.decode.sequence import FinishReason, Sequence, token_budget
 from decodeloop.errors import UserError
-from decodeloop.model import KVCache, ModelConfig
-from decodeloop.model.decoder import check_token_ids
-
-FinishReason = Literal["eos", "stop", "length"]
+from decodeloop.model import Attends, KVCache, ModelConfig
 
 
 class Model(Protocol):
@@ -30,7 +27,7 @@ class Model(Protocol):
     def hidden(
         self,
         token_ids: Tensor,
-        cache: KVCache | None = None,
+        cache: Attends | None = None,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor: ...
@@ -44,7 +41,7 @@ class Model(Protocol):
 def prefill(
     model: Model,
     token_ids: Tensor,
-    cache: KVCache | None,
+    cache: Attends | None,
     positions: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
@@ -61,7 +58,7 @@ def prefill(
 def decode_step(
     model: Model,
     token_ids: Tensor,
-    cache: KVCache,
+    cache: Attends,
     positions: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
@@ -101,14 +98,10 @@ def decoding_loop(
     Shapes: token_ids (1, T); `choose` gets the logits (1, V) and the sequence so far, and gives
     the next token (1,).
     """
-    cache = model.new_cache(1, token_ids.shape[1] + max_new_tokens - 1)
-
-    def read(sequence: Tensor) -> Tensor:
-        if cache.length == 0:
-            return prefill(model, sequence, cache)
-        return decode_step(model, sequence[:, -1:], cache)
-
-    return (yield from _loop(read, token_ids, max_new_tokens, choose, eos_ids, stop))
+    sequence = Sequence(token_ids, max_new_tokens, eos_ids=eos_ids, stop=stop)
+    cache = model.new_cache(1, positions_needed(sequence))
+    read = reading(model, sequence, cache, prefill, decode_step)
+    return (yield from drive(sequence, read, choosing(sequence, choose)))
 
 
 def loop_without_cache(
@@ -120,33 +113,56 @@ def loop_without_cache(
     stop: Callable[[int], bool] | None = None,
 ) -> Generator[int, None, FinishReason]:
     """`decoding_loop` as lesson 05 has it: every step reads the whole sequence again."""
-
-    def read(sequence: Tensor) -> Tensor:
-        return prefill(model, sequence, None)
-
-    return (yield from _loop(read, token_ids, max_new_tokens, choose, eos_ids, stop))
+    sequence = Sequence(token_ids, max_new_tokens, eos_ids=eos_ids, stop=stop)
+    read = reading_all(model, sequence)
+    return (yield from drive(sequence, read, choosing(sequence, choose)))
 
 
-def _loop(
-    read: Callable[[Tensor], Tensor],  # the sequence so far → logits (1, V) of its last position
-    token_ids: Tensor,
-    max_new_tokens: int,
-    choose: Choose,
-    eos_ids: Collection[int],
-    stop: Callable[[int], bool] | None,
+def drive(
+    sequence: Sequence, read: Callable[[], Tensor], choose: Callable[[Tensor], int]
 ) -> Generator[int, None, FinishReason]:
-    sequence = token_ids.cpu()
-    for _ in range(max_new_tokens):
-        next_ids = choose(read(sequence), sequence)  # (1,)
-        token = int(next_ids)
-        if token in eos_ids:
-            return "eos"
-        stops = stop is not None and stop(token)
-        yield token
-        if stops:
-            return "stop"
-        sequence = torch.cat((sequence, next_ids[:, None]), dim=1)
-    return "length"
+    """Read, choose and take until the text ends; yield each token that belongs to it.
+
+    Shapes: `read` gives the logits (1, V) of the last position.
+    """
+    reason = None
+    while reason is None:
+        token = choose(read())
+        reason = sequence.take(token)
+        if token not in sequence.eos_ids:
+            yield token
+    return reason
+
+
+def reading(
+    model: Model,
+    sequence: Sequence,
+    cache: KVCache,
+    prefill: Callable[..., Tensor] = prefill,
+    decode_step: Callable[..., Tensor] = decode_step,
+) -> Callable[[], Tensor]:
+    """Reads what the cache has not: first what is new of the prompt, then each new token."""
+
+    def read() -> Tensor:
+        phase = decode_step if sequence.tokens else prefill
+        return phase(model, sequence.unread(cache.length), cache)
+
+    return read
+
+
+def reading_all(model: Model, sequence: Sequence) -> Callable[[], Tensor]:
+    """Reads everything, each time."""
+    return lambda: prefill(model, sequence.unread(0), None)
+
+
+def choosing(sequence: Sequence, choose: Choose) -> Callable[[Tensor], int]:
+    """`Sequence.choose` by a function of one's own."""
+    return lambda logits: int(choose(logits, sequence.token_ids))
+
+
+def positions_needed(sequence: Sequence) -> int:
+    """The longest that a cache can become: the last token is never read."""
+    return sequence.prompt.shape[1] + sequence.budget - 1
 
 
 class Generation(Iterator[int]):
@@ -157,17 +173,15 @@ class Generation(Iterator[int]):
     end-of-sequence token is not among the ids.
     """
 
-    def __init__(self, run: Callable[[Generation], Generator[int, None, FinishReason]]) -> None:
-        self.finish_reason: FinishReason | None = None
-        self._tokens = self._follow(run)
+    def __init__(self, sequence: Sequence, tokens: Iterator[int]) -> None:
+        self._sequence, self._tokens = sequence, tokens
 
     def __next__(self) -> int:
         return next(self._tokens)
 
-    def _follow(
-        self, run: Callable[[Generation], Generator[int, None, FinishReason]]
-    ) -> Iterator[int]:
-        self.finish_reason = yield from run(self)
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        return self._sequence.finish_reason
 
 
 def generate(
@@ -180,6 +194,7 @@ def generate(
     eos_ids: Collection[int] = (),
     stop: Callable[[int], bool] | None = None,
     use_cache: bool = True,
+    cache: KVCache | None = None,
     loop: Loop | None = None,
 ) -> Generation:
     """Continue `token_ids`, one token at a time, until something ends it.
@@ -192,137 +207,100 @@ def generate(
         eos_ids: ends before any of these, with finish reason ``eos``.
         stop: called with each token; ends after the first for which it is true.
         use_cache: without it every step reads the whole sequence again (lesson 05: same tokens).
+        cache: one that has read a beginning of the prompt, or nothing; only what is new is read.
+            That it holds *these* tokens is the caller's word. Afterwards it holds all that was
+            read: the prompt and what was made, but for a last token that ended it by ``stop`` or
+            ``length``. Where it held the whole prompt, the last token is read again.
         loop: a loop of your own in the place of `decoding_loop`, called as that is.
 
     Raises:
         UserError: the prompt is empty, longer than the context, not one row, or holds an id
-            outside the vocabulary; `max_new_tokens` is less than 1.
+            outside the vocabulary; `max_new_tokens` is less than 1; `cache` holds more than the
+            prompt or several rows, has too little room, or is given together with a loop or with
+            `use_cache=False`.
     """
-    check_token_ids(token_ids, model.config.vocabulary)
+    budget = token_budget(model.config, token_ids, max_new_tokens)
     if token_ids.shape[0] != 1:
         raise UserError(
             f"generate continues one prompt (1, T), it was given {tuple(token_ids.shape)}: "
             f"use generate_batch for several."
         )
-    budget = token_budget(model.config, token_ids.shape[1], max_new_tokens)
-    chosen_by = sampling or Sampling()
-    loop = loop or (decoding_loop if use_cache else loop_without_cache)
-
-    def run(generation: Generation) -> Generator[int, None, FinishReason]:
-        made = 0
-
-        def choose(logits: Tensor, sequence: Tensor) -> Tensor:
-            return chosen_by.choose(logits, sequence, generator)
-
-        def stops(token: int) -> bool:
-            nonlocal made
-            made += 1
-            if stop is not None and stop(token):
-                generation.finish_reason = "stop"
-            elif made == budget:
-                generation.finish_reason = "length"
-            return generation.finish_reason == "stop"
-
-        return (yield from loop(model, token_ids, budget, choose, eos_ids, stops))
-
-    return Generation(run)
+    sequence = Sequence(
+        token_ids,
+        budget,
+        sampling=sampling,
+        generator=generator,
+        eos_ids=eos_ids,
+        stop=stop,
+    )
+    tokens = tokens_of(model, sequence, use_cache=use_cache, cache=cache, loop=loop)
+    return Generation(sequence, tokens)
 
 
-@dataclass(frozen=True)
-class Completion:
-    """One finished row of `generate_batch`."""
-
-    tokens: list[int]
-    finish_reason: FinishReason
-
-
-def generate_batch(
+def tokens_of(
     model: Model,
-    prompts: Sequence[Sequence[int]],
-    max_new_tokens: int,
+    sequence: Sequence,
     *,
-    sampling: Sampling | None = None,
-    generators: Sequence[torch.Generator] | None = None,
-    eos_ids: Collection[int] = (),
-) -> list[Completion]:
-    """Continue several prompts of different lengths at once; each row as `generate` would.
+    use_cache: bool = True,
+    cache: KVCache | None = None,
+    loop: Loop | None = None,
+) -> Iterator[int]:
+    """The tokens that a model makes of a sequence, as they come; the arguments as in `generate`."""
+    if cache is not None:
+        if loop is not None or not use_cache:
+            other = "a loop of your own" if loop is not None else "use_cache=False"
+            raise UserError(
+                f"cache= was given together with {other}, which would not read it: leave one out."
+            )
+        check_beginning(cache, sequence)
+    if loop is not None:
+        return through(loop, model, sequence)
+    if use_cache:
+        return with_cache(model, sequence, cache)
+    return drive(sequence, reading_all(model, sequence), sequence.choose)
 
-    Short prompts are padded on the left, so that every row's newest token stands in the last
-    column. Padding takes no position and nobody may attend to it.
 
-    Args:
-        generators: one for each prompt, so that a row's draws do not depend on its neighbours.
+def with_cache(model: Model, sequence: Sequence, cache: KVCache | None) -> Iterator[int]:
+    """Drive a sequence with a cache that has read a beginning of it, or with a new one."""
+    if cache is None:
+        cache = model.new_cache(1, positions_needed(sequence))
+    last = sequence.prompt.shape[1] - 1
+    if cache.length > last:
+        cache.truncate(last)  # read again, for the logits of what comes next
+    yield from drive(sequence, reading(model, sequence, cache), sequence.choose)
 
-    Raises:
-        UserError: as `generate`; the message names the prompt.
-    """
-    if not prompts:
-        raise UserError("generate_batch was given no prompts: expected a list of token id lists.")
-    if generators is not None and len(generators) != len(prompts):
+
+def through(loop: Loop, model: Model, sequence: Sequence) -> Iterator[int]:
+    """Drive a sequence by a loop of one's own, which asks it how to choose and when to stop."""
+
+    def choose(logits: Tensor, token_ids: Tensor) -> Tensor:
+        return sequence.sampling.choose(logits, token_ids, sequence.generator)
+
+    def stop(token: int) -> bool:
+        return sequence.take(token) == "stop"
+
+    reason = yield from loop(
+        model, sequence.prompt, sequence.budget, choose, sequence.eos_ids, stop
+    )
+    sequence.end(reason)  # of an end-of-sequence token, which a loop finds by itself
+
+
+def check_beginning(cache: KVCache, sequence: Sequence) -> None:
+    """Raise a `UserError` unless `cache` can hold a beginning of this sequence, and the rest."""
+    T, needed = sequence.prompt.shape[1], positions_needed(sequence)
+    rows, room = getattr(cache, "batch", 1), getattr(cache, "max_length", needed)
+    if rows != 1:
         raise UserError(
-            f"generate_batch was given {len(generators)} generators for {len(prompts)} prompts: "
-            f"expected one each, or none."
+            f"the cache has {rows} rows for one prompt: keep one of them with cache.select([row])."
         )
-    V = model.config.vocabulary
-    budgets = []
-    for number, prompt in enumerate(prompts):
-        try:
-            check_token_ids(torch.tensor([list(prompt)], dtype=torch.long), V)
-            budgets.append(token_budget(model.config, len(prompt), max_new_tokens))
-        except UserError as error:
-            raise UserError(f"prompt {number} of the batch: {error}") from None
-    chosen_by = sampling or Sampling()
-    B, T = len(prompts), max(map(len, prompts))
-
-    token_ids, real = pad_left(prompts)  # (B, T) both
-    positions = (real.cumsum(-1) - 1).clamp(min=0)
-    columns = torch.arange(T)
-    mask = real[:, None, None, :] & (columns <= columns[:, None])  # (B, 1, T, T)
-
-    cache = model.new_cache(B, T + max(budgets) - 1)
-    logits = prefill(model, token_ids, cache, positions, mask)
-    made: list[list[int]] = [[] for _ in prompts]
-    reasons: list[FinishReason | None] = [None] * B
-    while True:
-        next_ids = torch.zeros(B, 1, dtype=torch.long)  # finished rows go on with a dummy
-        for row, prompt in enumerate(prompts):
-            if reasons[row]:
-                continue
-            so_far = torch.tensor([*prompt, *made[row]])
-            generator = generators[row] if generators else None
-            token = int(chosen_by.choose(logits[row], so_far, generator))
-            if token in eos_ids:
-                reasons[row] = "eos"
-                continue
-            made[row].append(token)
-            next_ids[row] = token
-            if len(made[row]) == budgets[row]:
-                reasons[row] = "length"
-        if all(reasons):
-            return [Completion(m, r) for m, r in zip(made, reasons, strict=True) if r]
-        positions = positions[:, -1:] + 1
-        real = torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1)
-        logits = decode_step(model, next_ids, cache, positions, real[:, None, None, :])
-
-
-def pad_left(prompts: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:
-    """Prompts of different lengths as one tensor, and which of its entries are real.
-
-    Shapes: → token_ids (B, T), real (B, T), ``True`` where no padding is.
-    """
-    T = max(map(len, prompts))
-    rows = [[pad_id] * (T - len(p)) + list(p) for p in prompts]
-    real = [[False] * (T - len(p)) + [True] * len(p) for p in prompts]
-    return torch.tensor(rows), torch.tensor(real)
-
-
-def token_budget(config: ModelConfig, prompt_length: int, max_new_tokens: int) -> int:
-    """How many tokens can be made: as many as were asked for, or as the context has room for."""
-    if max_new_tokens < 1:
-        raise UserError(f"max_new_tokens is {max_new_tokens}: expected at least 1.")
-    if prompt_length > config.context:
+    if cache.length > T:
         raise UserError(
-            f"the prompt has {prompt_length} tokens, the model's context {config.context}: "
-            f"shorten the prompt."
+            f"the cache holds {cache.length} tokens, the prompt has {T}: expected a beginning of "
+            f"the prompt; cache.truncate(n) keeps the first n, those that they share."
         )
-    return min(max_new_tokens, config.context - prompt_length + 1)
+    if room < needed:
+        raise UserError(
+            f"the cache has room for {room} positions: {T} tokens of the prompt and "
+            f"{sequence.budget} new ones, of which the last is not read, need {needed}; make it "
+            f"with new_cache(1, {needed}), or ask for fewer tokens."
+        )

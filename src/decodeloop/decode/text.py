@@ -1,27 +1,21 @@
-"""Text as it is generated: never half a character, never part of a stop string.
-
-Built in lesson 08.
-"""
+"""Text as it is generated, and what there is to know about it. Built in lesson 08."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import abc
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from decodeloop.decode.beam import Beam, beam_search
-from decodeloop.decode.loop import FinishReason, Loop, Model, generate
+from decodeloop.decode.loop import Loop, Model, tokens_of
 from decodeloop.decode.sampling import Sampling
-from decodeloop.errors import UserError
-
-UNFINISHED = "\ufffd"  # what the bytes of half a character decode to
-
-
-class Tokenizer(Protocol):
-    def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str: ...
+from decodeloop.decode.sequence import FinishReason, Pieces, Sequence, token_budget
+from decodeloop.decode.text_stream import TextStream, Tokenizer
+from decodeloop.model import KVCache
 
 
 class LanguageModel(Protocol):
@@ -37,75 +31,6 @@ class LanguageModel(Protocol):
     def prompt_ids(self, prompt: str, raw: bool = False) -> list[int]: ...
 
 
-class TextStream:
-    """Turn tokens into text piece by piece.
-
-    A character may be spread over several tokens and is held back until it is whole; text that
-    may be the beginning of a stop string is held back until it is not. `stopped` becomes true when
-    a stop string is complete; neither it nor what follows it is ever given out.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
-        if isinstance(stop, str):
-            stop = (stop,)
-        if any(not s for s in stop):
-            raise UserError("a stop string is empty: expected at least one character.")
-        self.stopped = False
-        self._tokenizer = tokenizer
-        self._stop = tuple(stop)
-        self._context: list[int] = []  # the tokens of the last whole piece: some tokenizers look
-        self._pending: list[int] = []  # back by one to decide on a space
-        self._held = ""
-
-    def push(self, token: int) -> str:
-        """Take one more token; give the text that is now certain, often the empty string."""
-        if self.stopped:
-            return ""
-        self._pending.append(token)
-        piece = self._pending_text()
-        if piece.endswith(UNFINISHED):
-            return ""
-        self._context, self._pending = self._pending, []
-        return self._release(piece)
-
-    def finish(self) -> str:
-        """No more tokens will come: give what was held back."""
-        if self.stopped:
-            return ""
-        rest = self._release(self._pending_text())
-        self._pending = []
-        rest, self._held = rest + self._held, ""
-        return rest
-
-    def _pending_text(self) -> str:
-        if not self._pending:
-            return ""
-        before = self._tokenizer.decode(self._context, skip_special=True)
-        whole = self._tokenizer.decode(self._context + self._pending, skip_special=True)
-        return whole[len(before) :]
-
-    def _release(self, piece: str) -> str:
-        text = self._held + piece
-        found = [(at + len(s), at) for s in self._stop if (at := text.find(s)) >= 0]
-        if found:  # the one complete first, so that it does not matter how the text is cut
-            self.stopped = True
-            self._held = ""
-            return text[: min(found)[1]]
-        keep = max((overlap(text, s) for s in self._stop), default=0)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
-
-
-def overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` are a beginning of `stop`.
-
-    >>> overlap("so on.\\n", "\\n\\n")
-    1
-    """
-    longest = min(len(text), len(stop) - 1)
-    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
-
-
 class TextGeneration(Iterator[str]):
     """Pieces of text as they come, and afterwards what there is to know about them.
 
@@ -117,40 +42,63 @@ class TextGeneration(Iterator[str]):
         self,
         model: Model,
         tokenizer: Tokenizer,
-        prompt_ids: Sequence[int],
+        prompt_ids: abc.Sequence[int],
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
         generator: torch.Generator | None = None,
         eos_ids: Collection[int] = (),
-        stop: Sequence[str] = (),
+        stop: abc.Sequence[str] = (),
         use_cache: bool = True,
+        cache: KVCache | None = None,
         loop: Loop | None = None,
-        text_stream: Callable[..., TextStream] = TextStream,
+        text_stream: Callable[..., Pieces] = TextStream,
     ) -> None:
-        self.prompt_tokens = len(prompt_ids)
-        self.tokens: list[int] = []
-        self.text = ""
-        self.finish_reason: FinishReason | None = None
-        self.ttft_s: float | None = None
-        self.itl_s: list[float] = []
-        self._stream = text_stream(tokenizer, stop)
-        self._piece = ""
-        self._generation = generate(
-            model,
-            torch.tensor([list(prompt_ids)], dtype=torch.long),
-            max_new_tokens,
+        ids = torch.tensor([list(prompt_ids)], dtype=torch.long)
+        self._sequence = Sequence(
+            ids,
+            token_budget(model.config, ids, max_new_tokens),
             sampling=sampling,
             generator=generator,
             eos_ids=eos_ids,
-            stop=self._take,
-            use_cache=use_cache,
-            loop=loop,
+            text_stream=text_stream(tokenizer, stop),
         )
-        self._pieces = self._run()
+        self.prompt_tokens = len(prompt_ids)
+        self.ttft_s: float | None = None
+        self.itl_s: list[float] = []
+        self._pieces = self._run(
+            tokens_of(model, self._sequence, use_cache=use_cache, cache=cache, loop=loop)
+        )
 
     def __next__(self) -> str:
         return next(self._pieces)
+
+    def read(self) -> str:
+        """Let it come to its end, and give the whole text."""
+        for _ in self:
+            pass
+        return self.text
+
+    def close(self) -> None:
+        """Stop here: no further token is made, and what has come by now stays."""
+        self._pieces.close()
+
+    def _ipython_display_(self) -> None:  # at the end of a cell it is shown as it comes
+        for piece in self:
+            print(piece, end="", flush=True)
+        print()
+
+    @property
+    def tokens(self) -> list[int]:
+        return self._sequence.tokens
+
+    @property
+    def text(self) -> str:
+        return self._sequence.text
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        return self._sequence.finish_reason
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -167,31 +115,20 @@ class TextGeneration(Iterator[str]):
             parts.append(f"then {self.tokens_per_s:.1f} tokens per second")
         return " · ".join(parts)
 
-    def _take(self, token: int) -> bool:
-        self._piece = self._stream.push(token)
-        return self._stream.stopped
-
-    def _run(self) -> Iterator[str]:
+    def _run(self, tokens: Iterator[int]) -> Generator[str, None, None]:
+        shown = 0  # characters
         clock = time.perf_counter()
-        for token in self._generation:
+        for _ in tokens:
             elapsed = time.perf_counter() - clock
             if self.ttft_s is None:
                 self.ttft_s = elapsed
             else:
                 self.itl_s.append(elapsed)
-            self.tokens.append(token)
-            if self._generation.finish_reason:
-                self.finish_reason = self._generation.finish_reason
-            if self._piece:
-                self.text += self._piece
-                yield self._piece
+            if piece := self.text[shown:]:
+                shown += len(piece)
+                yield piece
             clock = time.perf_counter()  # what the reader does with a piece is not our time
-        self.finish_reason = self._generation.finish_reason
-        rest = self._stream.finish()
-        if self._stream.stopped:  # a stop string may have waited for the rest of a character
-            self.finish_reason = "stop"
-        if rest:
-            self.text += rest
+        if rest := self.text[shown:]:  # held back until an end-of-sequence token came
             yield rest
 
 
@@ -203,10 +140,11 @@ def stream(
     raw: bool = False,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
-    stop: Sequence[str] = (),
+    stop: abc.Sequence[str] = (),
     use_cache: bool = True,
+    cache: KVCache | None = None,
     loop: Loop | None = None,
-    text_stream: Callable[..., TextStream] = TextStream,
+    text_stream: Callable[..., Pieces] = TextStream,
 ) -> TextGeneration:
     """Answer a prompt; the result is iterated over, and gives the text piece by piece.
 
@@ -214,6 +152,7 @@ def stream(
         llm: a loaded model, as `decodeloop.load` gives it.
         prompt: a message to the model, or, with `raw`, a text that it continues.
         stop: ends before any of these strings.
+        cache: one that has read a beginning of the prompt's token ids; as in `generate`.
         loop: a loop of your own in the place of `decoding_loop`.
         text_stream: a class of your own in the place of `TextStream`.
 
@@ -230,6 +169,7 @@ def stream(
         eos_ids=llm.eos_ids,
         stop=stop,
         use_cache=use_cache,
+        cache=cache,
         loop=loop,
         text_stream=text_stream,
     )
@@ -263,9 +203,9 @@ def search(
     beams: int,
     length_penalty: float = 1.0,
     raw: bool = False,
-    stop: Sequence[str] = (),
-    beam_search: Callable[..., Beam | Sequence[int]] = beam_search,
-    text_stream: Callable[..., TextStream] = TextStream,
+    stop: abc.Sequence[str] = (),
+    beam_search: Callable[..., Beam | abc.Sequence[int]] = beam_search,
+    text_stream: Callable[..., Pieces] = TextStream,
 ) -> BeamText:
     """Answer a prompt by beam search.
 
@@ -276,22 +216,16 @@ def search(
     Raises:
         UserError: as `beam_search`; the prompt or a stop string is empty.
     """
-    ids = llm.prompt_ids(prompt, raw=raw)
+    prompt_ids = torch.tensor([llm.prompt_ids(prompt, raw=raw)], dtype=torch.long)
     pieces = text_stream(llm.tokenizer, stop)
     clock = time.perf_counter()
-    found = beam_search(
-        llm.model,
-        torch.tensor([ids], dtype=torch.long),
-        max_new_tokens,
-        beams,
-        length_penalty,
-        llm.eos_ids,
-    )
+    found = beam_search(llm.model, prompt_ids, max_new_tokens, beams, length_penalty, llm.eos_ids)
     seconds = time.perf_counter() - clock
-    if isinstance(found, Beam):
-        tokens, reason, score = found.tokens, found.finish_reason, found.score
-    else:
-        tokens, score = [int(token) for token in found], None
-        reason = "length" if len(tokens) == max_new_tokens else "eos"
-    text = "".join(pieces.push(token) for token in tokens) + pieces.finish()
-    return BeamText(len(ids), tokens, text, "stop" if pieces.stopped else reason, score, seconds)
+    tokens = found.tokens if isinstance(found, Beam) else [int(token) for token in found]
+    sequence = Sequence(prompt_ids, max_new_tokens, text_stream=pieces)
+    for token in tokens:
+        if sequence.take(token):
+            break
+    reason = sequence.end(found.finish_reason if isinstance(found, Beam) else "eos")
+    score = found.score if isinstance(found, Beam) else None
+    return BeamText(prompt_ids.shape[1], tokens, sequence.text, reason, score, seconds)

@@ -18,11 +18,11 @@ from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
 from decodeloop.kernels.prefill import normalised, prefill_layer
 from decodeloop.kernels.threads import numba_threads
 from decodeloop.model import (
+    Attends,
     Block,
     ContiguousKVCache,
     Decoder,
     FeedForward,
-    KVCache,
     Parts,
     RMSNorm,
     SelfAttention,
@@ -131,7 +131,7 @@ class FastDecoder(Decoder):
     def hidden(
         self,
         token_ids: Tensor,
-        cache: KVCache | None = None,
+        cache: Attends | None = None,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
@@ -147,7 +147,7 @@ class FastDecoder(Decoder):
             return super().hidden(token_ids, cache, positions, mask)
         return self.prefill(token_ids, cache)
 
-    def can_fill(self, cache: KVCache | None) -> TypeGuard[ContiguousKVCache | None]:
+    def can_fill(self, cache: Attends | None) -> TypeGuard[ContiguousKVCache | None]:
         """Whether it is no cache, or a plain one of this model's shape: kernels check no bounds."""
         if cache is None or type(cache) is not ContiguousKVCache:
             return cache is None

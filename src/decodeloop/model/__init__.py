@@ -17,7 +17,7 @@ from decodeloop.model.block import (
 )
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
 from decodeloop.model.decoder import Decoder, Parts
-from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
+from decodeloop.model.kv_cache import Attends, ContiguousKVCache, KVCache, NoCache
 from decodeloop.model.multi_head import (
     grouped_query_attention,
     merge_heads,
@@ -28,6 +28,7 @@ from decodeloop.model.multi_head import (
 __all__ = [
     "SMOLLM2_135M",
     "TINY",
+    "Attends",
     "Block",
     "BlockParts",
     "ContiguousKVCache",
@@ -35,6 +36,7 @@ __all__ = [
     "FeedForward",
     "KVCache",
     "ModelConfig",
+    "NoCache",
     "Parts",
     "RMSNorm",
     "SelfAttention",

@@ -14,11 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.model.attention import causal_mask
 from decodeloop.model.block import Attend, Block, Linear, RMSNorm, block, check_positions, rms_norm
 from decodeloop.model.config import ModelConfig, check_llama
-from decodeloop.model.kv_cache import ContiguousKVCache, KVCache
-from decodeloop.model.multi_head import grouped_query_attention
+from decodeloop.model.kv_cache import Attends, ContiguousKVCache, KVCache, NoCache
 
 
 class Embedding(nn.Embedding):
@@ -35,9 +33,8 @@ class Parts:
 
     block: Callable[[Tensor, Block, Tensor, Attend], Tensor] = block
     rms_norm: Callable[[Tensor, Tensor, float], Tensor] = rms_norm
-    attention: Callable[..., Tensor] = grouped_query_attention  # where there is no cache
-    causal_mask: Callable[..., Tensor] = causal_mask
     cache: Callable[..., KVCache] = ContiguousKVCache
+    no_cache: Callable[[torch.device], Attends] = NoCache  # one for each forward without a cache
 
 
 LIBRARY_PARTS = Parts()
@@ -82,7 +79,7 @@ class Decoder(nn.Module):
     def forward(
         self,
         token_ids: Tensor,
-        cache: KVCache | None = None,
+        cache: Attends | None = None,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
@@ -92,18 +89,18 @@ class Decoder(nn.Module):
     def hidden(
         self,
         token_ids: Tensor,
-        cache: KVCache | None = None,
+        cache: Attends | None = None,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
         """The residual stream after the last block, normalised.
 
         With a `cache`, the tokens follow those that it holds, and it holds them too afterwards.
-        `positions` default to counting on from the cache's length; left-padded rows need their
-        own, and a `mask` (``True`` = may attend) that hides the padding.
+        The cache says where they stand and what they see, unless `positions` and `mask`
+        (``True`` = may attend) do: left-padded rows need both, to hide the padding.
 
         Shapes: token_ids (B, T); positions (T,) or (B, T); mask broadcastable to (B, H, T, S),
-        where S = cache.length + T → (B, T, C).
+        where the last T of the S keys are the new ones → (B, T, C).
 
         Raises:
             ShapeError: `token_ids` or `positions` have the wrong shape.
@@ -112,31 +109,29 @@ class Decoder(nn.Module):
         check_token_ids(token_ids, self.config.vocabulary)
         B, T = token_ids.shape
         device = self.device
-        start = 0 if cache is None else cache.length
+        seen = self._seen_with(cache)
         if positions is None:
-            positions = torch.arange(start, start + T, device=device)
+            positions = positions_after(seen, T, device)
         check_positions(positions, B, T)
         positions = positions.to(device)
-        if mask is not None:
-            mask = mask.to(device)
-        elif cache is None:
-            mask = self.parts.causal_mask(T, device=device)
+        mask = None if mask is None else mask.to(device)
 
         def attend_in(number: int) -> Attend:
-            if cache is None:
-                return lambda q, k, v: self.parts.attention(q, k, v, mask)
-            return lambda q, k, v: cache.attend(number, q, k, v, mask)
+            return lambda q, k, v: seen.attend(number, q, k, v, mask)
 
         x = self.embedding(token_ids.to(device))  # (B, T, C)
         for number, layer in enumerate(self.layers):
             x = self.parts.block(x, cast(Block, layer), positions, attend_in(number))
-        if cache is not None:
-            cache.advance(T)
+        seen.advance(T)
         return self.parts.rms_norm(x, self.norm.weight, self.config.norm_eps)
 
     def head(self, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
         return self.output(hidden)
+
+    def _seen_with(self, cache: Attends | None) -> Attends:
+        """What new tokens attend to: the cache, or what stands for none."""
+        return self.parts.no_cache(self.device) if cache is None else cache
 
     def new_cache(self, batch: int, max_length: int) -> KVCache:
         """An empty cache of this model's shape, type and device."""
@@ -147,6 +142,18 @@ class Decoder(nn.Module):
         twin = copy.copy(self)
         twin.parts = parts
         return twin
+
+
+def positions_after(cache: Attends, T: int, device: torch.device) -> Tensor:
+    """Where T new tokens stand: where the cache says, or, if it says nothing of positions, after
+    its length. A cache as lesson 06 builds it needs no such method, and goes in here.
+
+    Shapes: → (T,) or (B, T).
+    """
+    if callable(getattr(cache, "positions", None)):
+        return cache.positions(T)
+    length = cast(KVCache, cache).length
+    return torch.arange(length, length + T, device=device)
 
 
 def check_token_ids(token_ids: Tensor, vocabulary: int) -> None:

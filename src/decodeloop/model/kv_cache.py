@@ -6,6 +6,7 @@ Pope et al., "Efficiently Scaling Transformer Inference" (2022), section 2.1. Bu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Protocol
 
 import torch
@@ -17,15 +18,19 @@ from decodeloop.model.config import ModelConfig
 from decodeloop.model.multi_head import grouped_query_attention
 
 
-class KVCache(Protocol):
-    """What the decoder asks of a cache, and all that it knows of one.
+class Attends(Protocol):
+    """What the decoder asks of what its tokens attend to, and all that it knows of it.
 
-    One forward pass of T tokens calls `attend` once for each layer, then `advance(T)` once.
+    One forward pass of T tokens asks once for their `positions(T)`, calls `attend` once for each
+    layer, then `advance(T)` once.
     """
 
-    @property
-    def length(self) -> int:
-        """How many positions are stored."""
+    def positions(self, T: int) -> Tensor:
+        """Where T new tokens stand: (T,), or (B, T) where rows differ; on the device of the cache.
+
+        Not always the length and on: after an eviction, or with several texts in one row, they
+        stand elsewhere.
+        """
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
@@ -34,18 +39,55 @@ class KVCache(Protocol):
 
         `mask` None means causal over what is cached and what is new.
 
-        Shapes: q (B, H, T, D), k and v (B, G, T, D), mask broadcastable to (B, H, T, length + T) →
-        (B, H, T, D).
+        Shapes: q (B, H, T, D), k and v (B, G, T, D), mask broadcastable to (B, H, T, S), where the
+        last T of the S keys are the new ones → (B, H, T, D).
         """
 
     def advance(self, T: int) -> None:
-        """The T positions that every layer has now stored become part of the length."""
+        """The T positions that every layer has now stored become part of what is there."""
+
+
+class KVCache(Attends, Protocol):
+    """An `Attends` that is kept from one forward to the next, and can go back."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens it has read."""
 
     def truncate(self, n: int) -> None:
-        """Forget all positions from `n` on: the length becomes n."""
+        """Forget all tokens from `n` on: the length becomes n."""
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
         """Row i becomes what row rows[i] was; a row may be taken several times, or never."""
+
+
+class NoCache:
+    """What stands for no cache: the tokens of one forward attend to each other, and none is kept.
+
+    `attention` and `causal_mask` are what it attends with. The mask is made for the first layer,
+    and serves the others too.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str | None = None,
+        *,
+        attention: Callable[..., Tensor] = grouped_query_attention,
+        causal_mask: Callable[..., Tensor] = causal_mask,
+    ) -> None:
+        self._device, self._attention = device, attention
+        self._causal = lru_cache(maxsize=1)(partial(causal_mask, device=device))
+
+    def positions(self, T: int) -> Tensor:
+        return torch.arange(T, device=self._device)
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        return self._attention(q, k, v, self._causal(q.shape[2]) if mask is None else mask)
+
+    def advance(self, T: int) -> None:
+        pass  # nothing was stored
 
 
 class ContiguousKVCache:
@@ -124,6 +166,9 @@ class ContiguousKVCache:
         self.values[layer, :, :, self._length : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
+    def positions(self, T: int) -> Tensor:
+        return torch.arange(self.length, self.length + T, device=self.keys.device)
+
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     ) -> Tensor:
@@ -132,6 +177,23 @@ class ContiguousKVCache:
         if mask is None and T > 1:  # a single new token may see everything: nothing to mask
             mask = self._causal_mask(T, self._length + T, device=q.device)
         return self._attention(q, keys, values, mask)
+
+    def grow(self, max_length: int) -> None:
+        """Make room for `max_length` positions in all; what is stored stays.
+
+        Raises:
+            UserError: that is less than there is room for now.
+        """
+        if max_length < self.max_length:
+            raise UserError(
+                f"grow({max_length}): the cache has room for {self.max_length} positions already: "
+                f"expected more."
+            )
+        keys, values = self.keys, self.values
+        shape = (*keys.shape[:3], max_length, keys.shape[4])
+        self.keys, self.values = keys.new_zeros(shape), values.new_zeros(shape)
+        self.keys[:, :, :, : self._length] = keys[:, :, :, : self._length]
+        self.values[:, :, :, : self._length] = values[:, :, :, : self._length]
 
     def advance(self, T: int) -> None:
         if not 0 <= T <= self.max_length - self._length:
