@@ -99,7 +99,7 @@ def decoding_loop(
     the next token (1,).
     """
     sequence = Sequence(token_ids, max_new_tokens, eos_ids=eos_ids, stop=stop)
-    cache = model.new_cache(1, positions_needed(sequence))
+    cache = model.new_cache(1, sequence.positions_needed)
     read = reading(model, sequence, cache, prefill, decode_step)
     return (yield from drive(sequence, read, choosing(sequence, choose)))
 
@@ -141,7 +141,7 @@ def reading(
     prefill: Callable[..., Tensor] = prefill,
     decode_step: Callable[..., Tensor] = decode_step,
 ) -> Callable[[], Tensor]:
-    """Reads what the cache has not: first what is new of the prompt, then each new token."""
+    """A function that reads what the cache lacks: what is new of the prompt, then each token."""
 
     def read() -> Tensor:
         phase = decode_step if sequence.tokens else prefill
@@ -151,18 +151,13 @@ def reading(
 
 
 def reading_all(model: Model, sequence: Sequence) -> Callable[[], Tensor]:
-    """Reads everything, each time."""
+    """A function that reads everything, each time."""
     return lambda: prefill(model, sequence.unread(0), None)
 
 
 def choosing(sequence: Sequence, choose: Choose) -> Callable[[Tensor], int]:
-    """`Sequence.choose` by a function of one's own."""
+    """`sequence.choose`, but by a function of one's own."""
     return lambda logits: int(choose(logits, sequence.token_ids))
-
-
-def positions_needed(sequence: Sequence) -> int:
-    """The longest that a cache can become: the last token is never read."""
-    return sequence.prompt.shape[1] + sequence.budget - 1
 
 
 class Generation(Iterator[int]):
@@ -263,7 +258,7 @@ def tokens_of(
 def with_cache(model: Model, sequence: Sequence, cache: KVCache | None) -> Iterator[int]:
     """Drive a sequence with a cache that has read a beginning of it, or with a new one."""
     if cache is None:
-        cache = model.new_cache(1, positions_needed(sequence))
+        cache = model.new_cache(1, sequence.positions_needed)
     last = sequence.prompt.shape[1] - 1
     if cache.length > last:
         cache.truncate(last)  # read again, for the logits of what comes next
@@ -287,8 +282,8 @@ def through(loop: Loop, model: Model, sequence: Sequence) -> Iterator[int]:
 
 def check_beginning(cache: KVCache, sequence: Sequence) -> None:
     """Raise a `UserError` unless `cache` can hold a beginning of this sequence, and the rest."""
-    T, needed = sequence.prompt.shape[1], positions_needed(sequence)
-    rows, room = getattr(cache, "batch", 1), getattr(cache, "max_length", needed)
+    T, needed = sequence.prompt.shape[1], sequence.positions_needed
+    rows, room = getattr(cache, "batch", 1), getattr(cache, "max_length", None)
     if rows != 1:
         raise UserError(
             f"the cache has {rows} rows for one prompt: keep one of them with cache.select([row])."
@@ -298,7 +293,7 @@ def check_beginning(cache: KVCache, sequence: Sequence) -> None:
             f"the cache holds {cache.length} tokens, the prompt has {T}: expected a beginning of "
             f"the prompt; cache.truncate(n) keeps the first n, those that they share."
         )
-    if room < needed:
+    if room is not None and room < needed:
         raise UserError(
             f"the cache has room for {room} positions: {T} tokens of the prompt and "
             f"{sequence.budget} new ones, of which the last is not read, need {needed}; make it "

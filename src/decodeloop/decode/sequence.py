@@ -100,7 +100,12 @@ class Sequence:
         self.text = ""
         self.finish_reason: FinishReason | None = None
         self._stop = stop or (lambda token: False)
-        self._text_stream = text_stream or NoPieces()
+        self._text_stream = NoPieces() if text_stream is None else text_stream
+
+    @property
+    def positions_needed(self) -> int:
+        """The longest that its cache can become: the last token is never read."""
+        return self.prompt.shape[1] + self.budget - 1
 
     def unread(self, read: int) -> Tensor:
         """What a model that has read so many tokens has still to read, (1, n).
