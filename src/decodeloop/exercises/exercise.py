@@ -79,6 +79,11 @@ def call(label: str, *inputs: Any, oracle: Candidate, **options: Any) -> Case:
     return Case(label, run, lambda: oracle(*copies(inputs), **options), inputs)
 
 
+def trial(label: str, run: Candidate, expected: Candidate, *inputs: Any) -> Case:
+    """A case that is more than one call: `run(candidate, *inputs)`, and `expected(*inputs)`."""
+    return Case(label, lambda candidate: run(candidate, *inputs), lambda: expected(*inputs))
+
+
 def copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(x.clone() if isinstance(x, torch.Tensor) else x for x in inputs)
 
