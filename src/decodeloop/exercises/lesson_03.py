@@ -40,6 +40,7 @@ RMS_NORM = Exercise(
     library=rms_norm,
     minutes=8,
     difficulty=1,
+    part=True,
     cases=(
         call("x of shape (3, 4)", tensors(3, 4), tensors(4), 1e-5, oracle=torch_rms_norm),
         call("x of shape (2, 3, 5)", tensors(2, 3, 5), tensors(5), 1e-5, oracle=torch_rms_norm),
@@ -251,6 +252,7 @@ ROPE = Exercise(
     minutes=12,
     difficulty=2,
     tolerance=1e-4,  # angles in fp32 are off by 1e-7 of themselves
+    part=True,
     cases=(  # angles stay below 100 even with a positive exponent: fp32 tells them apart
         call(
             "the vector (1, 0) at positions 0 to 3",
@@ -432,6 +434,7 @@ SWIGLU = Exercise(
     library=swiglu,
     minutes=6,
     difficulty=1,
+    part=True,
     cases=(
         call(
             "x (2, 3, 4), F = 6",
@@ -734,6 +737,7 @@ BLOCK = Exercise(
     minutes=12,
     difficulty=2,
     tolerance=5e-5,
+    part=True,
     cases=(
         what_attend_is_given(tensors(2, 5, 20), SHARED, torch.arange(3, 8)),
         call(

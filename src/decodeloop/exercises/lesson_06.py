@@ -163,6 +163,7 @@ CONTIGUOUS_KV_CACHE = Exercise(
     library=ContiguousKVCache,
     minutes=17,
     difficulty=3,
+    part=True,
     cases=(
         trace("append 3 positions", SMALL, 1, 30, "append 3"),
         trace("append 3, 1 and 2 positions", SMALL, 2, 30, "append 3, append 1, append 2"),
@@ -443,6 +444,7 @@ HIDDEN_WITH_CACHE = Exercise(
     minutes=8,
     difficulty=2,
     tolerance=1e-4,
+    part=True,
     cases=(
         feeding("one prompt of 5, nothing cached", SMALL, (3, 1, [5])),
         feeding("a prompt of 4, then three single tokens", SMALL, (4, 1, [4, 1, 1, 1])),
@@ -558,6 +560,7 @@ PREFILL = Exercise(
     minutes=4,
     difficulty=1,
     tolerance=1e-4,
+    part=True,
     cases=(
         prefilling("a prompt of 5", SMALL, 10, 1, 5),
         prefilling("a prompt of 1", SMALL, 11, 1, 1),
@@ -645,6 +648,7 @@ DECODE_STEP = Exercise(
     minutes=3,
     difficulty=1,
     tolerance=1e-4,
+    part=True,
     cases=(
         decoding("two steps after a prompt of 4", SMALL, 14, 1, 6),
         decoding("a batch of 3", SMALL, 15, 3, 5),

@@ -76,6 +76,7 @@ TEMPERATURE = Exercise(
     library=temperature,
     minutes=5,
     difficulty=1,
+    part=True,
     cases=(
         call("four tokens, t = 0.5", VOTES, 0.5, oracle=scaled),
         call("logits (2, 3, 7), t = 2", BATCH, 2.0, oracle=scaled),
@@ -243,6 +244,7 @@ TOP_K = Exercise(
     library=top_k,
     minutes=5,
     difficulty=1,
+    part=True,
     cases=(
         call("four tokens 0.1, 0.4, 0.2, 0.3, k = 2", VOTES, 2, oracle=k_best),
         call("logits (2, 3, 7), k = 3", BATCH, 3, oracle=k_best),
@@ -432,6 +434,7 @@ TOP_P = Exercise(
     library=top_p,
     minutes=10,
     difficulty=3,
+    part=True,
     cases=(
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.65", VOTES, 0.65, oracle=nucleus),
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.35", VOTES, 0.35, oracle=nucleus),
@@ -596,6 +599,7 @@ MIN_P = Exercise(
     library=min_p,
     minutes=3,
     difficulty=1,
+    part=True,
     cases=(
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.6", VOTES, 0.6, oracle=near_the_best),
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.3", VOTES, 0.3, oracle=near_the_best),
@@ -764,6 +768,7 @@ REPETITION_PENALTY = Exercise(
     library=repetition_penalty,
     minutes=7,
     difficulty=2,
+    part=True,
     cases=(
         call("five tokens, 0 and 1 seen", SIGNS, torch.tensor([0, 1]), 2.0, oracle=penalised),
         call(
@@ -1106,6 +1111,7 @@ SAMPLE = Exercise(
     library=sample,
     minutes=7,
     difficulty=2,
+    part=True,
     cases=(
         many_draws("logits (200, 6), called 20 times", CHANCES),
         many_draws("logits (200, 5), some below 0", MIXED),

@@ -352,6 +352,7 @@ LOOP = Exercise(
     library=decoding_loop,
     minutes=10,
     difficulty=2,
+    part=True,
     cases=(
         loop_case("six tokens", [3, 1, 4], 6),
         loop_case("one token: the model need not run again", [2, 7], 1),
@@ -777,6 +778,7 @@ STREAM = Exercise(
     library=TextStream,
     minutes=12,
     difficulty=3,
+    part=True,
     cases=(
         stream_case("plain words", [b"The", b" cat", b" sat", b"."], ["The", " cat", " sat", "."]),
         stream_case(
@@ -1321,6 +1323,7 @@ BEAM = Exercise(
     library=beam_search,
     minutes=15,
     difficulty=3,
+    part=True,
     cases=(
         beam_case("two beams, three tokens", 7, [1, 2], 3, 2),
         beam_case("one beam is greedy", 7, [1, 2], 6, 1),
