@@ -106,6 +106,7 @@ def test_a_text_may_be_indented_as_a_whole():
         ),
         ("- result = start → result = 1\n- return result → return [result]", [6]),
         ("- return result → return [result]\n- result = start → result = 1", [6]),  # any order
+        ("- , start=0\n\n-  + number\n- result = start → result = 4", 4),  # two deletions
         ("- return result → return [result]  # and\n- start=0 → start=1", [6]),
     ],
 )

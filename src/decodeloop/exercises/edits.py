@@ -19,7 +19,7 @@ each mistake is what a reader would see in a diff::
 ``##`` begins a mistake and names it. A ``-`` text stands in the source of the right answer exactly
 once: a part of a line, or several whole lines. The ``+`` lines take its place, indented like it;
 where there are none it is deleted. ``- old → new`` says both in one line. A mistake may have
-several such changes; all other lines are its hint.
+several such changes (an empty line keeps two deletions apart); all other lines are its hint.
 
 Nothing is compiled before a mistake is tried, so that a lesson is imported no slower for it.
 """

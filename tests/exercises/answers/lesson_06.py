@@ -177,7 +177,7 @@ CACHES = {
     ),
 }
 
-NO_MISTAKES_OF_CACHES = edited(
+UNNAMED_CACHES = edited(
     OneBuffer,
     """
 ## truncate forgotten
@@ -254,7 +254,7 @@ HIDDENS = {
     ),
 }
 
-NO_MISTAKES_OF_HIDDENS = edited(
+UNNAMED_HIDDENS = edited(
     with_partials,
     """
 ## one position for all new tokens
@@ -311,7 +311,7 @@ PHASES = {
     ),
 }
 
-NO_MISTAKES_OF_PHASES = edited(
+UNNAMED_PHASES = edited(
     last_kept_then_flat,
     """
 ## shares
@@ -333,7 +333,7 @@ NO_MISTAKES_OF_PHASES = edited(
 
 
 def nobody_named(*names):
-    return [NO_MISTAKES_OF_PHASES[name] for name in names]
+    return [UNNAMED_PHASES[name] for name in names]
 
 
 # --- kv_cache_bytes -------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ SIZES = edited(
 """,
 )
 
-NO_MISTAKES_OF_SIZES = edited(
+UNNAMED_SIZES = edited(
     by_the_layer,
     """
 ## the width for each query head
@@ -464,7 +464,7 @@ CHUNKS = {
     ),
 }
 
-NO_MISTAKES_OF_CHUNKS = edited(
+UNNAMED_CHUNKS = edited(
     by_indices,
     """
 ## the shorter first
@@ -495,12 +495,12 @@ SECOND_FORMS = {
 }
 
 UNNAMED = {
-    "ContiguousKVCache": list(NO_MISTAKES_OF_CACHES.values()),
-    "hidden_with_cache": list(NO_MISTAKES_OF_HIDDENS.values()),
+    "ContiguousKVCache": list(UNNAMED_CACHES.values()),
+    "hidden_with_cache": list(UNNAMED_HIDDENS.values()),
     "prefill": nobody_named("shares", "the vector", "the mean of the positions", "one token short"),
     "decode_step": nobody_named("shares", "the vector", "read twice", "one position late"),
-    "kv_cache_bytes": list(NO_MISTAKES_OF_SIZES.values()),
-    "chunked_prefill": list(NO_MISTAKES_OF_CHUNKS.values()),
+    "kv_cache_bytes": list(UNNAMED_SIZES.values()),
+    "chunked_prefill": list(UNNAMED_CHUNKS.values()),
 }
 
 # --- random inputs --------------------------------------------------------------------------------
