@@ -174,7 +174,8 @@ def test_the_same_edits_of_another_right_answer():
         ("## it\nA hint.", "'it' changes nothing"),
         ("## it\n- result = start → 1", "'it' has no hint"),
         ("## it\n+ b\nA hint.", r"'it': '\+ b' replaces nothing"),
-        ("## it\n- result = start\nA hint.\n+ b", r"'it': '\+ b' replaces nothing"),
+        ("## it\n- result = start\nA hint.\n+ b", r"'it': '\+ b' stands behind the hint"),
+        ("## it\n- a → b\nA hint of\n- two lines.", "'- two lines.' stands behind the hint"),
         ("## it\n- a → b\nA hint.\n## it\n- a → b\nA hint.", "two mistakes are called 'it'"),
     ],
 )
@@ -185,7 +186,7 @@ def test_a_text_that_can_not_be_read_is_said_at_once(text, said):
 
 def test_a_line_that_is_no_edit_is_said_where_there_are_no_hints():
     with pytest.raises(BadEdit, match="'it': 'return result -> 1' is no edit"):
-        edited(total, "## it\nreturn result -> 1\n- a → b")
+        edited(total, "## it\n- a → b\nreturn result -> 1")
 
 
 @pytest.mark.parametrize(

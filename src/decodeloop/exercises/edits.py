@@ -21,7 +21,8 @@ once: a part of a line, or several whole lines. The ``+`` lines take its place, 
 where there are none it is deleted. ``- old → new`` says both in one line. A mistake may have
 several such changes (an empty line keeps two deletions apart); all other lines are its hint.
 
-Nothing is compiled before a mistake is tried, so that a lesson is imported no slower for it.
+Nothing is compiled before a mistake is tried, so that a lesson is imported no slower for it. What
+an edit needs and the right answer does not is imported all the same, with a `noqa: F401`.
 """
 
 from __future__ import annotations
@@ -187,6 +188,8 @@ def sections(right: Candidate, text: str) -> list[Section]:
 def add(line: str, before: str, section: Section) -> None:
     """Put a line of a section where it belongs; `before` is the line above it."""
     changes = section.changes
+    if section.hint and line.startswith(("- ", "+ ")):
+        raise BadEdit(f"mistake {section.name!r}: {line!r} stands behind the hint: changes first.")
     if line.startswith("- "):
         old, *new = ARROW.split(line.removeprefix("- "))
         goes_on = before.startswith("- ") and not changes[-1].new
