@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from decodeloop.course.answers import standalone
+from decodeloop.course.guarding import PartFailed
 from decodeloop.course.lessons import read_lesson, with_solutions
-from decodeloop.course.own import PARTS, PartFailed, assemble, mine
+from decodeloop.course.linking import assemble, part_names
+from decodeloop.course.own import mine
 from decodeloop.course.progress import Progress
 from decodeloop.course.session import KEY, Session
 from decodeloop.decode import Sampling, search, stream
@@ -18,6 +20,7 @@ from decodeloop.exercises.finding import find
 from decodeloop.loading import LanguageModel
 
 LESSONS = Path(__file__).parents[2] / "lessons"
+PARTS = part_names()
 IMPORTS = (ast.Import, ast.ImportFrom)
 SAMPLINGS = {
     "greedy": Sampling(),

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import math
+import sys
 import types
 from functools import cache
 from itertools import combinations
@@ -19,6 +20,7 @@ from torch import Tensor
 from decodeloop.course.judge import judge, outcome, same
 from decodeloop.course.lessons import BEGIN, read_lesson, with_solutions, without_solutions
 from decodeloop.errors import UserError
+from decodeloop.exercises.edits import Edited
 from decodeloop.exercises.exercise import copies
 from decodeloop.exercises.finding import all_exercises, find
 
@@ -46,6 +48,7 @@ def answers(lesson):
         pytest.fail(f"{path} is missing: it has RIGHT, SECOND_FORMS and UNNAMED for {lesson}.")
     spec = importlib.util.spec_from_file_location(f"answers_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # the source of a class is looked for there
     spec.loader.exec_module(module)
     return module
 
@@ -146,6 +149,15 @@ def test_a_mistake_written_another_way_is_met_with_the_same_hint(exercise, mista
     verdict = judge(forms[mistake.name], exercise)
     assert verdict.state == "wrong"
     assert verdict.mistake is mistake, verdict
+
+
+@each_exercise
+def test_every_edit_finds_its_place_once_and_gives_python(exercise):
+    wrong = [m.wrong for m in exercise.mistakes]
+    wrong += [*entry(exercise, "SECOND_FORMS").values(), *entry(exercise, "UNNAMED")]
+    for answer in wrong:
+        if isinstance(answer, Edited):
+            assert callable(answer.compiled)
 
 
 @each_exercise

@@ -44,7 +44,11 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One function or class that the learner writes."""
+    """One function or class that the learner writes.
+
+    Where it is a `part`, the learner's own takes the library's place when a model speaks through
+    their answers: `course/linking.py` says where it belongs.
+    """
 
     name: str  # of the function asked for
     lesson: str
@@ -57,6 +61,7 @@ class Exercise:
     kind: Literal["core", "stretch"] = "core"
     tolerance: float = 1e-5  # absolute and relative
     seconds: float = 10.0  # for all cases together
+    part: bool = False  # whether the real model can speak through it (`mine`)
 
 
 def call(label: str, *inputs: Any, oracle: Candidate, **options: Any) -> Case:
@@ -77,6 +82,11 @@ def call(label: str, *inputs: Any, oracle: Candidate, **options: Any) -> Case:
         return result
 
     return Case(label, run, lambda: oracle(*copies(inputs), **options), inputs)
+
+
+def trial(label: str, run: Candidate, expected: Candidate, *inputs: Any) -> Case:
+    """A case that is more than one call: `run(candidate, *inputs)`, and `expected(*inputs)`."""
+    return Case(label, lambda candidate: run(candidate, *inputs), lambda: expected(*inputs))
 
 
 def copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -29,6 +29,7 @@ GREEDY = Exercise(
     library=greedy,
     minutes=3,
     difficulty=1,
+    part=True,
     cases=(
         call("one row of 6 logits", ROW, oracle=best_by_sorting),
         call("logits (4, 7)", TABLE, oracle=best_by_sorting),

@@ -40,6 +40,7 @@ SOFTMAX = Exercise(
     library=softmax,
     minutes=12,
     difficulty=2,
+    part=True,
     cases=(
         call("scores (3, 3)", SCORES, oracle=torch_softmax),
         call("scores (2, 4, 5)", torch.randn(2, 4, 5, generator=draws), oracle=torch_softmax),
@@ -162,6 +163,7 @@ CAUSAL_MASK = Exercise(
     library=causal_mask,
     minutes=8,
     difficulty=2,
+    part=True,
     cases=(
         call("T = 4", 4, oracle=causal_by_comparison),
         call("T = 1", 1, oracle=causal_by_comparison),
@@ -285,6 +287,7 @@ ATTENTION = Exercise(
     library=attention,
     minutes=12,
     difficulty=2,
+    part=True,
     cases=(
         call("q, k, v (1, 1, 4, 4), no mask", *SQUARE, oracle=sdpa),
         call(

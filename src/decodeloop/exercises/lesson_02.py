@@ -48,6 +48,7 @@ SPLIT_HEADS = Exercise(
     library=split_heads,
     minutes=5,
     difficulty=1,
+    part=True,
     cases=(
         call("the numbered (1, 2, 6), H = 3", numbered(2, 3, 2), 3, oracle=slices),
         call("x (2, 5, 12), H = 3", tensors(2, 5, 12), 3, oracle=slices),
@@ -126,6 +127,7 @@ MERGE_HEADS = Exercise(
     library=merge_heads,
     minutes=4,
     difficulty=1,
+    part=True,
     cases=(
         call("the numbered heads (1, 3, 2, 2)", slices(numbered(2, 3, 2), 3), oracle=side_by_side),
         call("x (2, 3, 5, 4)", tensors(2, 3, 5, 4), oracle=side_by_side),
@@ -280,6 +282,7 @@ GROUPED_QUERY_ATTENTION = Exercise(
     library=grouped_query_attention,
     minutes=8,
     difficulty=2,
+    part=True,
     cases=(
         call("H = 6, G = 2, no mask", *groups(1, 6, 2, 3, 4, 5), oracle=shared_sdpa),
         call("H = 9, G = 3, causal", *groups(2, 9, 3, 4, 4, 2), lower(4, 4), oracle=shared_sdpa),

@@ -260,6 +260,7 @@ GENERATE_WITHOUT_CACHE = Exercise(
     library=generate_without_cache,
     minutes=12,
     difficulty=2,
+    part=True,
     cases=(
         sums_case(10, [1, 4], 4),
         sums_case(13, [7, 2, 5, 11, 3], 8),

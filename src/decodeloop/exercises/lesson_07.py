@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from decodeloop.decode import min_p, repetition_penalty, sample, temperature, top_k, top_p
+from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 
 LESSON = "07_sampling"
@@ -65,9 +66,11 @@ def at_zero(label: str, x: Tensor, t: float = 0.0) -> Case:
     return Case(label, seen, lambda: seen(scaled), (x, t))
 
 
-def cold(away: Callable[[Tensor], Tensor]) -> Candidate:
-    """Right for every t above 0, and something else at 0."""
-    return lambda logits, t: away(logits) if t == 0 else logits / t
+def divided(x: Tensor, t: float) -> Tensor:
+    """A right one."""
+    if t == 0:
+        return x.masked_fill(x < x.amax(-1, keepdim=True), -INF)
+    return x / t
 
 
 TEMPERATURE = Exercise(
@@ -76,6 +79,7 @@ TEMPERATURE = Exercise(
     library=temperature,
     minutes=5,
     difficulty=1,
+    part=True,
     cases=(
         call("four tokens, t = 0.5", VOTES, 0.5, oracle=scaled),
         call("logits (2, 3, 7), t = 2", BATCH, 2.0, oracle=scaled),
@@ -89,94 +93,71 @@ TEMPERATURE = Exercise(
         at_zero("t = 0, some tokens are out already", SOME_OUT),
         at_zero("t = 0, logits (4, 4)", SQUARE),
     ),
-    mistakes=(
-        Mistake(
-            "multiplied",
-            "You multiply by t. A low temperature must sharpen: divide, so that t = 0.5 doubles every "
-            "distance between two logits.",
-            lambda logits, t: scaled(logits, 0) if t == 0 else logits * t,
-        ),
-        Mistake(
-            "multiplied, at 0 too",
-            "You multiply by t. A low temperature must sharpen: divide instead. And t = 0 is a case of "
-            "its own, where the best token of each row is left alone.",
-            lambda logits, t: logits * t,
-        ),
-        Mistake(
-            "the probabilities divided",
-            "You divide probabilities. Dividing all of them by one number changes no ratio between "
-            "two tokens, and they no longer sum to 1. Divide the logits, before any softmax.",
-            lambda logits, t: scaled(logits, 0) if t == 0 else torch.softmax(logits, -1) / t,
-        ),
-        Mistake(
-            "the probabilities divided, by 0 too",
-            "Two things. You divide probabilities: divide the logits, before any softmax. And t = 0 is "
-            "a case of its own, where the best token of each row stays and every other becomes -inf.",
-            lambda logits, t: torch.softmax(logits, -1) / t,
-        ),
-        Mistake(
-            "division by zero",
-            "Right but at t = 0, where x / 0 is ±inf or NaN. There the best token of each row stays, "
-            "and every other becomes -inf: a case of its own, before you divide.",
-            lambda logits, t: logits / t,
-        ),
-        Mistake(
-            "a tiny number for 0",
-            "At t = 0 you divide by some tiny number. Two tokens that are nearly equal then still "
-            "share the draws, and no token is out. Set every token but the best to -inf.",
-            cold(lambda x: x / 1e-4),
-        ),
-        Mistake(
-            "probabilities returned",
-            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
-            "the softmax comes once, at the end.",
-            lambda logits, t: torch.softmax(scaled(logits, t), -1),
-        ),
-        Mistake(
-            "probabilities returned, NaN at 0",
-            "Two things. You return probabilities: samplers are chained, each takes logits and gives "
-            "logits. And at t = 0 you divide by 0: there the best token of each row stays, and every "
-            "other becomes -inf, a case of its own.",
-            lambda logits, t: torch.softmax(logits / t, -1),
-        ),
-        Mistake(
-            "the id of the best",
-            "At t = 0 you return the id of the best token. Return logits (…, V), as at every other "
-            "temperature: the best one's stays, the others become -inf.",
-            cold(lambda x: x.argmax(-1)),
-        ),
-        Mistake(
-            "0 instead of -inf",
-            "At t = 0 you set the other tokens to 0. A logit of 0 is no small one, e⁰ = 1: what is out "
-            "must be -inf.",
-            cold(lambda x: torch.where(x == x.amax(-1, keepdim=True), x, 0.0)),
-        ),
-        Mistake(
-            "unchanged at 0",
-            "At t = 0 you change nothing. Temperature 0 is the limit of ever sharper: only the best "
-            "token of each row is left.",
-            cold(lambda x: x.clone()),
-        ),
-        Mistake(
-            "the best of all rows",
-            "At t = 0 you look for the largest logit of the whole tensor, so that every other row is "
-            "left with nothing. Each row has its own best: argmax(-1, keepdim=True) or amax(-1, "
-            "keepdim=True).",
-            cold(lambda x: x.masked_fill(x < x.max(), -INF)),
-        ),
-        Mistake(
-            "the best is out",
-            "At t = 0 you put out the best token and keep all others: the mask is upside down. "
-            "masked_fill writes where the mask is True, and that must be where a logit is less than "
-            "the best.",
-            cold(lambda x: x.masked_fill(x == x.amax(-1, keepdim=True), -INF)),
-        ),
-        Mistake(
-            "keepdim forgotten",
-            "At t = 0 the best logits have shape (…), an axis less than the logits: they don't "
-            "broadcast, or they do along the wrong axis. amax(-1, keepdim=True) has (…, 1).",
-            cold(lambda x: x.masked_fill(x < x.amax(-1), -INF)),
-        ),
+    mistakes=edits(
+        divided,
+        """
+## multiplied
+- x / t → x * t
+You multiply by t. A low temperature must sharpen: divide, so that t = 0.5 doubles every distance
+between two logits.
+## multiplied, at 0 too
+- if t == 0: → if t < 0:
+- x / t → x * t
+You multiply by t. A low temperature must sharpen: divide instead. And t = 0 is a case of its own,
+where the best token of each row is left alone.
+## the probabilities divided
+- x / t → x.softmax(-1) / t
+You divide probabilities. Dividing all of them by one number changes no ratio between two tokens,
+and they no longer sum to 1. Divide the logits, before any softmax.
+## the probabilities divided, by 0 too
+- if t == 0: → if t < 0:
+- x / t → x.softmax(-1) / t
+Two things. You divide probabilities: divide the logits, before any softmax. And t = 0 is a case of
+its own, where the best token of each row stays and every other becomes -inf.
+## division by zero
+- if t == 0: → if t < 0:
+Right but at t = 0, where x / 0 is ±inf or NaN. There the best token of each row stays, and every
+other becomes -inf: a case of its own, before you divide.
+## a tiny number for 0
+- x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → x / 1e-4
+At t = 0 you divide by some tiny number. Two tokens that are nearly equal then still share the
+draws, and no token is out. Set every token but the best to -inf.
+## probabilities returned
+- , -INF) → , -INF).softmax(-1)
+- x / t → (x / t).softmax(-1)
+You return probabilities. Samplers are chained, each takes logits and gives logits; the softmax
+comes once, at the end.
+## probabilities returned, NaN at 0
+- if t == 0: → if t < 0:
+- x / t → (x / t).softmax(-1)
+Two things. You return probabilities: samplers are chained, each takes logits and gives logits. And
+at t = 0 you divide by 0: there the best token of each row stays, and every other becomes -inf, a
+case of its own.
+## the id of the best
+- x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → x.argmax(-1)
+At t = 0 you return the id of the best token. Return logits (…, V), as at every other temperature:
+the best one's stays, the others become -inf.
+## 0 instead of -inf
+- -INF → 0.0
+At t = 0 you set the other tokens to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be
+-inf.
+## unchanged at 0
+- x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → x.clone()
+At t = 0 you change nothing. Temperature 0 is the limit of ever sharper: only the best token of
+each row is left.
+## the best of all rows
+- x.amax(-1, keepdim=True) → x.max()
+At t = 0 you look for the largest logit of the whole tensor, so that every other row is left with
+nothing. Each row has its own best: argmax(-1, keepdim=True) or amax(-1, keepdim=True).
+## the best is out
+- x < x.amax(-1, keepdim=True) → x == x.amax(-1, keepdim=True)
+At t = 0 you put out the best token and keep all others: the mask is upside down. masked_fill
+writes where the mask is True, and that must be where a logit is less than the best.
+## keepdim forgotten
+- x.amax(-1, keepdim=True) → x.amax(-1)
+At t = 0 the best logits have shape (…), an axis less than the logits: they don't broadcast, or
+they do along the wrong axis. amax(-1, keepdim=True) has (…, 1).
+""",
     ),
     hints=(
         "softmax(logits / t): for t above 0 it is one division. t = 0 can't be divided by: treat it "
@@ -201,15 +182,6 @@ def k_best(x: Tensor, k: int) -> Tensor:
     return by_rows(x, rule)
 
 
-def best(x: Tensor) -> Tensor:
-    return x.amax(-1, keepdim=True)
-
-
-def kth(x: Tensor, k: int) -> Tensor:
-    """The k-th best of each row, (..., 1): the mistakes are made around it."""
-    return x.sort(dim=-1, descending=True).values[..., [min(k, x.shape[-1]) - 1]]
-
-
 def as_they_were(out: Tensor, x: Tensor) -> bool:
     """Whether what is kept has kept its logit."""
     kept = torch.isfinite(out)
@@ -232,9 +204,10 @@ def number_kept(label: str, x: Tensor, *options: Any, oracle: Candidate) -> Case
     return Case(label, seen, lambda: seen(oracle), (x, *options))
 
 
-def exactly_k(x: Tensor, k: int) -> Tensor:
-    best = x.topk(min(k, x.shape[-1])).indices
-    return torch.full_like(x, -INF).scatter(-1, best, x.gather(-1, best))
+def from_the_kth(x: Tensor, k: int) -> Tensor:
+    """A right one."""
+    last = x.topk(min(k, x.shape[-1])).values[..., -1:]
+    return x.masked_fill(x < last, -INF)
 
 
 TOP_K = Exercise(
@@ -243,6 +216,7 @@ TOP_K = Exercise(
     library=top_k,
     minutes=5,
     difficulty=1,
+    part=True,
     cases=(
         call("four tokens 0.1, 0.4, 0.2, 0.3, k = 2", VOTES, 2, oracle=k_best),
         call("logits (2, 3, 7), k = 3", BATCH, 3, oracle=k_best),
@@ -258,82 +232,63 @@ TOP_K = Exercise(
             oracle=k_best,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "the k smallest",
-            "You keep the k smallest logits. The largest are the likely ones: sort in descending "
-            "order, or use topk.",
-            lambda x, k: -k_best(-x, k).masked_fill(k_best(-x, k) == -INF, INF),
-        ),
-        Mistake(
-            "0 instead of -inf",
-            "You set what is out to 0. A logit of 0 is no small one, e⁰ = 1, and here it is even larger "
-            "than those that you keep when they are negative. What is out must be -inf.",
-            lambda x, k: x.masked_fill(x < kth(x, k), 0.0),
-        ),
-        Mistake(
-            "the k values alone",
-            "You return the k best values, (…, k). Every token must keep its place: return (…, V), "
-            "with -inf where a token is out.",
-            lambda x, k: x.topk(min(k, x.shape[-1])).values,
-        ),
-        Mistake(
-            "the k values alone, and k > V fails",
-            "Two things. You return the k best values, (…, k): every token must keep its place, so "
-            "return (…, V), with -inf where a token is out. And topk fails if k is more than V: "
-            "min(k, V).",
-            lambda x, k: x.topk(k).values,
-        ),
-        Mistake(
-            "the first of the k best",
-            "You compare with the first of the k best, and only the best token is left. topk gives "
-            "them in descending order: the k-th is the last, [..., -1:].",
-            lambda x, k: x.masked_fill(x < best(x), -INF),
-        ),
-        Mistake(
-            "in sorted order",
-            "The right values, but in sorted order: the first is no longer the logit of token 0. Use "
-            "the sorted row only to find the threshold, and mask the logits where they stand.",
-            lambda x, k: (lambda s: s.masked_fill(s < kth(s, k), -INF))(
-                x.sort(dim=-1, descending=True).values
-            ),
-        ),
-        Mistake(
-            "over the whole batch",
-            "You take the k best of the whole tensor. Each row has its own k best: work along the "
-            "last axis.",
-            lambda x, k: x.masked_fill(x < x.flatten().topk(min(k, x.numel())).values[-1], -INF),
-        ),
-        Mistake(
-            "the k-th is dropped",
-            "You drop the k-th as well, and for k = 1 nothing is left. Out is what is less than the "
-            "k-th, not what is equal to it.",
-            lambda x, k: x.masked_fill(x <= kth(x, k), -INF),
-        ),
-        Mistake(
-            "the k-th is dropped, and k > V fails",
-            "Two things. You drop the k-th as well: out is what is less than it, not what is equal. "
-            "And topk fails if k is more than V: min(k, V).",
-            lambda x, k: x.masked_fill(x <= x.topk(k).values[..., -1:], -INF),
-        ),
-        Mistake(
-            "one too many",
-            "You keep k + 1 tokens. In a sorted row the k-th best stands at place k - 1.",
-            lambda x, k: x.masked_fill(x < kth(x, k + 1), -INF),
-        ),
-        Mistake(
-            "ties broken",
-            "Right but for a tie: tokens whose logit equals that of the k-th are kept too, since "
-            "nothing says which of them is better. Compare with the k-th value instead of "
-            "scattering k of them.",
-            exactly_k,
-        ),
-        Mistake(
-            "probabilities returned",
-            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
-            "what is kept keeps its logit.",
-            lambda x, k: torch.softmax(k_best(x, k), -1),
-        ),
+    mistakes=edits(
+        from_the_kth,
+        """
+## the k smallest
+- x.topk(min(k, x.shape[-1])) → x.topk(min(k, x.shape[-1]), largest=False)
+- x < last → x > last
+You keep the k smallest logits. The largest are the likely ones: sort in descending order, or use
+topk.
+## 0 instead of -inf
+- -INF → 0.0
+You set what is out to 0. A logit of 0 is no small one, e⁰ = 1, and here it is even larger than
+those that you keep when they are negative. What is out must be -inf.
+## the k values alone
+- x.masked_fill(x < last, -INF) → x.topk(min(k, x.shape[-1])).values
+You return the k best values, (…, k). Every token must keep its place: return (…, V), with -inf
+where a token is out.
+## the k values alone, and k > V fails
+- min(k, x.shape[-1]) → k
+- x.masked_fill(x < last, -INF) → x.topk(k).values
+Two things. You return the k best values, (…, k): every token must keep its place, so return (…,
+V), with -inf where a token is out. And topk fails if k is more than V: min(k, V).
+## the first of the k best
+- [..., -1:] → [..., :1]
+You compare with the first of the k best, and only the best token is left. topk gives them in
+descending order: the k-th is the last, [..., -1:].
+## in sorted order
+- last = x.topk
++ x = x.sort(dim=-1, descending=True).values
++ last = x.topk
+The right values, but in sorted order: the first is no longer the logit of token 0. Use the sorted
+row only to find the threshold, and mask the logits where they stand.
+## over the whole batch
+- x.topk(min(k, x.shape[-1])).values[..., -1:] → x.flatten().topk(min(k, x.numel())).values[-1]
+You take the k best of the whole tensor. Each row has its own k best: work along the last axis.
+## the k-th is dropped
+- x < last → x <= last
+You drop the k-th as well, and for k = 1 nothing is left. Out is what is less than the k-th, not
+what is equal to it.
+## the k-th is dropped, and k > V fails
+- min(k, x.shape[-1]) → k
+- x < last → x <= last
+Two things. You drop the k-th as well: out is what is less than it, not what is equal. And topk
+fails if k is more than V: min(k, V).
+## one too many
+- min(k, → min(k + 1,
+You keep k + 1 tokens. In a sorted row the k-th best stands at place k - 1.
+## ties broken
+- return x.masked_fill(x < last, -INF)
++ kept = x.topk(min(k, x.shape[-1])).indices
++ return torch.full_like(x, -INF).scatter(-1, kept, x.gather(-1, kept))
+Right but for a tie: tokens whose logit equals that of the k-th are kept too, since nothing says
+which of them is better. Compare with the k-th value instead of scattering k of them.
+## probabilities returned
+- x.masked_fill(x < last, -INF) → x.masked_fill(x < last, -INF).softmax(-1)
+You return probabilities. Samplers are chained, each takes logits and gives logits; what is kept
+keeps its logit.
+""",
     ),
     hints=(
         "You need one number for each row: the logit of its k-th best token. What is less than it is "
@@ -362,49 +317,14 @@ def nucleus(x: Tensor, p: float) -> Tensor:
     return by_rows(x, rule)
 
 
-def wrong_top_p(
-    order: Callable[[Tensor], Tensor] = lambda x: x.argsort(dim=-1, descending=True),
-    masses: Callable[[Tensor], Tensor] = lambda x: torch.softmax(x, -1),
-    out: Callable[[Tensor, float], Tensor] = lambda m, p: m.cumsum(-1) - m >= p,
-    back: Callable[[Tensor, Tensor], Tensor] = lambda out, order: out.scatter(-1, order, out),
-    fill: float = -INF,
-    all_at_one: bool = True,
-) -> Candidate:
-    """Top-p with one of its steps exchanged."""
-
-    def choose(x: Tensor, p: float) -> Tensor:
-        places = order(x)
-        mask = out(masses(x.gather(-1, places)), p)
-        if p == 1.0 and all_at_one:
-            mask = torch.zeros_like(mask)
-        return x.masked_fill(back(mask, places), fill)
-
-    return choose
-
-
-def never_back(out: Tensor, order: Tensor) -> Tensor:
-    return out
-
-
-def gathered(out: Tensor, order: Tensor) -> Tensor:
-    return out.gather(-1, order)
-
-
-def sorted_nucleus(x: Tensor, p: float) -> Tensor:
-    """The cut alone, on the sorted row, also at p = 1."""
-    ordered = x.sort(dim=-1, descending=True).values
+def through_the_sorted_row(x: Tensor, p: float) -> Tensor:
+    """A right one."""
+    ordered, order = x.sort(dim=-1, descending=True)
     m = ordered.softmax(-1)
-    return ordered.masked_fill(m.cumsum(-1) - m >= p, -INF)
-
-
-def crossing_dropped(m: Tensor, p: float) -> Tensor:
-    return m.cumsum(-1) > p
-
-
-def crossing_dropped_but_for_the_best(m: Tensor, p: float) -> Tensor:
-    mask = m.cumsum(-1) > p
-    mask[..., 0] = False
-    return mask
+    out = m.cumsum(-1) - m >= p
+    if p == 1:
+        return x.clone()
+    return x.masked_fill(out.scatter(-1, order, out), -INF)
 
 
 def left_at_one(label: str, x: Tensor) -> Case:
@@ -432,6 +352,7 @@ TOP_P = Exercise(
     library=top_p,
     minutes=10,
     difficulty=3,
+    part=True,
     cases=(
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.65", VOTES, 0.65, oracle=nucleus),
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.35", VOTES, 0.35, oracle=nucleus),
@@ -449,117 +370,91 @@ TOP_P = Exercise(
         ),
         left_at_one("p = 1, and a tail of tiny probabilities", LONG_TAIL),
     ),
-    mistakes=(
-        Mistake(
-            "the crossing token dropped",
-            "You drop the token that crosses p: what you keep has less than p. And where one token "
-            "alone has more than p, nothing is left. Ask of each token how much stood *before* it: "
-            "cumsum minus its own probability.",
-            wrong_top_p(out=crossing_dropped),
-        ),
-        Mistake(
-            "the crossing token dropped, but for the best",
-            "You drop the token that crosses p, unless it is the best. What is kept must have at "
-            "least p, so the crossing one belongs to it. Ask of each token how much stood *before* "
-            "it: cumsum minus its own probability.",
-            wrong_top_p(out=crossing_dropped_but_for_the_best),
-        ),
-        Mistake(
-            "the mask never unsorted",
-            "Your mask is in the order of the sorted row, but you put it on the unsorted one: the wrong "
-            "tokens are out. Bring it back: mask.scatter(-1, order, mask) puts each entry at its "
-            "token's place.",
-            wrong_top_p(back=never_back),
-        ),
-        Mistake(
-            "the mask never unsorted, and the tail dropped at p = 1",
-            "Two things. Your mask is in the order of the sorted row, but you put it on the unsorted "
-            "one: out.scatter(-1, order, out) brings it back. And at p = 1 rounded sums reach 1 too "
-            "early: leave the logits alone there.",
-            wrong_top_p(back=never_back, all_at_one=False),
-        ),
-        Mistake(
-            "gathered, not scattered",
-            "You bring the mask back with gather. That reads at `order`, and so sorts once more; "
-            "`out.scatter(-1, order, out)` writes each entry at the place that it came from.",
-            wrong_top_p(back=gathered),
-        ),
-        Mistake(
-            "gathered, not scattered, and the tail dropped at p = 1",
-            "Two things. gather reads at `order`, and so sorts the mask once more; "
-            "`out.scatter(-1, order, out)` writes each entry at the place that it came from. And at "
-            "p = 1 rounded sums reach 1 too early: leave the logits alone there.",
-            wrong_top_p(back=gathered, all_at_one=False),
-        ),
-        Mistake(
-            "in sorted order",
-            "You return the sorted logits: the first is no longer the logit of token 0. Bring the mask "
-            "back to the order of the vocabulary, and apply it to the logits as they came.",
-            lambda x, p: nucleus(x, p).sort(dim=-1, descending=True).values,
-        ),
-        Mistake(
-            "in sorted order, and the tail dropped at p = 1",
-            "Two things. You return the sorted logits: bring the mask back to the order of the "
-            "vocabulary, and apply it to the logits as they came. And at p = 1 rounded sums reach 1 "
-            "too early: leave the logits alone there.",
-            sorted_nucleus,
-        ),
-        Mistake(
-            "more than p",
-            "Right but on the boundary: where the tokens before already have exactly p, they are "
-            "enough, and this one is out. Out is before >= p, not before > p.",
-            wrong_top_p(out=lambda m, p: m.cumsum(-1) - m > p),
-        ),
-        Mistake(
-            "not sorted at all",
-            "You sum in the order of the vocabulary. The nucleus is made of the best tokens: sort by "
-            "probability first.",
-            wrong_top_p(order=lambda x: torch.arange(x.shape[-1]).expand(x.shape)),
-        ),
-        Mistake(
-            "ascending order",
-            "You sort in ascending order, so you keep the worst tokens. descending=True.",
-            wrong_top_p(order=lambda x: x.argsort(dim=-1)),
-        ),
-        Mistake(
-            "a sum of logits",
-            "You sum up the logits. p is a probability: softmax first.",
-            wrong_top_p(masses=lambda x: x, out=lambda m, p: (m.cumsum(-1) - m >= p).bool()),
-        ),
-        Mistake(
-            "the tail kept",
-            "You keep the tail, and remove the nucleus: the condition is upside down.",
-            wrong_top_p(out=lambda m, p: ~(m.cumsum(-1) - m >= p)),
-        ),
-        Mistake(
-            "0 instead of -inf",
-            "You set what is out to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be -inf.",
-            wrong_top_p(fill=0.0),
-        ),
-        Mistake(
-            "the tail dropped at p = 1",
-            "Right but at p = 1, where every token must stay. Rounded sums reach 1 before the last "
-            "token, and the rest goes out. Leave the logits alone when p is 1.",
-            wrong_top_p(all_at_one=False),
-        ),
-        Mistake(
-            "every probability against p",
-            "You compare each token's own probability with p. It is the sum of the best that must "
-            "reach p: sort, and take a cumulative sum.",
-            lambda x, p: x.clone() if p == 1 else x.masked_fill(torch.softmax(x, -1) < p, -INF),
-        ),
-        Mistake(
-            "one distribution for the whole batch",
-            "You take the softmax over all rows together. Each row is a forecast of its own, and sums "
-            "to 1 by itself: softmax(-1).",
-            lambda x, p: nucleus(x.reshape(1, -1), p).reshape(x.shape),
-        ),
-        Mistake(
-            "probabilities returned",
-            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
-            "what is kept keeps its logit.",
-            lambda x, p: torch.softmax(nucleus(x, p), -1),
-        ),
+    mistakes=edits(
+        through_the_sorted_row,
+        """
+## the crossing token dropped
+- m.cumsum(-1) - m >= p → m.cumsum(-1) > p
+You drop the token that crosses p: what you keep has less than p. And where one token alone has
+more than p, nothing is left. Ask of each token how much stood *before* it: cumsum minus its own
+probability.
+## the crossing token dropped, but for the best
+- out = m.cumsum(-1) - m >= p
++ out = m.cumsum(-1) > p
++ out[..., 0] = False
+You drop the token that crosses p, unless it is the best. What is kept must have at least p, so the
+crossing one belongs to it. Ask of each token how much stood *before* it: cumsum minus its own
+probability.
+## the mask never unsorted
+- out.scatter(-1, order, out) → out
+Your mask is in the order of the sorted row, but you put it on the unsorted one: the wrong tokens
+are out. Bring it back: mask.scatter(-1, order, mask) puts each entry at its token's place.
+## the mask never unsorted, and the tail dropped at p = 1
+- out.scatter(-1, order, out) → out
+- if p == 1: → if p > 1:
+Two things. Your mask is in the order of the sorted row, but you put it on the unsorted one:
+out.scatter(-1, order, out) brings it back. And at p = 1 rounded sums reach 1 too early: leave the
+logits alone there.
+## gathered, not scattered
+- out.scatter(-1, order, out) → out.gather(-1, order)
+You bring the mask back with gather. That reads at `order`, and so sorts once more;
+`out.scatter(-1, order, out)` writes each entry at the place that it came from.
+## gathered, not scattered, and the tail dropped at p = 1
+- out.scatter(-1, order, out) → out.gather(-1, order)
+- if p == 1: → if p > 1:
+Two things. gather reads at `order`, and so sorts the mask once more; `out.scatter(-1, order, out)`
+writes each entry at the place that it came from. And at p = 1 rounded sums reach 1 too early:
+leave the logits alone there.
+## in sorted order
+- return x.clone() → return ordered
+- x.masked_fill(out.scatter(-1, order, out), -INF) → ordered.masked_fill(out, -INF)
+You return the sorted logits: the first is no longer the logit of token 0. Bring the mask back to
+the order of the vocabulary, and apply it to the logits as they came.
+## in sorted order, and the tail dropped at p = 1
+- if p == 1: → if p > 1:
+- x.masked_fill(out.scatter(-1, order, out), -INF) → ordered.masked_fill(out, -INF)
+Two things. You return the sorted logits: bring the mask back to the order of the vocabulary, and
+apply it to the logits as they came. And at p = 1 rounded sums reach 1 too early: leave the logits
+alone there.
+## more than p
+- >= p → > p
+Right but on the boundary: where the tokens before already have exactly p, they are enough, and
+this one is out. Out is before >= p, not before > p.
+## not sorted at all
+- x.sort(dim=-1, descending=True) → x, torch.arange(x.shape[-1]).expand(x.shape)
+You sum in the order of the vocabulary. The nucleus is made of the best tokens: sort by probability
+first.
+## ascending order
+- descending=True → descending=False
+You sort in ascending order, so you keep the worst tokens. descending=True.
+## a sum of logits
+- ordered.softmax(-1) → ordered
+You sum up the logits. p is a probability: softmax first.
+## the tail kept
+- >= p → < p
+You keep the tail, and remove the nucleus: the condition is upside down.
+## 0 instead of -inf
+- -INF → 0.0
+You set what is out to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be -inf.
+## the tail dropped at p = 1
+- if p == 1: → if p > 1:
+Right but at p = 1, where every token must stay. Rounded sums reach 1 before the last token, and
+the rest goes out. Leave the logits alone when p is 1.
+## every probability against p
+- out.scatter(-1, order, out) → x.softmax(-1) < p
+You compare each token's own probability with p. It is the sum of the best that must reach p: sort,
+and take a cumulative sum.
+## one distribution for the whole batch
+- x.sort(dim=-1, descending=True) → x.flatten().sort(descending=True)
+- out.scatter(-1, order, out) → out.scatter(-1, order, out).view(x.shape)
+You take the softmax over all rows together. Each row is a forecast of its own, and sums to 1 by
+itself: softmax(-1).
+## probabilities returned
+- return x.clone() → return x.softmax(-1)
+- , -INF) → , -INF).softmax(-1)
+You return probabilities. Samplers are chained, each takes logits and gives logits; what is kept
+keeps its logit.
+""",
     ),
     hints=(
         "Four steps: sort in descending order, softmax, cumulative sum, and the mask brought back to "
@@ -586,8 +481,10 @@ def near_the_best(x: Tensor, p: float) -> Tensor:
     return by_rows(x, rule)
 
 
-def wrong_min_p(out: Callable[[Tensor, float], Tensor], fill: float = -INF) -> Candidate:
-    return lambda x, p: x.masked_fill(out(torch.softmax(x, -1), p), fill)
+def against_the_best(x: Tensor, p: float) -> Tensor:
+    """A right one."""
+    m = x.softmax(-1)
+    return x.masked_fill(m < p * m.amax(-1, keepdim=True), -INF)
 
 
 MIN_P = Exercise(
@@ -596,6 +493,7 @@ MIN_P = Exercise(
     library=min_p,
     minutes=3,
     difficulty=1,
+    part=True,
     cases=(
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.6", VOTES, 0.6, oracle=near_the_best),
         call("four tokens 0.1, 0.4, 0.2, 0.3, p = 0.3", VOTES, 0.3, oracle=near_the_best),
@@ -613,72 +511,53 @@ MIN_P = Exercise(
             oracle=near_the_best,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "an absolute threshold",
-            "You compare each probability with p itself. Min-p is relative: the threshold is p times "
-            "the probability of the best token, so it falls where the model is unsure.",
-            wrong_min_p(lambda m, p: m < p),
-        ),
-        Mistake(
-            "relative to the logit",
-            "You compare logits with p times the best logit. That means nothing: add 100 to all logits "
-            "and the forecast is the same, but your threshold is not. Compare probabilities.",
-            lambda x, p: x.masked_fill(x < p * best(x), -INF),
-        ),
-        Mistake(
-            "the likely ones out",
-            "You remove the tokens that are likely enough, and keep the others: the comparison is the "
-            "wrong way round.",
-            wrong_min_p(lambda m, p: m >= p * best(m)),
-        ),
-        Mistake(
-            "the best of the whole batch",
-            "You take the largest probability of the whole tensor. Each row has its own best: "
-            "amax(-1, keepdim=True).",
-            wrong_min_p(lambda m, p: m < p * m.max()),
-        ),
-        Mistake(
-            "the best is out at p = 1",
-            "What is exactly p times as probable as the best stays. With ≤ instead of < even the best "
-            "itself goes out at p = 1.",
-            wrong_min_p(lambda m, p: m <= p * best(m)),
-        ),
-        Mistake(
-            "0 instead of -inf",
-            "You set what is out to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be -inf.",
-            wrong_min_p(lambda m, p: m < p * best(m), 0.0),
-        ),
-        Mistake(
-            "a distance to the best",
-            "You keep what is at most p *below* the best. It is a ratio: at least p *times* the "
-            "probability of the best.",
-            wrong_min_p(lambda m, p: m < best(m) - p),
-        ),
-        Mistake(
-            "1 - p",
-            "You compare with (1 - p) times the best. A small p is to keep much: at least p times as "
-            "probable as the best.",
-            wrong_min_p(lambda m, p: m < (1 - p) * best(m)),
-        ),
-        Mistake(
-            "probabilities returned",
-            "You return probabilities. Samplers are chained, each takes logits and gives logits; "
-            "what is kept keeps its logit.",
-            lambda x, p: torch.softmax(near_the_best(x, p), -1),
-        ),
-        Mistake(
-            "the probabilities masked",
-            "The right tokens are out, but you mask the probabilities and return those. Compare "
-            "probabilities, and mask the logits: logits.masked_fill(…).",
-            lambda x, p: (lambda m: m.masked_fill(m < p * best(m), -INF))(torch.softmax(x, -1)),
-        ),
-        Mistake(
-            "keepdim forgotten",
-            "The largest probabilities have shape (…), an axis less than the logits: they don't "
-            "broadcast, or they do along the wrong axis. amax(-1, keepdim=True) has (…, 1).",
-            wrong_min_p(lambda m, p: m < p * m.amax(-1)),
-        ),
+    mistakes=edits(
+        against_the_best,
+        """
+## an absolute threshold
+- m < p * m.amax(-1, keepdim=True) → m < p
+You compare each probability with p itself. Min-p is relative: the threshold is p times the
+probability of the best token, so it falls where the model is unsure.
+## relative to the logit
+- m < p * m.amax(-1, keepdim=True) → x < p * x.amax(-1, keepdim=True)
+You compare logits with p times the best logit. That means nothing: add 100 to all logits and the
+forecast is the same, but your threshold is not. Compare probabilities.
+## the likely ones out
+- m < p → m >= p
+You remove the tokens that are likely enough, and keep the others: the comparison is the wrong way
+round.
+## the best of the whole batch
+- m.amax(-1, keepdim=True) → m.max()
+You take the largest probability of the whole tensor. Each row has its own best: amax(-1,
+keepdim=True).
+## the best is out at p = 1
+- m < p → m <= p
+What is exactly p times as probable as the best stays. With ≤ instead of < even the best itself
+goes out at p = 1.
+## 0 instead of -inf
+- -INF → 0.0
+You set what is out to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be -inf.
+## a distance to the best
+- p * m.amax(-1, keepdim=True) → m.amax(-1, keepdim=True) - p
+You keep what is at most p *below* the best. It is a ratio: at least p *times* the probability of
+the best.
+## 1 - p
+- m < p → m < (1 - p)
+You compare with (1 - p) times the best. A small p is to keep much: at least p times as probable as
+the best.
+## probabilities returned
+- , -INF) → , -INF).softmax(-1)
+You return probabilities. Samplers are chained, each takes logits and gives logits; what is kept
+keeps its logit.
+## the probabilities masked
+- x.masked_fill → m.masked_fill
+The right tokens are out, but you mask the probabilities and return those. Compare probabilities,
+and mask the logits: logits.masked_fill(…).
+## keepdim forgotten
+- m.amax(-1, keepdim=True) → m.amax(-1)
+The largest probabilities have shape (…), an axis less than the logits: they don't broadcast, or
+they do along the wrong axis. amax(-1, keepdim=True) has (…, 1).
+""",
     ),
     hints=(
         "Softmax first. Then each row has its own threshold: p times its largest probability.",
@@ -700,26 +579,11 @@ def penalised(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
     return torch.tensor(rows).reshape(x.shape)
 
 
-def seen_mask(x: Tensor, token_ids: Tensor) -> Tensor:
-    """Where a token occurred: (..., V), boolean."""
-    return torch.zeros_like(x, dtype=torch.bool).scatter(-1, token_ids, True)
-
-
-def wrong_penalty(change: Callable[[Tensor, float], Tensor]) -> Candidate:
-    """A change of the logits of what was seen."""
-    return lambda x, ids, penalty: torch.where(seen_mask(x, ids), change(x, penalty), x)
-
-
-def by_sign(x: Tensor, penalty: float) -> Tensor:
-    return torch.where(x > 0, x / penalty, x * penalty)
-
-
-def once_per_occurrence(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
-    out = x.clone()
-    for place in range(token_ids.shape[-1]):
-        ids = token_ids[..., place : place + 1]
-        out = out.scatter(-1, ids, by_sign(out.gather(-1, ids), penalty))
-    return out
+def read_changed_written(x: Tensor, ids: Tensor, penalty: float) -> Tensor:
+    """A right one."""
+    seen = x.gather(-1, ids)
+    changed = torch.where(seen > 0, seen / penalty, seen * penalty)
+    return x.scatter(-1, ids, changed)
 
 
 def one_by_one(row: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
@@ -736,10 +600,6 @@ def row_by_row(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
         for i in ids:
             row[i] = row[i] / penalty if row[i] > 0 else row[i] * penalty
     return out
-
-
-def in_place(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
-    return x.copy_(penalised(x, token_ids, penalty))
 
 
 def leaves_its_input(label: str, x: Tensor, ids: Tensor, penalty: float) -> Case:
@@ -764,6 +624,7 @@ REPETITION_PENALTY = Exercise(
     library=repetition_penalty,
     minutes=7,
     difficulty=2,
+    part=True,
     cases=(
         call("five tokens, 0 and 1 seen", SIGNS, torch.tensor([0, 1]), 2.0, oracle=penalised),
         call(
@@ -801,17 +662,24 @@ REPETITION_PENALTY = Exercise(
         leaves_its_input("called twice with the same logits", SIGNS, torch.tensor([0, 1, 1]), 2.0),
     ),
     mistakes=(
-        Mistake(
-            "negative logits divided",
-            "You divide negative logits too. -4 / 2 = -2 is more than -4: the penalty rewards. "
-            "Multiply where the logit is negative.",
-            wrong_penalty(lambda x, penalty: x / penalty),
-        ),
-        Mistake(
-            "once per occurrence",
-            "A token that occurred three times is penalised three times. Once is enough, however often "
-            "it occurred: read all logits first, then write.",
-            once_per_occurrence,
+        *edits(
+            read_changed_written,
+            """
+## negative logits divided
+- torch.where(seen > 0, seen / penalty, seen * penalty) → seen / penalty
+You divide negative logits too. -4 / 2 = -2 is more than -4: the penalty rewards. Multiply where
+the logit is negative.
+## once per occurrence
+- seen = x.gather(-1, ids)
+- changed = torch.where(seen > 0, seen / penalty, seen * penalty)
+- return x.scatter(-1, ids, changed)
++ for place in ids.split(1, dim=-1):
++     seen = x.gather(-1, place)
++     x = x.scatter(-1, place, torch.where(seen > 0, seen / penalty, seen * penalty))
++ return x
+A token that occurred three times is penalised three times. Once is enough, however often it
+occurred: read all logits first, then write.
+""",
         ),
         Mistake(
             "a loop over ids, once per occurrence",
@@ -827,69 +695,55 @@ REPETITION_PENALTY = Exercise(
             "loop can't, logits of any shape (…, V).",
             row_by_row,
         ),
-        Mistake(
-            "a source as long as the vocabulary",
-            "You give scatter a source of shape (…, V). It takes the first T entries, whichever tokens "
-            "they belong to. The source must have the shape of the places, (…, T): gather first, "
-            "change those, then scatter.",
-            lambda x, ids, penalty: x.scatter(-1, ids, by_sign(x, penalty)),
-        ),
-        Mistake(
-            "subtracted",
-            "You subtract the penalty. (Others do that, and call it a presence penalty.) Here positive "
-            "logits are divided by it, negative ones multiplied; 1 changes nothing.",
-            wrong_penalty(lambda x, penalty: x - penalty),
-        ),
-        Mistake(
-            "probabilities divided",
-            "You divide probabilities and return them. The penalty works on logits, and gives logits.",
-            lambda x, ids, penalty: torch.where(
-                seen_mask(x, ids), torch.softmax(x, -1) / penalty, torch.softmax(x, -1)
-            ),
-        ),
-        Mistake(
-            "in place",
-            "You write into the caller's logits: called again with the same tensor, the penalty is "
-            "applied twice. Work on a new tensor: `scatter` without the underscore, or `clone()`.",
-            in_place,
-        ),
-        Mistake(
-            "only the last token",
-            "You penalise only the token written last. All that occur in token_ids are meant.",
-            lambda x, ids, penalty: penalised(x, ids[..., -1:], penalty),
-        ),
-        Mistake(
-            "every token",
-            "You penalise the whole vocabulary. Only tokens that occur in token_ids are meant.",
-            lambda x, ids, penalty: by_sign(x, penalty),
-        ),
-        Mistake(
-            "what was not seen",
-            "You penalise the tokens that did not occur.",
-            lambda x, ids, penalty: torch.where(seen_mask(x, ids), x, by_sign(x, penalty)),
-        ),
-        Mistake(
-            "a reward",
-            "Yours makes repetition likelier: positive logits must become smaller (divide), negative "
-            "ones more negative (multiply).",
-            wrong_penalty(lambda x, penalty: torch.where(x > 0, x * penalty, x / penalty)),
-        ),
-        Mistake(
-            "one row's tokens for all",
-            "You penalise in every row what occurred in any of them. Each row has its own text: "
-            "gather and scatter along the last axis keep rows apart.",
-            lambda x, ids, penalty: torch.where(
-                torch.isin(torch.arange(x.shape[-1]), ids), by_sign(x, penalty), x
-            ),
-        ),
-        Mistake(
-            "the wrong tokens by place",
-            "You penalise the first tokens of the vocabulary: `token_ids` are ids, not places 0, 1, 2… "
-            "Write with scatter(-1, token_ids, …).",
-            lambda x, ids, penalty: torch.cat(
-                (by_sign(x.gather(-1, ids), penalty)[..., : x.shape[-1]], x[..., ids.shape[-1] :]),
-                -1,
-            ),
+        *edits(
+            read_changed_written,
+            """
+## a source as long as the vocabulary
+- changed) → torch.where(x > 0, x / penalty, x * penalty))
+You give scatter a source of shape (…, V). It takes the first T entries, whichever tokens they
+belong to. The source must have the shape of the places, (…, T): gather first, change those, then
+scatter.
+## subtracted
+- torch.where(seen > 0, seen / penalty, seen * penalty) → seen - penalty
+You subtract the penalty. (Others do that, and call it a presence penalty.) Here positive logits
+are divided by it, negative ones multiplied; 1 changes nothing.
+## probabilities divided
+- seen = x.gather(-1, ids)
++ x = x.softmax(-1)
++ seen = x.gather(-1, ids)
+You divide probabilities and return them. The penalty works on logits, and gives logits.
+## in place
+- x.scatter( → x.scatter_(
+You write into the caller's logits: called again with the same tensor, the penalty is applied
+twice. Work on a new tensor: `scatter` without the underscore, or `clone()`.
+## only the last token
+- seen = x.gather(-1, ids)
++ ids = ids[..., -1:]
++ seen = x.gather(-1, ids)
+You penalise only the token written last. All that occur in token_ids are meant.
+## every token
+- x.scatter(-1, ids, changed) → torch.where(x > 0, x / penalty, x * penalty)
+You penalise the whole vocabulary. Only tokens that occur in token_ids are meant.
+## what was not seen
+- x.scatter(-1, ids, changed)
++ torch.where(x > 0, x / penalty, x * penalty).scatter(-1, ids, seen)
+You penalise the tokens that did not occur.
+## a reward
+- seen / penalty, seen * penalty → seen * penalty, seen / penalty
+Yours makes repetition likelier: positive logits must become smaller (divide), negative ones more
+negative (multiply).
+## one row's tokens for all
+- seen = x.gather(-1, ids)
++ ids = ids.flatten().expand(*x.shape[:-1], -1)
++ seen = x.gather(-1, ids)
+You penalise in every row what occurred in any of them. Each row has its own text: gather and
+scatter along the last axis keep rows apart.
+## the wrong tokens by place
+- x.scatter(-1, ids, changed)
++ torch.cat((changed[..., : x.shape[-1]], x[..., ids.shape[-1] :]), -1)
+You penalise the first tokens of the vocabulary: `token_ids` are ids, not places 0, 1, 2… Write
+with scatter(-1, token_ids, …).
+""",
         ),
     ),
     hints=(
@@ -1067,32 +921,11 @@ def by_the_generator(label: str) -> Case:
     return Case(label, run, lambda: dict.fromkeys(names, True))
 
 
-def drawn_from(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
-    rows = probabilities.reshape(-1, probabilities.shape[-1])
-    return torch.multinomial(rows, 1, generator=generator).reshape(probabilities.shape[:-1])
-
-
-def wrong_sample(probabilities: Callable[[Tensor], Tensor]) -> Candidate:
-    return lambda logits, generator=None: drawn_from(probabilities(logits), generator)
-
-
-def one_draw_for_all(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """One random number, looked up in every row."""
-    at = torch.rand(1, generator=generator)
-    below = torch.softmax(logits, -1).cumsum(-1) < at
-    return below.sum(-1).clamp(max=logits.shape[-1] - 1)
-
-
-def seeds_again(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    if generator is not None:
-        generator.manual_seed(generator.initial_seed())
-    return drawn_from(torch.softmax(logits, -1), generator)
-
-
-def seeds_the_global_one(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    if generator is not None:
-        torch.manual_seed(generator.initial_seed())
-    return drawn_from(torch.softmax(logits, -1), None)
+def by_rows_of_weights(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """A right one."""
+    weights = logits.softmax(-1)
+    rows = weights.reshape(-1, weights.shape[-1])
+    return torch.multinomial(rows, 1, generator=generator).reshape(logits.shape[:-1])
 
 
 CHANCES = torch.tensor([2.0, 1.0, 0.2, 3.0, 0.5, 1.5])  # all positive
@@ -1106,6 +939,7 @@ SAMPLE = Exercise(
     library=sample,
     minutes=7,
     difficulty=2,
+    part=True,
     cases=(
         many_draws("logits (200, 6), called 20 times", CHANCES),
         many_draws("logits (200, 5), some below 0", MIXED),
@@ -1117,121 +951,85 @@ SAMPLE = Exercise(
         shape_alone(2, 3, 7),
         by_the_generator("what the seed means"),
     ),
-    mistakes=(
-        Mistake(
-            "argmax",
-            "You always take the best token: that is greedy. A token must come up as often as its "
-            "probability says.",
-            lambda logits, generator=None: logits.argmax(-1),
-        ),
-        Mistake(
-            "all equally often",
-            "You draw all tokens that are left equally often. A token must come up as often as its "
-            "probability says: draw from softmax(logits).",
-            wrong_sample(lambda x: torch.isfinite(x).float()),
-        ),
-        Mistake(
-            "softmax forgotten",
-            "You use the logits as weights: a logit twice as large is drawn twice as often. And a "
-            "negative one can't be a weight at all. Take the softmax first.",
-            wrong_sample(lambda x: x),
-        ),
-        Mistake(
-            "negative logits cut off",
-            "You use the logits as weights, with 0 for the negative ones. The weights are "
-            "softmax(logits).",
-            wrong_sample(lambda x: x.clamp(min=0.0)),
-        ),
-        Mistake(
-            "softmax twice",
-            "You take the softmax twice. The second one makes everything nearly equal, and gives "
-            "tokens that are out a share again.",
-            wrong_sample(lambda x: x.softmax(-1).softmax(-1)),
-        ),
-        Mistake(
-            "softmax over the wrong axis",
-            "Your softmax runs over the rows. Each row is a forecast, and sums to 1 along the tokens: "
-            "softmax(-1).",
-            wrong_sample(lambda x: x.softmax(0)),
-        ),
-        Mistake(
-            "the sign",
-            "The most probable token comes up most rarely: there is a minus too many before the "
-            "softmax.",
-            wrong_sample(lambda x: torch.where(torch.isfinite(x), -x, x).softmax(-1)),
-        ),
-        Mistake(
-            "the generator ignored",
-            "You draw with the global generator: the same seed gives other draws each time. Hand the "
-            "argument on: generator=generator.",
-            lambda logits, generator=None: drawn_from(torch.softmax(logits, -1), None),
-        ),
-        Mistake(
-            "one draw for all rows",
-            "All rows get the same draw. Each row needs a random number of its own.",
-            one_draw_for_all,
-        ),
-        Mistake(
-            "seeded again at each call",
-            "You set the generator back to its seed at each call, so every token of a text is drawn "
-            "with the same random number. Only use the generator; who made it seeds it.",
-            seeds_again,
-        ),
-        Mistake(
-            "the global generator seeded",
-            "You seed the global generator. That changes the draws of everybody else, and repeats "
-            "yours at each call. Hand the generator on: generator=generator.",
-            seeds_the_global_one,
-        ),
-        Mistake(
-            "multinomial leaves an axis of length 1",
-            "You return multinomial's result as it came, (rows, 1), and logits with three axes fail in "
-            "it. Make rows of any shape with reshape(-1, V), where V is logits.shape[-1], and in the "
-            "end reshape to logits.shape[:-1].",
-            lambda logits, generator=None: torch.multinomial(
-                torch.softmax(logits, -1), 1, generator=generator
-            ),
-        ),
-        Mistake(
-            "rows never shaped back",
-            "You flatten the axes in front, and return (rows, 1). Bring them back: reshape to "
-            "logits.shape[:-1].",
-            lambda logits, generator=None: drawn_from(
-                torch.softmax(logits, -1).reshape(-1, logits.shape[-1]), generator
-            )[:, None],
-        ),
-        Mistake(
-            "rows without their axes",
-            "You flatten the axes in front, and return one axis of rows. Bring the others back: "
-            "reshape to logits.shape[:-1], which for logits (V,) means no axis at all.",
-            lambda logits, generator=None: drawn_from(
-                torch.softmax(logits, -1).reshape(-1, logits.shape[-1]), generator
-            ),
-        ),
-        Mistake(
-            "seeded where none is given",
-            "Without a generator every call gives the same draws: you make one with a fixed seed. None "
-            "means PyTorch's global generator, and multinomial understands generator=None.",
-            lambda logits, generator=None: drawn_from(
-                torch.softmax(logits, -1), seeded() if generator is None else generator
-            ),
-        ),
-        Mistake(
-            "an axis too many",
-            "multinomial gives (…, 1): one column for one draw. The result has one axis less than the "
-            "logits: reshape to logits.shape[:-1].",
-            lambda logits, generator=None: drawn_from(torch.softmax(logits, -1), generator)[
-                ..., None
-            ],
-        ),
-        Mistake(
-            "the probability of the draw",
-            "You return the probability of the token that was drawn. Asked for is its id, a whole "
-            "number.",
-            lambda logits, generator=None: (
-                lambda m: m.gather(-1, drawn_from(m, generator)[..., None])[..., 0]
-            )(torch.softmax(logits, -1)),
-        ),
+    mistakes=edits(
+        by_rows_of_weights,
+        """
+## argmax
+- torch.multinomial(rows, 1, generator=generator).reshape(logits.shape[:-1]) → logits.argmax(-1)
+You always take the best token: that is greedy. A token must come up as often as its probability
+says.
+## all equally often
+- logits.softmax(-1) → torch.isfinite(logits).float()
+You draw all tokens that are left equally often. A token must come up as often as its probability
+says: draw from softmax(logits).
+## softmax forgotten
+- logits.softmax(-1) → logits
+You use the logits as weights: a logit twice as large is drawn twice as often. And a negative one
+can't be a weight at all. Take the softmax first.
+## negative logits cut off
+- logits.softmax(-1) → logits.clamp(min=0.0)
+You use the logits as weights, with 0 for the negative ones. The weights are softmax(logits).
+## softmax twice
+- logits.softmax(-1) → logits.softmax(-1).softmax(-1)
+You take the softmax twice. The second one makes everything nearly equal, and gives tokens that are
+out a share again.
+## softmax over the wrong axis
+- logits.softmax(-1) → logits.softmax(0)
+Your softmax runs over the rows. Each row is a forecast, and sums to 1 along the tokens:
+softmax(-1).
+## the sign
+- logits.softmax(-1) → torch.where(torch.isfinite(logits), -logits, logits).softmax(-1)
+The most probable token comes up most rarely: there is a minus too many before the softmax.
+## the generator ignored
+- generator=generator → generator=None
+You draw with the global generator: the same seed gives other draws each time. Hand the argument
+on: generator=generator.
+## one draw for all rows
+- return torch.multinomial(rows, 1, generator=generator).reshape(logits.shape[:-1])
++ below = weights.cumsum(-1) < torch.rand(1, generator=generator)
++ return below.sum(-1).clamp(max=logits.shape[-1] - 1)
+All rows get the same draw. Each row needs a random number of its own.
+## seeded again at each call
+- weights = logits.softmax(-1)
++ weights = logits.softmax(-1)
++ if generator is not None:
++     generator.manual_seed(generator.initial_seed())
+You set the generator back to its seed at each call, so every token of a text is drawn with the
+same random number. Only use the generator; who made it seeds it.
+## the global generator seeded
+- weights = logits.softmax(-1)
++ weights = logits.softmax(-1)
++ if generator is not None:
++     torch.manual_seed(generator.initial_seed())
+- generator=generator → generator=None
+You seed the global generator. That changes the draws of everybody else, and repeats yours at each
+call. Hand the generator on: generator=generator.
+## multinomial leaves an axis of length 1
+- multinomial(rows, 1, generator=generator).reshape(logits.shape[:-1])
++ multinomial(weights, 1, generator=generator)
+You return multinomial's result as it came, (rows, 1), and logits with three axes fail in it. Make
+rows of any shape with reshape(-1, V), where V is logits.shape[-1], and in the end reshape to
+logits.shape[:-1].
+## rows never shaped back
+- .reshape(logits.shape[:-1])
+You flatten the axes in front, and return (rows, 1). Bring them back: reshape to logits.shape[:-1].
+## rows without their axes
+- .reshape(logits.shape[:-1]) → .reshape(-1)
+You flatten the axes in front, and return one axis of rows. Bring the others back: reshape to
+logits.shape[:-1], which for logits (V,) means no axis at all.
+## seeded where none is given
+- generator=generator → generator=generator or torch.Generator().manual_seed(0)
+Without a generator every call gives the same draws: you make one with a fixed seed. None means
+PyTorch's global generator, and multinomial understands generator=None.
+## an axis too many
+- .reshape(logits.shape[:-1]) → .reshape(*logits.shape[:-1], 1)
+multinomial gives (…, 1): one column for one draw. The result has one axis less than the logits:
+reshape to logits.shape[:-1].
+## the probability of the draw
+- torch.multinomial(rows, 1, generator=generator).reshape
++ rows.gather(-1, torch.multinomial(rows, 1, generator=generator)).reshape
+You return the probability of the token that was drawn. Asked for is its id, a whole number.
+""",
     ),
     hints=(
         "softmax(-1), then `torch.multinomial(weights, 1, generator=generator)`. It takes (V,) or "
@@ -1261,6 +1059,12 @@ def summed_surprise(x: Tensor) -> Tensor:
     return torch.tensor(sums).reshape(x.shape[:-1])
 
 
+def surprise_weighted(x: Tensor) -> Tensor:
+    """A right one."""
+    p = x.softmax(-1)
+    return torch.special.entr(p).sum(-1)
+
+
 ENTROPY = Exercise(
     name="entropy",
     lesson=LESSON,
@@ -1275,39 +1079,30 @@ ENTROPY = Exercise(
         call("some tokens are out", SOME_OUT, oracle=summed_surprise),
         call("a certain forecast", torch.tensor([0.0, 300.0, -50.0]), oracle=summed_surprise),
     ),
-    mistakes=(
-        Mistake(
-            "0 · ln 0",
-            "Right but where a probability is 0: ln 0 is -inf, and 0 · -inf is NaN, though a token that "
-            "never comes adds nothing. `torch.special.entr` knows that.",
-            lambda x: -(x.softmax(-1) * x.softmax(-1).log()).sum(-1),
-        ),
-        Mistake(
-            "bits instead of nats",
-            "You use the logarithm to base 2: those are bits. Nats come from the natural one.",
-            lambda x: torch.special.entr(x.softmax(-1)).sum(-1) / math.log(2.0),
-        ),
-        Mistake(
-            "the sign",
-            "A minus is missing: ln p is negative, entropy is not.",
-            lambda x: -torch.special.entr(x.softmax(-1)).sum(-1),
-        ),
-        Mistake(
-            "e to the entropy",
-            "That is e to the entropy, the effective number of tokens. Asked for is the entropy.",
-            lambda x: torch.special.entr(x.softmax(-1)).sum(-1).exp(),
-        ),
-        Mistake(
-            "the surprise of the best",
-            "That is -ln p of the most probable token alone. Entropy is the mean of -ln p over all "
-            "tokens, each weighted by its p.",
-            lambda x: -x.log_softmax(-1).amax(-1),
-        ),
-        Mistake(
-            "one number for all",
-            "You sum over all axes. Each row is a forecast with an entropy of its own: sum(-1).",
-            lambda x: torch.special.entr(x.softmax(-1)).sum(),
-        ),
+    mistakes=edits(
+        surprise_weighted,
+        """
+## 0 · ln 0
+- torch.special.entr(p) → -(p * p.log())
+Right but where a probability is 0: ln 0 is -inf, and 0 · -inf is NaN, though a token that never
+comes adds nothing. `torch.special.entr` knows that.
+## bits instead of nats
+- .sum(-1) → .sum(-1) / math.log(2.0)
+You use the logarithm to base 2: those are bits. Nats come from the natural one.
+## the sign
+- return torch → return -torch
+A minus is missing: ln p is negative, entropy is not.
+## e to the entropy
+- .sum(-1) → .sum(-1).exp()
+That is e to the entropy, the effective number of tokens. Asked for is the entropy.
+## the surprise of the best
+- torch.special.entr(p).sum(-1) → -p.amax(-1).log()
+That is -ln p of the most probable token alone. Entropy is the mean of -ln p over all tokens, each
+weighted by its p.
+## one number for all
+- .sum(-1) → .sum()
+You sum over all axes. Each row is a forecast with an entropy of its own: sum(-1).
+""",
     ),
     hints=(
         "Softmax, then -Σ p ln p along the last axis. What is 0 · ln 0 for a computer, and what "
@@ -1355,40 +1150,29 @@ GUMBEL_SAMPLE = Exercise(
         call("300 rows", scores(300, 6, scale=1.0), uniforms(300, 6), oracle=noisy_best),
         call("some tokens are out", SOME_OUT, uniforms(2, 5), oracle=noisy_best),
     ),
-    mistakes=(
-        Mistake(
-            "the noise upside down",
-            "You add ln(-ln u). Gumbel noise is -ln(-ln u): the minus matters, since the two tails "
-            "differ.",
-            lambda x, u: (x + (-u.log()).log()).argmax(-1),
-        ),
-        Mistake(
-            "one logarithm",
-            "You add -ln u, which is exponential noise. Gumbel noise is -ln(-ln u), two logarithms.",
-            lambda x, u: (x - u.log()).argmax(-1),
-        ),
-        Mistake(
-            "uniform noise",
-            "You add the uniform numbers themselves. They can't carry a token further than 1: turn "
-            "them into Gumbel noise, -ln(-ln u).",
-            lambda x, u: (x + u).argmax(-1),
-        ),
-        Mistake(
-            "the noise alone",
-            "You take the best of the noise alone: every token comes up equally often. Add it to the "
-            "logits.",
-            lambda x, u: u.argmax(-1),
-        ),
-        Mistake(
-            "added to probabilities",
-            "You add the noise to probabilities. It belongs to the logits.",
-            lambda x, u: (x.softmax(-1) - (-u.log()).log()).argmax(-1),
-        ),
-        Mistake(
-            "no noise",
-            "You take the best of the logits: that is greedy.",
-            lambda x, u: x.argmax(-1),
-        ),
+    mistakes=edits(
+        gumbel_sample,
+        """
+## the noise upside down
+- logits - (-uniform → logits + (-uniform
+You add ln(-ln u). Gumbel noise is -ln(-ln u): the minus matters, since the two tails differ.
+## one logarithm
+- (-uniform.log()).log() → uniform.log()
+You add -ln u, which is exponential noise. Gumbel noise is -ln(-ln u), two logarithms.
+## uniform noise
+- logits - (-uniform.log()).log() → logits + uniform
+You add the uniform numbers themselves. They can't carry a token further than 1: turn them into
+Gumbel noise, -ln(-ln u).
+## the noise alone
+- (logits - (-uniform.log()).log()) → uniform
+You take the best of the noise alone: every token comes up equally often. Add it to the logits.
+## added to probabilities
+- logits - (-uniform → logits.softmax(-1) - (-uniform
+You add the noise to probabilities. It belongs to the logits.
+## no noise
+- (logits - (-uniform.log()).log()) → logits
+You take the best of the logits: that is greedy.
+""",
     ),
     hints=(
         "Gumbel noise is -ln(-ln u), for each token its own u. Add it to the logits.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -21,6 +21,7 @@ from decodeloop.decode import (
     prefill,
 )
 from decodeloop.decode.beam import beam_search as library_beam_search
+from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
 from decodeloop.model import TINY, Decoder
 
@@ -263,87 +264,35 @@ def on_a_decoder_expected() -> Any:
     return {"tokens": tokens, "finish reason": reason, "stop was asked about": tokens}
 
 
-def loop_with(
-    *,
-    yields_eos: bool = False,
-    more: int = 0,
-    swallows: bool = False,
-    eos_when: Callable[[int], bool] = lambda made: True,
-    rereads: str = "",
-    sees: str = "all",
-    reason: Callable[[str], Any] = lambda r: r,
-    once_more: bool = False,
-    asks_late: bool = False,
-    asks_eos: bool = False,
-    length_first: bool = False,
-) -> Candidate:
-    """The loop with something wrong in it: the mistakes are made around it."""
-
-    def decoding_loop(
-        model: Any,
-        token_ids: Tensor,
-        max_new_tokens: int,
-        choose: Choose,
-        eos_ids: Collection[int] = (),
-        stop: Callable[[int], bool] | None = None,
-    ) -> Iterator[int]:
-        room = token_ids.shape[1] + max_new_tokens + 1
-        kv_cache = model.new_cache(1, room)
-        sequence, seen = token_ids, token_ids
-        logits = prefill(model, sequence, kv_cache)
-        for made in range(1, max_new_tokens + more + 1):
-            next_ids = choose(logits, seen)
-            token = int(next_ids)
-            if asks_eos and stop is not None and stop(token):
-                return reason("stop")
-            if token in eos_ids and eos_when(made):
-                if yields_eos:
-                    yield token
-                return reason("eos")
-            if stop is not None and not asks_late and not asks_eos and stop(token):
-                if not swallows:
-                    yield token
-                return reason("length" if length_first and made == max_new_tokens else "stop")
-            if not once_more and made == max_new_tokens + more:
-                yield token
-                return reason("length")
+def plain_decoding_loop(
+    model: Any,
+    token_ids: Tensor,
+    max_new_tokens: int,
+    choose: Choose,
+    eos_ids: Collection[int] = (),
+    stop: Callable[[int], bool] | None = None,
+) -> Generator[int, None, str]:
+    """A right one."""
+    kv_cache = model.new_cache(1, token_ids.shape[1] + max_new_tokens + 1)
+    sequence = token_ids
+    logits = prefill(model, token_ids, kv_cache)
+    for made in range(1, max_new_tokens + 1):
+        next_ids = choose(logits, sequence)
+        token = int(next_ids)
+        if token in eos_ids:
+            return "eos"
+        if stop is not None and stop(token):
             yield token
-            if stop is not None and asks_late and stop(token):
-                return reason("stop")
+            return "stop"
+        yield token
+        if made < max_new_tokens:
             sequence = torch.cat((sequence, next_ids[:, None]), dim=1)
-            if rereads == "new cache":
-                logits = prefill(model, sequence, model.new_cache(1, room))
-            elif rereads == "same cache":
-                logits = prefill(model, sequence, kv_cache)
-            else:
-                logits = decode_step(model, next_ids[:, None], kv_cache)
-            seen = {"all": sequence, "new": next_ids[:, None], "prompt": token_ids}[sees]
-        return reason("length")
-
-    return decoding_loop
+            logits = decode_step(model, next_ids[:, None], kv_cache)
+    return "length"
 
 
-def all_at_once(
-    model: Any,
-    token_ids: Tensor,
-    max_new_tokens: int,
-    choose: Choose,
-    eos_ids: Collection[int] = (),
-    stop: Callable[[int], bool] | None = None,
-) -> list[int]:
-    return list(loop_with()(model, token_ids, max_new_tokens, choose, eos_ids, stop))
-
-
-def reason_yielded(
-    model: Any,
-    token_ids: Tensor,
-    max_new_tokens: int,
-    choose: Choose,
-    eos_ids: Collection[int] = (),
-    stop: Callable[[int], bool] | None = None,
-) -> Iterator[Any]:
-    loop: Any = loop_with()(model, token_ids, max_new_tokens, choose, eos_ids, stop)
-    yield (yield from loop)
+def all_at_once(*inputs: Any, **options: Any) -> list[int]:
+    return list(plain_decoding_loop(*inputs, **options))
 
 
 LOOP = Exercise(
@@ -352,6 +301,7 @@ LOOP = Exercise(
     library=decoding_loop,
     minutes=10,
     difficulty=2,
+    part=True,
     cases=(
         loop_case("six tokens", [3, 1, 4], 6),
         loop_case("one token: the model need not run again", [2, 7], 1),
@@ -368,116 +318,113 @@ LOOP = Exercise(
         Case("a small decoder", on_a_decoder, on_a_decoder_expected),
     ),
     mistakes=(
-        Mistake(
-            "yields the end of sequence",
-            "You give out the end-of-sequence token. It is a signal and no text: look whether the "
-            "token is in eos_ids before you yield it, and return without it.",
-            loop_with(yields_eos=True),
-        ),
-        Mistake(
-            "one token too many",
-            "You give out one token more than max_new_tokens. Count what you have yielded: after "
-            "max_new_tokens of them the loop returns.",
-            loop_with(more=1),
-        ),
-        Mistake(
-            "one token too few",
-            "You give out one token less than max_new_tokens. The prefill's logits already give the "
-            "first token, and each decode step one more: T + max_new_tokens - 1 tokens are read.",
-            loop_with(more=-1),
-        ),
-        Mistake(
-            "the model runs once more",
-            "The tokens are right, but the model reads the last one too, and nobody looks at what it "
-            "forecasts. Look whether it was the last before you take the next step.",
-            loop_with(once_more=True),
-        ),
-        Mistake(
-            "the stopping token is swallowed",
-            "When `stop` is true you return without the token that it was asked about. That token is "
-            'text: yield it, then return "stop". (Only an end-of-sequence token is kept back.)',
-            loop_with(swallows=True),
-        ),
-        Mistake(
-            "the end is seen in the first step only",
-            "You compare only the first token with eos_ids. The model may end its text at any step: "
-            "the comparison belongs into the loop.",
-            loop_with(eos_when=lambda made: made == 1),
-        ),
-        Mistake(
-            "the end is not seen in the first step",
-            "You compare the tokens of the decode steps with eos_ids, but not the one that comes out "
-            "of the prefill. The first token may be the end too.",
-            loop_with(eos_when=lambda made: made > 1),
-        ),
-        Mistake(
-            "the end is ignored",
-            "You never stop at an end-of-sequence token: compare each token with eos_ids, and return "
-            '"eos" before it is given out.',
-            loop_with(eos_when=lambda made: False),
-        ),
-        Mistake(
-            "the cache is filled again and again",
-            "You read the whole sequence at each step, into a cache that holds it already: the model "
-            "sees everything twice, then three times. After the prefill each step reads the new "
-            "token alone, as (1, 1).",
-            loop_with(rereads="same cache"),
-        ),
-        Mistake(
-            "a prefill at each step",
-            "The tokens are right, but you read the whole sequence anew for each of them: look at the "
-            "positions computed. That is lesson 05's loop. Keep one cache, prefill once, then "
-            "decode_step with the new token alone.",
-            loop_with(rereads="new cache"),
-        ),
-        Mistake(
-            "choose sees the new token alone",
-            "`choose` gets only the newest token. It needs the whole sequence so far, prompt "
-            "included, (1, T): a repetition penalty looks at all of it. Grow it with torch.cat.",
-            loop_with(sees="new"),
-        ),
-        Mistake(
-            "choose sees the prompt alone",
-            "`choose` gets the prompt at every step. It needs the sequence so far: append each new "
-            "token to it with torch.cat((sequence, next_ids[:, None]), dim=1).",
-            loop_with(sees="prompt"),
-        ),
-        Mistake(
-            "no finish reason",
-            "The tokens are right, but the loop does not say why it ended. In a generator `return "
-            '"eos"` ends it with a value: return "eos", "stop" or "length".',
-            loop_with(reason=lambda r: None),
-        ),
-        Mistake(
-            "the reason is yielded",
-            'You yield the finish reason: it comes as if it were one more token. `return "eos"` ends '
-            "the generator and hands the reason to whoever wrote `yield from`.",
-            reason_yielded,
-        ),
-        Mistake(
-            "always the same reason",
-            'You return "length" whatever ended the loop. Who reads the answer wants to know '
-            'whether it is whole: return "eos" at an end of sequence, "stop" when `stop` was '
-            "true.",
-            loop_with(reason=lambda r: "length"),
-        ),
-        Mistake(
-            "the length before the stop",
-            'Where `stop` is true at the last token allowed, you return "length". The caller had seen '
-            'enough, so the answer is whole: ask `stop` first, and return "stop".',
-            loop_with(length_first=True),
-        ),
-        Mistake(
-            "stop is asked too late",
-            "You ask `stop` only when the next token is wanted. Whoever prints the text must know "
-            "when the token arrives whether it was the last: call stop(token) first, then yield.",
-            loop_with(asks_late=True),
-        ),
-        Mistake(
-            "stop is asked about the end of sequence",
-            "You call `stop` with the end-of-sequence token. It is no text, so nobody should be "
-            "asked about it: look at eos_ids first.",
-            loop_with(asks_eos=True),
+        *edits(
+            plain_decoding_loop,
+            """
+## yields the end of sequence
+- return "eos"
++ yield token
++ return "eos"
+You give out the end-of-sequence token. It is a signal and no text: look whether the token is in
+eos_ids before you yield it, and return without it.
+## one token too many
+- range(1, max_new_tokens + 1) → range(1, max_new_tokens + 2)
+- if made < max_new_tokens: → if made < max_new_tokens + 1:
+You give out one token more than max_new_tokens. Count what you have yielded: after max_new_tokens
+of them the loop returns.
+## one token too few
+- range(1, max_new_tokens + 1) → range(1, max_new_tokens)
+- if made < max_new_tokens: → if made < max_new_tokens - 1:
+You give out one token less than max_new_tokens. The prefill's logits already give the first token,
+and each decode step one more: T + max_new_tokens - 1 tokens are read.
+## the model runs once more
+- if made < max_new_tokens: → if made <= max_new_tokens:
+The tokens are right, but the model reads the last one too, and nobody looks at what it forecasts.
+Look whether it was the last before you take the next step.
+## the stopping token is swallowed
+- yield token
+- return "stop"
++ return "stop"
+When `stop` is true you return without the token that it was asked about. That token is text: yield
+it, then return "stop". (Only an end-of-sequence token is kept back.)
+## the end is seen in the first step only
+- if token in eos_ids: → if made == 1 and token in eos_ids:
+You compare only the first token with eos_ids. The model may end its text at any step: the
+comparison belongs into the loop.
+## the end is not seen in the first step
+- if token in eos_ids: → if made > 1 and token in eos_ids:
+You compare the tokens of the decode steps with eos_ids, but not the one that comes out of the
+prefill. The first token may be the end too.
+## the end is ignored
+- if token in eos_ids:
+-     return "eos"
+You never stop at an end-of-sequence token: compare each token with eos_ids, and return "eos"
+before it is given out.
+## the cache is filled again and again
+- decode_step(model, next_ids[:, None], kv_cache) → prefill(model, sequence, kv_cache)
+You read the whole sequence at each step, into a cache that holds it already: the model sees
+everything twice, then three times. After the prefill each step reads the new token alone, as (1,
+1).
+## a prefill at each step
+- decode_step(model, next_ids[:, None], kv_cache)
++ prefill(model, sequence, model.new_cache(1, sequence.shape[1]))
+The tokens are right, but you read the whole sequence anew for each of them: look at the positions
+computed. That is lesson 05's loop. Keep one cache, prefill once, then decode_step with the new
+token alone.
+## choose sees the new token alone
+- sequence = torch.cat((sequence, next_ids[:, None]), dim=1) → sequence = next_ids[:, None]
+`choose` gets only the newest token. It needs the whole sequence so far, prompt included, (1, T): a
+repetition penalty looks at all of it. Grow it with torch.cat.
+## choose sees the prompt alone
+- choose(logits, sequence) → choose(logits, token_ids)
+`choose` gets the prompt at every step. It needs the sequence so far: append each new token to it
+with torch.cat((sequence, next_ids[:, None]), dim=1).
+## no finish reason
+- return "eos" → return
+- return "stop" → return
+- return "length" → return
+The tokens are right, but the loop does not say why it ended. In a generator `return "eos"` ends it
+with a value: return "eos", "stop" or "length".
+## the reason is yielded
+- return "eos" → return (yield "eos")
+- return "stop" → return (yield "stop")
+- return "length" → return (yield "length")
+You yield the finish reason: it comes as if it were one more token. `return "eos"` ends the
+generator and hands the reason to whoever wrote `yield from`.
+## always the same reason
+- return "eos" → return "length"
+- return "stop" → return "length"
+You return "length" whatever ended the loop. Who reads the answer wants to know whether it is
+whole: return "eos" at an end of sequence, "stop" when `stop` was true.
+## the length before the stop
+- return "stop" → return "length" if made == max_new_tokens else "stop"
+Where `stop` is true at the last token allowed, you return "length". The caller had seen enough, so
+the answer is whole: ask `stop` first, and return "stop".
+## stop is asked too late
+- if stop is not None and stop(token):
+-     yield token
+-     return "stop"
+- yield token
+- if made < max_new_tokens:
++ yield token
++ if made < max_new_tokens:
++     if stop is not None and stop(token):
++         return "stop"
+You ask `stop` only when the next token is wanted. Whoever prints the text must know when the token
+arrives whether it was the last: call stop(token) first, then yield.
+## stop is asked about the end of sequence
+- if token in eos_ids:
+-     return "eos"
+- if stop is not None and stop(token):
+-     yield token
+-     return "stop"
++ if stop is not None and stop(token):
++     return "stop"
++ if token in eos_ids:
++     return "eos"
+You call `stop` with the end-of-sequence token. It is no text, so nobody should be asked about it:
+look at eos_ids first.
+""",
         ),
         Mistake(
             "all at once",
@@ -542,8 +489,11 @@ def stream_case(
     return Case(label, lambda c: driven_stream(c, tokenizer, len(chunks), stop), lambda: expected)
 
 
-class StreamBase:
-    """A right stream, in parts that the mistakes replace."""
+HALF = "\ufffd"  # what half a character is decoded to
+
+
+class PlainStream:
+    """A right one."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
         self.tokenizer, self.stop = tokenizer, tuple(stop)
@@ -556,30 +506,20 @@ class StreamBase:
             return ""
         self.token_ids.append(token)
         text = self.text()
-        if self.unfinished(text):
+        if text.endswith(HALF):
             return ""
-        found = self.found(text)
-        if found is not None:
+        places = [text.find(s) for s in self.stop if s in text]
+        if places:
             self.stopped = True
-            return self.give(text, found)
+            return self.give(text, min(places))
         return self.give(text, len(text) - self.uncertain(text))
 
     def finish(self) -> str:
-        if self.stopped:
-            return ""
         text = self.text()
-        return self.give(text, len(text))
+        return "" if self.stopped else self.give(text, len(text))
 
     def text(self) -> str:
-        decoded: str = self.tokenizer.decode(self.token_ids)
-        return decoded
-
-    def unfinished(self, text: str) -> bool:
-        return text.endswith("\ufffd")
-
-    def found(self, text: str) -> int | None:
-        places = [text.find(s) for s in self.stop if s in text]
-        return min(places) if places else None
+        return str(self.tokenizer.decode(self.token_ids))
 
     def uncertain(self, text: str) -> int:
         starts = [s[:n] for s in self.stop for n in range(1, len(s))]
@@ -590,185 +530,6 @@ class StreamBase:
         return piece
 
 
-class InEachToken(StreamBase):
-    """Looks for the stop string in the new piece alone."""
-
-    def found(self, text: str) -> int | None:
-        places = [text.find(s, self.given) for s in self.stop if text.find(s, self.given) >= 0]
-        return min(places) if places else None
-
-    def uncertain(self, text: str) -> int:
-        return 0
-
-
-class HalfCharacters(StreamBase):
-    def unfinished(self, text: str) -> bool:
-        return False
-
-
-class OneByOne(StreamBase):
-    def text(self) -> str:
-        return "".join(self.tokenizer.decode([i]) for i in self.token_ids)
-
-    def unfinished(self, text: str) -> bool:
-        return False
-
-
-class OneByOneWhole(OneByOne):
-    """The half characters are dropped, too."""
-
-    def push(self, token: int) -> str:
-        if not self.stopped and self.tokenizer.decode([token]).endswith("\ufffd"):
-            return ""
-        return super().push(token)
-
-
-class AllAtTheEnd(StreamBase):
-    def uncertain(self, text: str) -> int:
-        return len(text) - self.given if self.stop else 0
-
-
-class AlwaysTheLongest(StreamBase):
-    def uncertain(self, text: str) -> int:
-        return max((len(s) - 1 for s in self.stop), default=0)
-
-
-class WithTheStop(StreamBase):
-    def found(self, text: str) -> int | None:
-        places = [text.find(s) + len(s) for s in self.stop if s in text]
-        return min(places) if places else None
-
-
-class WithWhatFollows(StreamBase):
-    """Stops, but the rest of the token that the stop string ends in comes along."""
-
-    def found(self, text: str) -> int | None:
-        return None if super().found(text) is None else len(text)
-
-
-class GoesOn(StreamBase):
-    """Cuts the stop string out and goes on with what follows."""
-
-    def push(self, token: int) -> str:
-        before, self.stopped = self.stopped, False
-        piece = super().push(token)
-        self.stopped |= before
-        return piece
-
-    def text(self) -> str:
-        text = super().text()
-        for s in self.stop:
-            text = text.replace(s, "")
-        return text
-
-    def found(self, text: str) -> int | None:
-        if any(s in super(GoesOn, self).text() for s in self.stop):
-            self.stopped = True
-        return None
-
-
-class FinishForgets(StreamBase):
-    def finish(self) -> str:
-        return ""
-
-
-class FinishAfterStop(StreamBase):
-    def finish(self) -> str:
-        text = self.text()
-        return self.give(text, len(text))
-
-
-class NeverSaysStopped(StreamBase):
-    done = False
-
-    def push(self, token: int) -> str:
-        if self.done:
-            return ""
-        piece = super().push(token)
-        self.done, self.stopped = self.stopped, False
-        return piece
-
-    def finish(self) -> str:
-        return "" if self.done else super().finish()
-
-
-class FirstStopAlone(StreamBase):
-    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
-        super().__init__(tokenizer, tuple(stop)[:1])
-
-
-class WaitsForASpace(StreamBase):
-    """Gives whole words alone."""
-
-    def uncertain(self, text: str) -> int:
-        return max(super().uncertain(text), len(text) - (text.rfind(" ") + 1))
-
-
-class FirstOfTheList(StreamBase):
-    """Cuts at the stop string that comes first in the list, not at the first in the text."""
-
-    def found(self, text: str) -> int | None:
-        return next((text.find(s) for s in self.stop if s in text), None)
-
-
-class WaitsForEver(StreamBase):
-    def unfinished(self, text: str) -> bool:
-        return "\ufffd" in text
-
-
-class CutAtMinus(StreamBase):
-    """text[given:-n], which is empty where n is 0."""
-
-    def give(self, text: str, end: int) -> str:
-        if self.stopped or end == 0:
-            return super().give(text, end)
-        piece, self.given = text[self.given : end - len(text)], end
-        return piece
-
-    def finish(self) -> str:
-        return "" if self.stopped else self.text()[self.given :]
-
-
-class CutAtMinusCounted(CutAtMinus):
-    """The same, with what has been given counted piece by piece."""
-
-    def give(self, text: str, end: int) -> str:
-        before = self.given
-        piece = super().give(text, end)
-        self.given = before + len(piece)
-        return piece
-
-
-class NewTokenAlone(StreamBase):
-    """The text of the newest token, cut as if it were the text of all."""
-
-    def text(self) -> str:
-        decoded: str = self.tokenizer.decode(self.token_ids[-1:])
-        return decoded
-
-    def finish(self) -> str:
-        return "" if self.stopped else super().text()[self.given :]
-
-    def give(self, text: str, end: int) -> str:
-        piece, self.given = text[self.given : end], end
-        return piece
-
-
-class GivenStays(StreamBase):
-    def give(self, text: str, end: int) -> str:
-        return text[:end]
-
-
-class HeldBackIsLost(StreamBase):
-    def give(self, text: str, end: int) -> str:
-        piece, self.given = text[self.given : end], len(text)
-        return piece
-
-
-MINUS_NOUGHT = (
-    "You cut with text[self.given:-n]. Where n is 0 that is text[self.given:0], which is empty: "
-    "-0 is 0. Write len(text) - n."
-)
 EMOJI, KANJI = "🎉".encode(), "日".encode()
 
 STREAM = Exercise(
@@ -777,6 +538,7 @@ STREAM = Exercise(
     library=TextStream,
     minutes=12,
     difficulty=3,
+    part=True,
     cases=(
         stream_case("plain words", [b"The", b" cat", b" sat", b"."], ["The", " cat", " sat", "."]),
         stream_case(
@@ -856,125 +618,123 @@ STREAM = Exercise(
             lambda: {"pushed": ["one", " two", " three"], "finish": "", "stopped": False},
         ),
     ),
-    mistakes=(
-        Mistake(
-            "a stop string over two tokens is missed",
-            "You look for the stop string in each new piece alone, so one that is split over two "
-            "tokens is never found. Look in the whole text so far, and give nothing out that may be "
-            "the beginning of one.",
-            InEachToken,
-        ),
-        Mistake(
-            "half a character is printed",
-            "Text that ends with U+FFFD ends with half a character: the rest comes with the next "
-            "tokens. Give nothing out until it is whole.",
-            HalfCharacters,
-        ),
-        Mistake(
-            "tokens are decoded one by one",
-            "You decode each token by itself. A character that is spread over several tokens then "
-            "comes out as several U+FFFD, and some tokenizers add or drop a space. Keep all token "
-            "ids, decode them together, and give out what is new.",
-            OneByOne,
-        ),
-        Mistake(
-            "half characters are thrown away",
-            "You leave out tokens that are half a character, so the whole one is never seen. Keep "
-            "their ids and decode them together with what follows.",
-            OneByOneWhole,
-        ),
-        Mistake(
-            "everything is held back until the end",
-            "With a stop string you give nothing out before finish(). Only as much is uncertain as "
-            "the end of the text has in common with the beginning of a stop string; all before it "
-            "can be shown at once.",
-            AllAtTheEnd,
-        ),
-        Mistake(
-            "always as much is held back as a stop string is long",
-            "You hold back len(stop) - 1 characters, whatever they are. The text is right in the end, "
-            "but comes late. Hold back only the end that really is a beginning of a stop string.",
-            AlwaysTheLongest,
-        ),
-        Mistake(
-            "the stop string is printed",
-            "You give out the stop string itself: the text ends before it, at text.find(stop).",
-            WithTheStop,
-        ),
-        Mistake(
-            "what stands behind the stop string is printed",
-            "A token may go on behind the stop string. Neither it nor what follows is given out: "
-            "cut the text where the stop string begins.",
-            WithWhatFollows,
-        ),
-        Mistake(
-            "it goes on after the stop string",
-            "You take the stop string out of the text and go on. It ends the text: once `stopped` is "
-            "true, push() gives nothing more.",
-            GoesOn,
-        ),
-        Mistake(
-            "finish forgets what was held back",
-            "What was held back is lost at the end. When no more tokens come, it was no stop string "
-            "after all: finish() gives out the rest.",
-            FinishForgets,
-        ),
-        Mistake(
-            "finish gives what the stop string cut off",
-            "After a stop string finish() gives out the rest all the same. Once `stopped` is true "
-            "there is nothing more to give.",
-            FinishAfterStop,
-        ),
-        Mistake(
-            "stopped is never set",
-            "The text is right, but `stopped` stays False, so the loop would go on making tokens that "
-            "nobody sees. Set self.stopped = True when a stop string is complete.",
-            NeverSaysStopped,
-        ),
-        Mistake(
-            "only the first stop string counts",
-            "You look for the first stop string alone: go through all of self.stop.",
-            FirstStopAlone,
-        ),
-        Mistake(
-            "cut at the first string of the list",
-            "Two stop strings are in the text, and you cut at the one that comes first in self.stop. "
-            "Cut at the one that comes first in the text: the smallest text.find(s).",
-            FirstOfTheList,
-        ),
-        Mistake(
-            "it waits for ever after a broken byte",
-            'You look for "\\ufffd" anywhere in the text. Only at the end does it mean that more is to '
-            "come: a byte that belongs to no character stays U+FFFD, and the text goes on. Use "
-            "text.endswith.",
-            WaitsForEver,
-        ),
-        Mistake("cut at minus nought", MINUS_NOUGHT, CutAtMinus),
-        Mistake("cut at minus nought, counted by pieces", MINUS_NOUGHT, CutAtMinusCounted),
-        Mistake(
-            "the text of the new token alone",
-            "You decode the new token alone, and cut its text at self.given, which counts in the "
-            "text of all tokens: decode self.token_ids.",
-            NewTokenAlone,
-        ),
-        Mistake(
-            "given never moves",
-            "Each push gives the whole text again: self.given stays 0. Set it to where the piece "
-            "ended.",
-            GivenStays,
-        ),
-        Mistake(
-            "what was held back counts as given",
-            "What you hold back never comes: self.given = len(text) counts it as given. Set "
-            "self.given to where the piece ended.",
-            HeldBackIsLost,
-        ),
-        Mistake(
-            "it waits for whole words",
-            "You give out whole words only. What is certain is to be shown at once: only half a "
-            "character and the beginning of a stop string are held back.",
-            WaitsForASpace,
-        ),
+    mistakes=edits(
+        PlainStream,
+        """
+## a stop string over two tokens is missed
+- [text.find(s) for s in self.stop if s in text]
++ [text.find(s, self.given) for s in self.stop if s in text[self.given :]]
+- len(text) - self.uncertain(text) → len(text)
+You look for the stop string in each new piece alone, so one that is split over two tokens is never
+found. Look in the whole text so far, and give nothing out that may be the beginning of one.
+## half a character is printed
+- if text.endswith(HALF):
+-     return ""
+Text that ends with U+FFFD ends with half a character: the rest comes with the next tokens. Give
+nothing out until it is whole.
+## tokens are decoded one by one
+- self.tokenizer.decode(self.token_ids)
++ "".join(self.tokenizer.decode([i]) for i in self.token_ids)
+- if text.endswith(HALF):
+-     return ""
+You decode each token by itself. A character that is spread over several tokens then comes out as
+several U+FFFD, and some tokenizers add or drop a space. Keep all token ids, decode them together,
+and give out what is new.
+## half characters are thrown away
+- self.token_ids.append(token)
++ if self.tokenizer.decode([token]).endswith(HALF):
++     return ""
++ self.token_ids.append(token)
+- self.tokenizer.decode(self.token_ids)
++ "".join(self.tokenizer.decode([i]) for i in self.token_ids)
+You leave out tokens that are half a character, so the whole one is never seen. Keep their ids and
+decode them together with what follows.
+## everything is held back until the end
+- len(text) - self.uncertain(text) → self.given if self.stop else len(text)
+With a stop string you give nothing out before finish(). Only as much is uncertain as the end of
+the text has in common with the beginning of a stop string; all before it can be shown at once.
+## always as much is held back as a stop string is long
+- self.uncertain(text) → max((len(s) - 1 for s in self.stop), default=0)
+You hold back len(stop) - 1 characters, whatever they are. The text is right in the end, but comes
+late. Hold back only the end that really is a beginning of a stop string.
+## the stop string is printed
+- text.find(s) for s → text.find(s) + len(s) for s
+You give out the stop string itself: the text ends before it, at text.find(stop).
+## what stands behind the stop string is printed
+- self.give(text, min(places)) → self.give(text, len(text))
+A token may go on behind the stop string. Neither it nor what follows is given out: cut the text
+where the stop string begins.
+## it goes on after the stop string
+- if places:
+-     self.stopped = True
+-     return self.give(text, min(places))
++ for s in self.stop:
++     self.stopped |= s in text
++     text = text.replace(s, "")
+- if self.stopped:
+-     return ""
+You take the stop string out of the text and go on. It ends the text: once `stopped` is true,
+push() gives nothing more.
+## finish forgets what was held back
+- return "" if self.stopped else self.give(text, len(text)) → return ""
+What was held back is lost at the end. When no more tokens come, it was no stop string after all:
+finish() gives out the rest.
+## finish gives what the stop string cut off
+- return "" if self.stopped else self.give(text, len(text)) → return self.give(text, len(text))
+After a stop string finish() gives out the rest all the same. Once `stopped` is true there is
+nothing more to give.
+## stopped is never set
+- self.stopped = False → self.done = self.stopped = False
+- if self.stopped: → if self.done:
+- self.stopped = True → self.done = True
+- "" if self.stopped → "" if self.done
+The text is right, but `stopped` stays False, so the loop would go on making tokens that nobody
+sees. Set self.stopped = True when a stop string is complete.
+## only the first stop string counts
+- tuple(stop) → tuple(stop)[:1]
+You look for the first stop string alone: go through all of self.stop.
+## cut at the first string of the list
+- min(places) → places[0]
+Two stop strings are in the text, and you cut at the one that comes first in self.stop. Cut at the
+one that comes first in the text: the smallest text.find(s).
+## it waits for ever after a broken byte
+- text.endswith(HALF) → HALF in text
+You look for "\\ufffd" anywhere in the text. Only at the end does it mean that more is to come: a
+byte that belongs to no character stays U+FFFD, and the text goes on. Use text.endswith.
+## cut at minus nought
+- return self.give(text, len(text) - self.uncertain(text))
++ piece = text[self.given : -self.uncertain(text)]
++ self.given = len(text) - self.uncertain(text)
++ return piece
+You cut with text[self.given:-n]. Where n is 0 that is text[self.given:0], which is empty: -0 is 0.
+Write len(text) - n.
+## cut at minus nought, counted by pieces
+- return self.give(text, len(text) - self.uncertain(text))
++ piece = text[self.given : -self.uncertain(text)]
++ self.given += len(piece)
++ return piece
+You cut with text[self.given:-n]. Where n is 0 that is text[self.given:0], which is empty: -0 is 0.
+Write len(text) - n.
+## the text of the new token alone
+- self.token_ids.append(token)
+- text = self.text()
++ self.token_ids.append(token)
++ text = self.tokenizer.decode([token])
+- max(end, self.given) → end
+You decode the new token alone, and cut its text at self.given, which counts in the text of all
+tokens: decode self.token_ids.
+## given never moves
+- return piece → return text[:end]
+Each push gives the whole text again: self.given stays 0. Set it to where the piece ended.
+## what was held back counts as given
+- max(end, self.given) → len(text)
+What you hold back never comes: self.given = len(text) counts it as given. Set self.given to where
+the piece ended.
+## it waits for whole words
+- self.uncertain(text) → max(self.uncertain(text), len(text) - text.rfind(" ") - 1)
+You give out whole words only. What is certain is to be shown at once: only half a character and
+the beginning of a stop string are held back.
+""",
     ),
     hints=(
         "push: append the id, decode all ids together, and give out what is new since last time: "
@@ -1018,16 +778,14 @@ def padding_case(label: str, prompts: list[list[int]], *pad_id: int) -> Case:
     return Case(label, run, lambda: padded_by_hand(prompts, *pad_id), (prompts, *pad_id))
 
 
-def padded(
-    prompts: Sequence[Sequence[int]], pad_id: int, left: bool = True, real_left: bool = True
-) -> tuple[Tensor, Tensor]:
-    T = max(map(len, prompts))
-    gaps = [T - len(p) for p in prompts]
+def padded(prompts: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:
+    """A right one."""
+    T = max(len(p) for p in prompts)
     rows, real = [], []
-    for prompt, gap in zip(prompts, gaps, strict=True):
-        pad, no, yes = [pad_id] * gap, [False] * gap, [True] * len(prompt)
-        rows.append(pad + list(prompt) if left else list(prompt) + pad)
-        real.append(no + yes if real_left else yes + no)
+    for prompt in prompts:
+        gap = T - len(prompt)
+        rows.append([pad_id] * gap + list(prompt))
+        real.append([False] * gap + [True] * len(prompt))
     return torch.tensor(rows), torch.tensor(real)
 
 
@@ -1046,77 +804,47 @@ PAD = Exercise(
         padding_case("the pad id occurs in a prompt, 7", [[7, 1], [7, 7, 2, 7, 7]], 7),
         padding_case("the first is the shortest", [[4], [1, 2, 3, 4, 5]]),
     ),
-    mistakes=(
-        Mistake(
-            "padded on the right",
-            "You fill up on the right. Then the last column holds no real token for the short "
-            "prompts, and that is where the next token is read off: put the padding in front.",
-            lambda prompts, pad_id=0: padded(prompts, pad_id, left=False, real_left=False),
-        ),
-        Mistake(
-            "real is the wrong way round",
-            "The tokens are right, but `real` is True where the padding is. It says which entries "
-            "are real: True for tokens, False for padding.",
-            lambda prompts, pad_id=0: (
-                padded(prompts, pad_id)[0],
-                ~padded(prompts, pad_id)[1],
-            ),
-        ),
-        Mistake(
-            "real is read off the ids",
-            "Right, unless the pad id occurs in a prompt: there you take a real token for padding. "
-            "Make `real` from the lengths, not from token_ids != pad_id.",
-            lambda prompts, pad_id=0: (
-                padded(prompts, pad_id)[0],
-                padded(prompts, pad_id)[0] != pad_id,
-            ),
-        ),
-        Mistake(
-            "real is True for the padding, read off the ids",
-            "Two things. `real` is True where the padding is: turn it around. And make it from the "
-            "lengths, not from the ids: the pad id may occur in a prompt.",
-            lambda prompts, pad_id=0: (
-                padded(prompts, pad_id)[0],
-                padded(prompts, pad_id)[0] == pad_id,
-            ),
-        ),
-        Mistake(
-            "real on the other side",
-            "The tokens are padded on the left, but `real` is False on the right: both need the "
-            "padding in front.",
-            lambda prompts, pad_id=0: padded(prompts, pad_id, real_left=False),
-        ),
-        Mistake(
-            "real is not boolean",
-            "`real` holds whole numbers. It becomes a mask, and masks are boolean here: True and "
-            "False, or .bool().",
-            lambda prompts, pad_id=0: (
-                padded(prompts, pad_id)[0],
-                padded(prompts, pad_id)[1].long(),
-            ),
-        ),
-        Mistake(
-            "pad_id is ignored",
-            "You always fill up with 0: use pad_id.",
-            lambda prompts, pad_id=0: padded(prompts, 0),
-        ),
-        Mistake(
-            "cut to the shortest",
-            "You cut the long prompts. Nothing may be lost: T is the length of the longest, "
-            "max(len(p) for p in prompts).",
-            lambda prompts, pad_id=0: padded(
-                [p[: min(map(len, prompts))] for p in prompts], pad_id
-            ),
-        ),
-        Mistake(
-            "the tokens are turned around",
-            "The padding is on the left, but the tokens of the short prompts are in reverse order: "
-            "whoever turns the rows around to pad them must turn each prompt around before.",
-            lambda prompts, pad_id=0: (
-                padded([list(p)[::-1] for p in prompts], pad_id)[0],
-                padded(prompts, pad_id)[1],
-            ),
-        ),
+    mistakes=edits(
+        padded,
+        """
+## padded on the right
+- [pad_id] * gap + list(prompt) → list(prompt) + [pad_id] * gap
+- [False] * gap + [True] * len(prompt) → [True] * len(prompt) + [False] * gap
+You fill up on the right. Then the last column holds no real token for the short prompts, and that
+is where the next token is read off: put the padding in front.
+## real is the wrong way round
+- torch.tensor(real) → ~torch.tensor(real)
+The tokens are right, but `real` is True where the padding is. It says which entries are real: True
+for tokens, False for padding.
+## real is read off the ids
+- torch.tensor(real) → torch.tensor(rows) != pad_id
+Right, unless the pad id occurs in a prompt: there you take a real token for padding. Make `real`
+from the lengths, not from token_ids != pad_id.
+## real is True for the padding, read off the ids
+- torch.tensor(real) → torch.tensor(rows) == pad_id
+Two things. `real` is True where the padding is: turn it around. And make it from the lengths, not
+from the ids: the pad id may occur in a prompt.
+## real on the other side
+- [False] * gap + [True] * len(prompt) → [True] * len(prompt) + [False] * gap
+The tokens are padded on the left, but `real` is False on the right: both need the padding in
+front.
+## real is not boolean
+- torch.tensor(real) → torch.tensor(real).long()
+`real` holds whole numbers. It becomes a mask, and masks are boolean here: True and False, or
+.bool().
+## pad_id is ignored
+- [pad_id] → [0]
+You always fill up with 0: use pad_id.
+## cut to the shortest
+- T = max( → T = min(
+- in prompts: → in [p[:T] for p in prompts]:
+You cut the long prompts. Nothing may be lost: T is the length of the longest, max(len(p) for p in
+prompts).
+## the tokens are turned around
+- list(prompt) → list(prompt)[::-1]
+The padding is on the left, but the tokens of the short prompts are in reverse order: whoever turns
+the rows around to pad them must turn each prompt around before.
+""",
     ),
     hints=(
         "T is the length of the longest prompt. How many pads does a prompt of n tokens need?",
@@ -1231,88 +959,46 @@ def decoder_beams_expected() -> Any:
     return beams_on_lists(table, [8, 1, 60], 6, 3)
 
 
-def beams_with(
-    *,
-    reorder_cache: bool = True,
-    reorder_texts: bool = True,
-    shared_texts: bool = False,
-    alone: bool = False,
-    table_of: Callable[[Tensor], Tensor] = lambda logits: logits.log_softmax(-1),
-    add: bool = True,
-    add_twice: bool = False,
-    by_beams: bool = False,
-    score: Callable[[float, int, float], float] = lambda total, n, p: total / n**p,
-    copies_at_first: bool = False,
-    first_finished: bool = False,
-    with_eos: bool = False,
-    worst: bool = False,
-) -> Candidate:
-    """Beam search with something wrong in it: the mistakes are made around it."""
-
-    def beam_search(
-        model: Any,
-        token_ids: Tensor,
-        max_new_tokens: int,
-        beams: int,
-        length_penalty: float = 1.0,
-        eos_ids: Collection[int] = (),
-    ) -> list[int]:
-        kv_cache = model.new_cache(1, token_ids.shape[1] + max_new_tokens - 1)
-        logits = prefill(model, token_ids, kv_cache)
-        if copies_at_first:
-            logits = logits.expand(beams, -1)
-            kv_cache.select([0] * beams)
-        texts: list[list[int]] = [[] for _ in logits]
-        sums = torch.zeros(len(texts))
-        ended: list[tuple[float, list[int]]] = []
-        count = beams * (1 + max(1, len(set(eos_ids))))
-        for made in range(1, max_new_tokens + 1):
-            table = table_of(logits)
-            totals = sums[:, None] + table if add else table
-            K, V = totals.shape
-            if alone and made > 1:
-                values, tokens = totals.max(-1)
-                values, order = values.sort(descending=True)
-                rows, tokens = order, tokens[order]
-            else:
-                values, places = totals.flatten().topk(min(count, K * V))
-                rows, tokens = places // V, places % V
-                if by_beams:
-                    rows, tokens = places % K, places // K
-            going: list[tuple[float, int, int]] = []
-            candidates = zip(values.tolist(), rows.tolist(), tokens.tolist(), strict=True)
-            for rank, (total, row, token) in enumerate(candidates):
-                ends = token in eos_ids
-                if not ends and made < max_new_tokens:
-                    going.append((total, row, token))
-                elif rank < beams:
-                    keep = texts[row] if ends and not with_eos else [*texts[row], token]
-                    if first_finished:
-                        return keep
-                    ended.append((score(total, made, length_penalty), keep))
-            ended = sorted(ended, key=lambda x: -x[0])[:beams]
-            going = going[:beams]
-            if not going:
-                break
-            if len(ended) == beams and score(going[0][0], made, length_penalty) <= ended[-1][0]:
-                break
-            if shared_texts:
-                for _, row, token in going:
-                    texts[row].append(token)
-                texts = [texts[row] for _, row, _ in going]
-            elif reorder_texts:
-                texts = [[*texts[row], token] for _, row, token in going]
-            else:
-                texts = [
-                    [*texts[min(i, len(texts) - 1)], token] for i, (*_, token) in enumerate(going)
-                ]
-            sums = torch.tensor([total + float(sums[row]) * add_twice for total, row, _ in going])
-            if kv_cache.batch != len(going) or reorder_cache:
-                kv_cache.select([row for _, row, _ in going])
-            logits = decode_step(model, torch.tensor([[token] for *_, token in going]), kv_cache)
-        return ended[-1 if worst else 0][1]
-
-    return beam_search
+def plain_beam_search(
+    model: Any,
+    token_ids: Tensor,
+    max_new_tokens: int,
+    beams: int,
+    length_penalty: float = 1.0,
+    eos_ids: Collection[int] = (),
+) -> list[int]:
+    """A right one."""
+    kv_cache = model.new_cache(1, token_ids.shape[1] + max_new_tokens - 1)
+    logits = prefill(model, token_ids, kv_cache)
+    texts: list[list[int]] = [[]]
+    sums = torch.zeros(1)
+    ended: list[tuple[float, list[int]]] = []
+    count = beams * (1 + max(1, len(set(eos_ids))))
+    for made in range(1, max_new_tokens + 1):
+        table = sums[:, None] + logits.log_softmax(-1)
+        K, V = table.shape
+        best, places = table.flatten().topk(min(count, K * V))
+        rows, tokens = places // V, places % V
+        going: list[tuple[float, int, int]] = []
+        candidates = zip(best.tolist(), rows.tolist(), tokens.tolist(), strict=True)
+        for rank, (total, row, token) in enumerate(candidates):
+            ends = token in eos_ids
+            if not ends and made < max_new_tokens:
+                going.append((total, row, token))
+            elif rank < beams:
+                text = texts[row] if ends else [*texts[row], token]
+                ended.append((total / made**length_penalty, text))
+        ended = sorted(ended, key=lambda x: -x[0])[:beams]
+        going = going[:beams]
+        if not going:
+            break
+        if len(ended) == beams and going[0][0] / made**length_penalty <= ended[-1][0]:
+            break
+        texts = [[*texts[row], token] for _, row, token in going]
+        sums = torch.tensor([total for total, row, _ in going])
+        kv_cache.select([row for _, row, _ in going])
+        logits = decode_step(model, torch.tensor([[token] for *_, token in going]), kv_cache)
+    return ended[0][1]
 
 
 BEAM = Exercise(
@@ -1321,6 +1007,7 @@ BEAM = Exercise(
     library=beam_search,
     minutes=15,
     difficulty=3,
+    part=True,
     cases=(
         beam_case("two beams, three tokens", 7, [1, 2], 3, 2),
         beam_case("one beam is greedy", 7, [1, 2], 6, 1),
@@ -1338,94 +1025,84 @@ BEAM = Exercise(
         beam_case("one that ends late", 10, [7], 12, 3, 0.5, (6,)),
         Case("a small decoder", decoder_beams, decoder_beams_expected),
     ),
-    mistakes=(
-        Mistake(
-            "the cache is not reordered",
-            "The beams change places, their caches don't: a beam goes on with the keys and values of "
-            "another text. Before decode_step: cache.select(rows), with the row that each beam "
-            "continues.",
-            beams_with(reorder_cache=False),
-        ),
-        Mistake(
-            "the texts are not reordered",
-            "You append each new token to the text in its own place. But beam i continues the beam "
-            "rows[i]: texts[row] + [token].",
-            beams_with(reorder_texts=False),
-        ),
-        Mistake(
-            "two beams share one list",
-            "texts[row].append(token) changes the list that all beams from this row have in common, "
-            "and those that have ended too. Make a new list: texts[row] + [token].",
-            beams_with(shared_texts=True),
-        ),
-        Mistake(
-            "each beam for itself",
-            "Each beam goes on with its own best token: that is greedy decoding from several "
-            "starts. The candidates of all beams must compete: one topk over all K·V sums.",
-            beams_with(alone=True),
-        ),
-        Mistake(
-            "logits are added",
-            "You add logits. They are known up to a constant that differs from step to step and "
-            "from beam to beam, so their sums can't be compared: take log_softmax first.",
-            beams_with(table_of=lambda logits: logits),
-        ),
-        Mistake(
-            "the sums are not added up",
-            "You compare the last token's log-probability alone. A text's is the sum over all its "
-            "tokens. Either Part 1 does not add torch.tensor(sums)[:, None], or Part 2 does not set "
-            "`sums`, and they stay 0.",
-            beams_with(add=False),
-        ),
-        Mistake(
-            "the old sum is added twice",
-            "You add the old sum in Part 2 once more. The `total` in `going` holds it already: "
-            "sums = [total for total, row, token in going].",
-            beams_with(add_twice=True),
-        ),
-        Mistake(
-            "softmax without the logarithm",
-            "You add up probabilities. A text's probability is their product, so the logarithms add "
-            "up: log_softmax in place of softmax.",
-            beams_with(table_of=lambda logits: logits.softmax(-1)),
-        ),
-        Mistake(
-            "row and token mixed up",
-            "In the flattened table beam r has the places r·V to r·V + V - 1. So the row is place // "
-            "V and the token place % V: divide by V, not by the number of beams.",
-            beams_with(by_beams=True),
-        ),
-        Mistake(
-            "no length penalty",
-            "You compare the bare sums. A long text has more terms, all negative, so short ones win: "
-            "the score is sum / n**length_penalty, n counting the end of sequence.",
-            beams_with(score=lambda total, n, p: total),
-        ),
-        Mistake(
-            "multiplied by the length",
-            "You multiply by n**length_penalty: the sums are negative, so that makes long texts "
-            "still worse. Divide.",
-            beams_with(score=lambda total, n, p: total * n**p),
-        ),
-        Mistake(
-            "the prompt, several times",
-            "That is what greedy decoding gives. Do all your beams start as the same text? Then each "
-            "candidate stands there several times, and the beams stay alike for ever. Start with one "
-            "row, or give all rows but the first a sum of -inf.",
-            beams_with(copies_at_first=True),
-        ),
-        Mistake(
-            "the first that ends wins",
-            "You return the first text that ends. Another that is still running, or ends later, may "
-            "score better: keep those that ended, and compare.",
-            beams_with(first_finished=True),
-        ),
-        Mistake(
-            "the end of sequence is in the text",
-            "The end-of-sequence token counts in the score, but it does not belong to the text: "
-            "leave it out.",
-            beams_with(with_eos=True),
-        ),
+    mistakes=edits(
+        plain_beam_search,
+        """
+## the cache is not reordered
+- kv_cache.select([row for _, row, _ in going])
++ if kv_cache.batch != len(going):
++     kv_cache.select([row for _, row, _ in going])
+The beams change places, their caches don't: a beam goes on with the keys and values of another
+text. Before decode_step: cache.select(rows), with the row that each beam continues.
+## the texts are not reordered
+- texts = [[*texts[row], token] for _, row, token in going]
++ own = [texts[min(i, len(texts) - 1)] for i in range(len(going))]
++ texts = [[*text, token] for text, (_, _, token) in zip(own, going)]
+You append each new token to the text in its own place. But beam i continues the beam rows[i]:
+texts[row] + [token].
+## two beams share one list
+- texts = [[*texts[row], token] for _, row, token in going]
++ for _, row, token in going:
++     texts[row].append(token)
++ texts = [texts[row] for _, row, _ in going]
+texts[row].append(token) changes the list that all beams from this row have in common, and those
+that have ended too. Make a new list: texts[row] + [token].
+## each beam for itself
+- rows, tokens = places // V, places % V
++ rows, tokens = places // V, places % V
++ if made > 1:
++     own_best, own_token = table.max(-1)
++     best, rows = own_best.sort(descending=True)
++     tokens = own_token[rows]
+Each beam goes on with its own best token: that is greedy decoding from several starts. The
+candidates of all beams must compete: one topk over all K·V sums.
+## logits are added
+- logits.log_softmax(-1) → logits
+You add logits. They are known up to a constant that differs from step to step and from beam to
+beam, so their sums can't be compared: take log_softmax first.
+## the sums are not added up
+- sums[:, None] + logits.log_softmax(-1) → logits.log_softmax(-1)
+You compare the last token's log-probability alone. A text's is the sum over all its tokens. Either
+Part 1 does not add torch.tensor(sums)[:, None], or Part 2 does not set `sums`, and they stay 0.
+## the old sum is added twice
+- [total for total, row, _ in going] → [total + float(sums[row]) for total, row, _ in going]
+You add the old sum in Part 2 once more. The `total` in `going` holds it already: sums = [total for
+total, row, token in going].
+## softmax without the logarithm
+- logits.log_softmax(-1) → logits.softmax(-1)
+You add up probabilities. A text's probability is their product, so the logarithms add up:
+log_softmax in place of softmax.
+## row and token mixed up
+- rows, tokens = places // V, places % V → rows, tokens = places % K, places // K
+In the flattened table beam r has the places r·V to r·V + V - 1. So the row is place // V and the
+token place % V: divide by V, not by the number of beams.
+## no length penalty
+- (total / made**length_penalty, text) → (total, text)
+- going[0][0] / made**length_penalty → going[0][0]
+You compare the bare sums. A long text has more terms, all negative, so short ones win: the score
+is sum / n**length_penalty, n counting the end of sequence.
+## multiplied by the length
+- total / made**length_penalty → total * made**length_penalty
+- going[0][0] / made**length_penalty → going[0][0] * made**length_penalty
+You multiply by n**length_penalty: the sums are negative, so that makes long texts still worse.
+Divide.
+## the prompt, several times
+- logits = prefill(model, token_ids, kv_cache)
++ logits = prefill(model, token_ids, kv_cache).expand(beams, -1)
++ kv_cache.select([0] * beams)
+- texts: list[list[int]] = [[]] → texts = [[] for _ in range(beams)]
+- sums = torch.zeros(1) → sums = torch.zeros(beams)
+That is what greedy decoding gives. Do all your beams start as the same text? Then each candidate
+stands there several times, and the beams stay alike for ever. Start with one row, or give all rows
+but the first a sum of -inf.
+## the first that ends wins
+- ended.append((total / made**length_penalty, text)) → return text
+You return the first text that ends. Another that is still running, or ends later, may score
+better: keep those that ended, and compare.
+## the end of sequence is in the text
+- texts[row] if ends else [*texts[row], token] → [*texts[row], token]
+The end-of-sequence token counts in the score, but it does not belong to the text: leave it out.
+""",
     ),
     hints=(
         "Log-probabilities add up along a text. (K, 1) + (K, V) gives, for every beam and every "
@@ -1481,48 +1158,33 @@ def batch_case(
     )
 
 
-def batch_with(
-    *,
-    first_mask: bool = True,
-    later_mask: bool = True,
-    right: bool = False,
-    goes_on: bool = False,
-    with_eos: bool = False,
-    all_stop: bool = False,
-    more: int = 0,
-) -> Candidate:
-    """A batch with something wrong in it."""
-
-    def greedy_batch(
-        model: Any,
-        prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        eos_ids: Collection[int] = (),
-    ) -> list[list[int]]:
-        token_ids, real = padded(prompts, 0, left=not right, real_left=not right)
-        B, T = token_ids.shape
-        columns = torch.arange(T)
-        causal = columns <= columns[:, None]
-        mask = real[:, None, None, :] & causal if first_mask else causal
-        kv_cache = model.new_cache(B, T + max_new_tokens + 1)
-        logits = prefill(model, token_ids, kv_cache, mask=mask)
-        made: list[list[int]] = [[] for _ in prompts]
-        over = [False] * B
-        for _ in range(max_new_tokens + more):
-            next_ids = logits.argmax(-1)
-            for row, token in enumerate(next_ids.tolist()):
-                ends = token in eos_ids
-                if not over[row] and (not ends or with_eos):
-                    made[row].append(token)
-                over[row] |= ends and not goes_on
-            if all(over) or (all_stop and any(over)):
-                break
-            real = torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1)
-            later = real[:, None, None, :] if later_mask else None
-            logits = decode_step(model, next_ids[:, None], kv_cache, mask=later)
-        return made
-
-    return greedy_batch
+def plain_greedy_batch(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    eos_ids: Collection[int] = (),
+) -> list[list[int]]:
+    """A right one."""
+    token_ids, real = padded(prompts)
+    B, T = token_ids.shape
+    columns = torch.arange(T)
+    causal = columns <= columns[:, None]
+    kv_cache = model.new_cache(B, T + max_new_tokens + 1)
+    logits = prefill(model, token_ids, kv_cache, mask=real[:, None, None, :] & causal)
+    made: list[list[int]] = [[] for _ in prompts]
+    over = [False] * B
+    for _ in range(max_new_tokens):
+        next_ids = logits.argmax(-1)
+        for row, token in enumerate(next_ids.tolist()):
+            over[row] |= token in eos_ids
+            if not over[row]:
+                made[row].append(token)
+        if all(over):
+            break
+        real = torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1)
+        mask = real[:, None, None, :]
+        logits = decode_step(model, next_ids[:, None], kv_cache, mask=mask)
+    return made
 
 
 BATCH = Exercise(
@@ -1540,53 +1202,49 @@ BATCH = Exercise(
         batch_case("a row that ends", [[5, 6, 7, 8, 30], [9, 2], [60]], 12, tuple(range(0, 97, 7))),
         batch_case("all end", [[3], [40, 41, 42]], 30, tuple(range(1, 97, 7))),
     ),
-    mistakes=(
-        Mistake(
-            "no mask at all",
-            "The short rows attend to their padding, in the prefill and in every step: give both a "
-            "mask in which no padding may be looked at.",
-            batch_with(first_mask=False, later_mask=False),
-        ),
-        Mistake(
-            "no mask in the decode steps",
-            "The prefill hides the padding, but the decode steps don't, and the padding is still in "
-            "the cache: each step needs a mask (B, 1, 1, S) too, one column longer each time.",
-            batch_with(later_mask=False),
-        ),
-        Mistake(
-            "no mask in the prefill",
-            "The decode steps hide the padding, but the prefill doesn't: there the mask is real[:, "
-            "None, None, :] & causal_mask(T).",
-            batch_with(first_mask=False),
-        ),
-        Mistake(
-            "padded on the right",
-            "You pad on the right, and read the first token off the last column, which is padding "
-            "for the short rows. Pad on the left: pad_left.",
-            batch_with(right=True),
-        ),
-        Mistake(
-            "goes on after the end",
-            "A row that has met its end of sequence goes on collecting tokens as long as others "
-            "run: note which rows are over, and append nothing more to them.",
-            batch_with(goes_on=True),
-        ),
-        Mistake(
-            "the end of sequence is in the text",
-            "The end-of-sequence token is no text: don't append it.",
-            batch_with(with_eos=True),
-        ),
-        Mistake(
-            "all stop with the first",
-            "The whole batch ends as soon as one row does. The others are not done: go on until all "
-            "rows are over.",
-            batch_with(all_stop=True),
-        ),
-        Mistake(
-            "one token too many",
-            "One token more than max_new_tokens: the prefill already gives the first.",
-            batch_with(more=1),
-        ),
+    mistakes=edits(
+        plain_greedy_batch,
+        """
+## no mask at all
+- mask=real[:, None, None, :] & causal → mask=causal
+- mask = real[:, None, None, :] → mask = None
+The short rows attend to their padding, in the prefill and in every step: give both a mask in which
+no padding may be looked at.
+## no mask in the decode steps
+- mask = real[:, None, None, :] → mask = None
+The prefill hides the padding, but the decode steps don't, and the padding is still in the cache:
+each step needs a mask (B, 1, 1, S) too, one column longer each time.
+## no mask in the prefill
+- mask=real[:, None, None, :] & causal → mask=causal
+The decode steps hide the padding, but the prefill doesn't: there the mask is real[:, None, None,
+:] & causal_mask(T).
+## padded on the right
+- token_ids, real = padded(prompts)
++ token_ids, real = (x.flip(1) for x in padded([p[::-1] for p in prompts]))
+You pad on the right, and read the first token off the last column, which is padding for the short
+rows. Pad on the left: pad_left.
+## goes on after the end
+- over[row] |= token in eos_ids
+- if not over[row]:
++ if token not in eos_ids:
+A row that has met its end of sequence goes on collecting tokens as long as others run: note which
+rows are over, and append nothing more to them.
+## the end of sequence is in the text
+- over[row] |= token in eos_ids
+- if not over[row]:
+-     made[row].append(token)
++ if not over[row]:
++     made[row].append(token)
++ over[row] |= token in eos_ids
+The end-of-sequence token is no text: don't append it.
+## all stop with the first
+- if all(over): → if any(over):
+The whole batch ends as soon as one row does. The others are not done: go on until all rows are
+over.
+## one token too many
+- range(max_new_tokens) → range(max_new_tokens + 1)
+One token more than max_new_tokens: the prefill already gives the first.
+""",
     ),
     hints=(
         "pad_left gives token_ids and real. The prefill's mask is real[:, None, None, :] & "

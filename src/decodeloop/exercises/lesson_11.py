@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-import statistics
-from collections.abc import Callable, Iterable, Sequence
+import statistics  # noqa: F401, the edits use it
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from decodeloop import cost
+from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 
 LESSON = "11_metrics"
@@ -42,60 +43,10 @@ def differences(arrival: float, token_times: Sequence[float]) -> Any:
     return float(times[0]) - arrival, times.diff().tolist(), float(times[-1]) - arrival
 
 
-def with_first_gap(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, _, whole = differences(arrival, token_times)
-    return ttft, torch.tensor([arrival, *token_times], dtype=torch.float64).diff().tolist(), whole
-
-
-def from_first_token(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, itl, _ = differences(arrival, token_times)
-    return ttft, itl, token_times[-1] - token_times[0]
-
-
-def one_gap(mean: Callable[[list[float]], float]) -> Candidate:
-    """The ITLs as one number. What that is for one token, people write in different ways."""
-
-    def run(arrival: float, token_times: Sequence[float]) -> Any:
-        ttft, itl, whole = differences(arrival, token_times)
-        return ttft, mean(itl), whole
-
-    return run
-
-
-ONE_MEAN = (
-    "That is the mean of the gaps. Keep them all in a list, which is empty for one token: means hide "
-    "the one long gap that a reader notices."
-)
-
-
-def itl_from_arrival(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, _, whole = differences(arrival, token_times)
-    return ttft, [t - arrival for t in token_times[1:]], whole
-
-
-def itl_from_first(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, _, whole = differences(arrival, token_times)
-    return ttft, [t - token_times[0] for t in token_times[1:]], whole
-
-
-def negative_gaps(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, itl, whole = differences(arrival, token_times)
-    return ttft, [-gap for gap in itl], whole
-
-
-def without_last_gap(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, itl, whole = differences(arrival, token_times)
-    return ttft, itl[:-1], whole
-
-
-def whole_second(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, itl, whole = differences(arrival, token_times)
-    return ttft, whole, itl
-
-
-def everything_summed(arrival: float, token_times: Sequence[float]) -> Any:
-    ttft, itl, _ = differences(arrival, token_times)
-    return ttft, itl, sum(t - arrival for t in token_times)
+def by_pairs(arrival: float, token_times: Sequence[float]) -> Any:
+    """A right one."""
+    itl = [later - earlier for earlier, later in pairwise(token_times)]
+    return token_times[0] - arrival, itl, token_times[-1] - arrival
 
 
 LATENCIES = Exercise(
@@ -117,65 +68,56 @@ LATENCIES = Exercise(
             oracle=differences,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "ITL counts the first token",
-            "Your ITLs begin with the wait for the first token. That is TTFT: it has prefill and "
-            "queue in it, and would spoil the mean. n tokens have n - 1 gaps.",
-            with_first_gap,
-        ),
-        Mistake(
-            "the arrival ignored",
-            "TTFT and the end-to-end latency are durations: subtract the arrival from the clock "
-            "readings.",
-            lambda arrival, times: (times[0], differences(arrival, times)[1], times[-1]),
-        ),
-        Mistake(
-            "end-to-end from the first token",
-            "You measure from the first token to the last. End-to-end begins when the user asks: the "
-            "wait for the first token is part of it.",
-            from_first_token,
-        ),
-        Mistake("one mean for all gaps", ONE_MEAN, one_gap(lambda itl: sum(itl) / len(itl))),
-        Mistake("one mean for all gaps, by `statistics`", ONE_MEAN, one_gap(statistics.fmean)),
-        Mistake(
-            "one mean for all gaps, or 0",
-            ONE_MEAN,
-            one_gap(lambda itl: sum(itl) / len(itl) if itl else 0.0),
-        ),
-        Mistake(
-            "ITL since the arrival",
-            "Your ITLs grow from token to token: they count from the arrival. Each counts from the "
-            "token before it.",
-            itl_from_arrival,
-        ),
-        Mistake(
-            "ITL since the first token",
-            "Your ITLs grow from token to token: they all count from the first one. Each counts from "
-            "the token just before it.",
-            itl_from_first,
-        ),
-        Mistake(
-            "negative gaps",
-            "Your ITLs are negative: it is later minus earlier.",
-            negative_gaps,
-        ),
-        Mistake(
-            "the last gap is missing",
-            "One gap too few: n tokens have n - 1 gaps, the last one ends at the last token.",
-            without_last_gap,
-        ),
-        Mistake(
-            "the wrong order",
-            "The numbers are right, their order is not: TTFT, then the list of ITLs, then end-to-end.",
-            whole_second,
-        ),
-        Mistake(
-            "the waits of all tokens added",
-            "You add up how long each token took since the arrival. The end-to-end latency is that of "
-            "the last token alone.",
-            everything_summed,
-        ),
+    mistakes=edits(
+        by_pairs,
+        """
+## ITL counts the first token
+- pairwise(token_times) → pairwise([arrival, *token_times])
+Your ITLs begin with the wait for the first token. That is TTFT: it has prefill and queue in it,
+and would spoil the mean. n tokens have n - 1 gaps.
+## the arrival ignored
+- token_times[0] - arrival, itl, token_times[-1] - arrival → token_times[0], itl, token_times[-1]
+TTFT and the end-to-end latency are durations: subtract the arrival from the clock readings.
+## end-to-end from the first token
+- token_times[-1] - arrival → token_times[-1] - token_times[0]
+You measure from the first token to the last. End-to-end begins when the user asks: the wait for
+the first token is part of it.
+## one mean for all gaps
+- , itl, → , sum(itl) / len(itl),
+That is the mean of the gaps. Keep them all in a list, which is empty for one token: means hide the
+one long gap that a reader notices.
+## one mean for all gaps, by `statistics`
+- , itl, → , statistics.fmean(itl),
+That is the mean of the gaps. Keep them all in a list, which is empty for one token: means hide the
+one long gap that a reader notices.
+## one mean for all gaps, or 0
+- , itl, → , sum(itl) / len(itl) if itl else 0.0,
+That is the mean of the gaps. Keep them all in a list, which is empty for one token: means hide the
+one long gap that a reader notices.
+## ITL since the arrival
+- [later - earlier for earlier, later in pairwise(token_times)]
++ [t - arrival for t in token_times[1:]]
+Your ITLs grow from token to token: they count from the arrival. Each counts from the token before
+it.
+## ITL since the first token
+- [later - earlier for earlier, later in pairwise(token_times)]
++ [t - token_times[0] for t in token_times[1:]]
+Your ITLs grow from token to token: they all count from the first one. Each counts from the token
+just before it.
+## negative gaps
+- later - earlier for → earlier - later for
+Your ITLs are negative: it is later minus earlier.
+## the last gap is missing
+- , itl, → , itl[:-1],
+One gap too few: n tokens have n - 1 gaps, the last one ends at the last token.
+## the wrong order
+- itl, token_times[-1] - arrival → token_times[-1] - arrival, itl
+The numbers are right, their order is not: TTFT, then the list of ITLs, then end-to-end.
+## the waits of all tokens added
+- token_times[-1] - arrival → sum(t - arrival for t in token_times)
+You add up how long each token took since the arrival. The end-to-end latency is that of the last
+token alone.
+""",
     ),
     hints=(
         "All three are differences of two clock readings. Which two? `zip(token_times, "
@@ -212,35 +154,11 @@ def percentile_case(label: str, samples: Sequence[float], p: float) -> Case:
     return Case(label, run, expected, (list(samples), p))
 
 
-def by_rank(rank: Callable[[int, float], int]) -> Candidate:
-    """A percentile whose index into the sorted samples is wrong."""
-    return lambda samples, p: sorted(samples)[rank(len(samples), p)]
-
-
-def exact_rank(n: int, p: float) -> int:
-    return math.ceil(p * n / 100)
-
-
-def interpolated(samples: Sequence[float], p: float) -> float:
-    return float(np.percentile(samples, p))
-
-
-def unsorted(samples: Sequence[float], p: float) -> float:
-    return samples[exact_rank(len(samples), p) - 1]
-
-
-def sorted_in_place(samples: list[float], p: float) -> float:
-    samples.sort()
-    return samples[exact_rank(len(samples), p) - 1]
-
-
-def without_duplicates(samples: Sequence[float], p: float) -> float:
-    kept = sorted(set(samples))
-    return kept[exact_rank(len(kept), p) - 1]
-
-
-def share_of_the_largest(samples: Sequence[float], p: float) -> float:
-    return p / 100 * max(samples)
+def ranked(samples: list[float], p: float) -> float:
+    """A right one."""
+    n = len(samples)
+    rank = math.ceil(p * n / 100)
+    return sorted(samples)[rank - 1]
 
 
 TWENTY = [round(0.1 + 0.05 * ((7 * i) % 20), 2) for i in range(20)]
@@ -270,96 +188,72 @@ PERCENTILE = Exercise(
         percentile_case("P1 of five: the least", [3.0, 8.0, 1.5, 6.0, 7.0], 1),
         percentile_case("one sample", [4.0], 99),
     ),
-    mistakes=(
-        Mistake(
-            "the mean",
-            "That is the mean, whatever p is. One request of 50 s moves it; it does not move the "
-            "median.",
-            lambda samples, p: statistics.fmean(samples),
-        ),
-        Mistake(
-            "always the median",
-            "That is P50, whatever p is.",
-            lambda samples, p: nearest_rank(samples, 50),
-        ),
-        Mistake(
-            "interpolated",
-            "You interpolate between two samples, as NumPy does by default. Nearest rank gives one of "
-            "the samples: a latency that somebody had.",
-            interpolated,
-        ),
-        Mistake(
-            "not sorted",
-            "You take the sample that *came* at that place. Sort a copy first.",
-            unsorted,
-        ),
-        Mistake(
-            "sorted in the caller's list",
-            "The value is right, but `samples.sort()` turned the caller's list around: arrival number "
-            "5 now has another's latency. `sorted(samples)` makes a copy.",
-            sorted_in_place,
-        ),
-        Mistake(
-            "the rank as an index",
-            "Off by one: ranks count from 1, Python's indices from 0. Take `ordered[rank - 1]`.",
-            by_rank(exact_rank),
-        ),
-        Mistake(
-            "rounded down, as an index",
-            "`ordered[int(p * n / 100)]` is right only where p·n/100 is not whole. The P50 of four "
-            "samples is then the third; and P100 has no sample at all.",
-            by_rank(lambda n, p: int(p * n / 100)),
-        ),
-        Mistake(
-            "rounded down",
-            "You round the rank down: fewer than p % of the samples lie at or below the one that you "
-            "give. Round up. (And a rank below 1 becomes index -1, which is the *largest* sample.)",
-            by_rank(lambda n, p: int(p * n / 100) - 1),
-        ),
-        Mistake(
-            "rounded to the nearest rank",
-            "The name misleads: the rank is rounded *up*. Rounded to the nearest, fewer than p % of "
-            "the samples may lie at or below it.",
-            by_rank(lambda n, p: max(round(p * n / 100), 1) - 1),
-        ),
-        Mistake(
-            "n - 1 instead of n",
-            "You spread p over the n - 1 gaps between the samples, and round. The rank is p % of n, "
-            "rounded up.",
-            by_rank(lambda n, p: math.ceil(p * (n - 1) / 100)),
-        ),
-        Mistake(
-            "n - 1 instead of n, rounded down",
-            "You spread p over the n - 1 gaps between the samples, and round down. The rank is p % of "
-            "n, rounded up; its index is one less.",
-            by_rank(lambda n, p: int(p * (n - 1) / 100)),
-        ),
-        Mistake(
-            "sorted downwards",
-            "You count from the largest: P90 is then what only one in ten stays *below*.",
-            lambda samples, p: sorted(samples, reverse=True)[exact_rank(len(samples), p) - 1],
-        ),
-        Mistake(
-            "p as a fraction",
-            "p is in percent, 90 and not 0.9: divide by 100.",
-            by_rank(lambda n, p: math.ceil(p * n) - 1),
-        ),
-        Mistake(
-            "divided first",
-            "`p / 100 * n` is 55.00000000000001 for p = 55 and n = 100, and its ceiling 56. Multiply "
-            "first: `p * n / 100` is exact for whole p.",
-            by_rank(lambda n, p: math.ceil(p / 100 * n) - 1),
-        ),
-        Mistake(
-            "equal samples counted once",
-            "A set keeps equal samples once. Ten requests of 2 s are ten.",
-            without_duplicates,
-        ),
-        Mistake(
-            "a share of the largest",
-            "P90 is not 90 % of the largest sample. It is the sample that 90 % of them don't exceed.",
-            share_of_the_largest,
-        ),
+    mistakes=edits(
+        ranked,
+        """
+## the mean
+- sorted(samples)[rank - 1] → statistics.fmean(samples)
+That is the mean, whatever p is. One request of 50 s moves it; it does not move the median.
+## always the median
+- p * n / 100 → 50 * n / 100
+That is P50, whatever p is.
+## interpolated
+- sorted(samples)[rank - 1] → float(np.percentile(samples, p))
+You interpolate between two samples, as NumPy does by default. Nearest rank gives one of the
+samples: a latency that somebody had.
+## not sorted
+- sorted(samples) → samples
+You take the sample that *came* at that place. Sort a copy first.
+## sorted in the caller's list
+- return sorted(samples)[rank - 1]
++ samples.sort()
++ return samples[rank - 1]
+The value is right, but `samples.sort()` turned the caller's list around: arrival number 5 now has
+another's latency. `sorted(samples)` makes a copy.
+## the rank as an index
+- [rank - 1] → [rank]
+Off by one: ranks count from 1, Python's indices from 0. Take `ordered[rank - 1]`.
+## rounded down, as an index
+- math.ceil(p * n / 100) → int(p * n / 100)
+- [rank - 1] → [rank]
+`ordered[int(p * n / 100)]` is right only where p·n/100 is not whole. The P50 of four samples is
+then the third; and P100 has no sample at all.
+## rounded down
+- math.ceil(p * n / 100) → int(p * n / 100)
+You round the rank down: fewer than p % of the samples lie at or below the one that you give. Round
+up. (And a rank below 1 becomes index -1, which is the *largest* sample.)
+## rounded to the nearest rank
+- math.ceil(p * n / 100) → max(round(p * n / 100), 1)
+The name misleads: the rank is rounded *up*. Rounded to the nearest, fewer than p % of the samples
+may lie at or below it.
+## n - 1 instead of n
+- math.ceil(p * n / 100) → math.ceil(p * (n - 1) / 100)
+- [rank - 1] → [rank]
+You spread p over the n - 1 gaps between the samples, and round. The rank is p % of n, rounded up.
+## n - 1 instead of n, rounded down
+- math.ceil(p * n / 100) → int(p * (n - 1) / 100)
+- [rank - 1] → [rank]
+You spread p over the n - 1 gaps between the samples, and round down. The rank is p % of n, rounded
+up; its index is one less.
+## sorted downwards
+- sorted(samples) → sorted(samples, reverse=True)
+You count from the largest: P90 is then what only one in ten stays *below*.
+## p as a fraction
+- p * n / 100 → p * n
+p is in percent, 90 and not 0.9: divide by 100.
+## divided first
+- p * n / 100 → p / 100 * n
+`p / 100 * n` is 55.00000000000001 for p = 55 and n = 100, and its ceiling 56. Multiply first: `p *
+n / 100` is exact for whole p.
+## equal samples counted once
+- n = len(samples)
++ samples = list(set(samples))
++ n = len(samples)
+A set keeps equal samples once. Ten requests of 2 s are ten.
+## a share of the largest
+- sorted(samples)[rank - 1] → p / 100 * max(samples)
+P90 is not 90 % of the largest sample. It is the sample that 90 % of them don't exceed.
+""",
     ),
     hints=(
         "`sorted(samples)` makes a sorted copy. The percentile is one of the samples; only its place "
@@ -381,46 +275,22 @@ def random_walk(arrivals: Sequence[float], service_times: Sequence[float]) -> li
     return (walk - walk.cummin(0).values).tolist()
 
 
-def followed(
-    step: Callable[[float, float, float], tuple[float, float]],
-) -> Candidate:
-    """A simulation request by request: (arrival, service, free) → (what is noted, free again)."""
-
-    def run(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
-        free, noted = 0.0, []
-        for arrival, service in zip(arrivals, service_times, strict=True):
-            note, free = step(arrival, service, free)
-            noted.append(note)
-        return noted
-
-    return run
-
-
-def next_ones_service(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
-    waits = [0.0]
-    for i in range(1, len(arrivals)):
-        gap = arrivals[i] - arrivals[i - 1]
-        waits.append(max(0.0, waits[-1] + service_times[i] - gap))
+def one_after_the_other(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
+    """A right one."""
+    free, waits = 0.0, []
+    for arrival, service in zip(arrivals, service_times, strict=True):
+        start = max(arrival, free)
+        waits.append(start - arrival)
+        free = start + service
     return waits
 
 
-def no_memory(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
-    gaps = [b - a for a, b in pairwise(arrivals)]
-    return [0.0, *(max(0.0, s - g) for s, g in zip(service_times, gaps, strict=False))]
-
-
-def clock_not_gap(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
-    waits = [0.0]
-    for i in range(1, len(arrivals)):
-        waits.append(max(0.0, waits[-1] + service_times[i - 1] - arrivals[i]))
-    return waits
-
-
-def magnitudes(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
+def by_lindley(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
+    """Another, without a clock."""
     waits = [0.0]
     for i in range(1, len(arrivals)):
         gap = arrivals[i] - arrivals[i - 1]
-        waits.append(abs(waits[-1] + service_times[i - 1] - gap))
+        waits.append(max(0.0, waits[-1] + service_times[i - 1] - gap))
     return waits
 
 
@@ -448,78 +318,65 @@ SIMULATE_QUEUE = Exercise(
         call("60 random ones, too much load", *random_trace(3, 60, 1.3), oracle=random_walk),
     ),
     mistakes=(
-        Mistake(
-            "idle time forgotten",
-            "Your server works without a pause from time 0 on: what it saves in quiet minutes it uses "
-            "later. It can only start when a request *is there*: at the later one of arrival and free.",
-            followed(lambda a, s, free: (max(0.0, free - a), free + s)),
+        *edits(
+            one_after_the_other,
+            """
+## idle time forgotten
+- free = start + service → free = free + service
+Your server works without a pause from time 0 on: what it saves in quiet minutes it uses later. It
+can only start when a request *is there*: at the later one of arrival and free.
+## negative waits
+- start - arrival → free - arrival
+Some of your waits are negative: the request came to an idle server. It waits 0 then; the wait is
+start minus arrival.
+## idle time saved up
+- start = max(arrival, free) → start = free
+Your waits become negative and are carried on, as if the server could work ahead. Take the maximum
+with 0 at each request.
+## the latency instead of the wait
+- start - arrival → start + service - arrival
+You give the latency, wait plus service. The wait ends when the service starts.
+## the starts instead of the waits
+- start - arrival → start
+Those are the times at which the services start. Subtract the arrivals.
+## the ends instead of the waits
+- start - arrival → start + service
+Those are the times at which the services end. The wait is start minus arrival.
+""",
         ),
-        Mistake(
-            "negative waits",
-            "Some of your waits are negative: the request came to an idle server. It waits 0 then; "
-            "the wait is start minus arrival.",
-            followed(lambda a, s, free: (free - a, max(a, free) + s)),
+        *edits(
+            by_lindley,
+            """
+## the own service
+- service_times[i - 1] → service_times[i]
+You make each request wait for its own service. It waits for the one *before* it:
+`service_times[i - 1]`.
+## no memory
+- waits[-1] + service_times → service_times
+You look at the request just before alone. That one may have waited itself: the delay is handed on.
+## the clock instead of the gap
+- - gap)) → - arrivals[i]))
+You subtract the clock's reading. In Lindley's recursion it is the gap between this arrival and the
+one before.
+## the magnitude
+- max(0.0, waits → abs(waits
+`abs` makes a wait out of the time that the server was idle. It is `max(0, …)`.
+""",
         ),
-        Mistake(
-            "idle time saved up",
-            "Your waits become negative and are carried on, as if the server could work ahead. Take "
-            "the maximum with 0 at each request.",
-            followed(lambda a, s, free: (free - a, free + s)),
-        ),
-        Mistake(
-            "the latency instead of the wait",
-            "You give the latency, wait plus service. The wait ends when the service starts.",
-            followed(lambda a, s, free: (max(a, free) + s - a, max(a, free) + s)),
-        ),
-        Mistake(
-            "the starts instead of the waits",
-            "Those are the times at which the services start. Subtract the arrivals.",
-            followed(lambda a, s, free: (max(a, free), max(a, free) + s)),
-        ),
-        Mistake(
-            "the ends instead of the waits",
-            "Those are the times at which the services end. The wait is start minus arrival.",
-            followed(lambda a, s, free: (max(a, free) + s, max(a, free) + s)),
-        ),
-        Mistake(
-            "the own service",
-            "You make each request wait for its own service. It waits for the one *before* it: "
-            "`service_times[i - 1]`.",
-            next_ones_service,
-        ),
-        Mistake(
-            "no memory",
-            "You look at the request just before alone. That one may have waited itself: the delay "
-            "is handed on.",
-            no_memory,
-        ),
-        Mistake(
-            "the clock instead of the gap",
-            "You subtract the clock's reading. In Lindley's recursion it is the gap between this "
-            "arrival and the one before.",
-            clock_not_gap,
-        ),
-        Mistake(
-            "the magnitude",
-            "`abs` makes a wait out of the time that the server was idle. It is `max(0, …)`.",
-            magnitudes,
-        ),
-        Mistake(
-            "nobody ever waits",
-            "Everybody is served at once: that is a machine for each request. Here one server must be "
-            "free first.",
-            followed(lambda a, s, free: (0.0, free)),
-        ),
-        Mistake(
-            "the first is missing",
-            "One wait too few: the first request waits as well, for 0 seconds.",
-            lambda arrivals, services: random_walk(arrivals, services)[1:],
-        ),
-        Mistake(
-            "latecomers alone",
-            "You left out those who did not wait: there must be one wait for each request, 0 among "
-            "them.",
-            lambda arrivals, services: [w for w in random_walk(arrivals, services) if w > 0],
+        *edits(
+            one_after_the_other,
+            """
+## nobody ever waits
+- start - arrival → 0.0
+Everybody is served at once: that is a machine for each request. Here one server must be free
+first.
+## the first is missing
+- return waits → return waits[1:]
+One wait too few: the first request waits as well, for 0 seconds.
+## latecomers alone
+- return waits → return [wait for wait in waits if wait > 0]
+You left out those who did not wait: there must be one wait for each request, 0 among them.
+""",
         ),
     ),
     hints=(
@@ -560,14 +417,12 @@ def at_loads(label: str, mean: float, variance: float, loads: Sequence[float]) -
     return Case(label, run, lambda: run(by_variation), ([x / mean for x in loads], mean, variance))
 
 
-def unguarded(value: Callable[[float, float, float, float], float]) -> Candidate:
-    """(rate, load, mean, variance) → wait; infinite from full load on."""
-
-    def run(rate: float, mean: float, variance: float) -> float:
-        load = rate * mean
-        return math.inf if load >= 1 else value(rate, load, mean, variance)
-
-    return run
+def by_the_formula(rate: float, mean: float, variance: float) -> float:
+    """A right one."""
+    load = rate * mean
+    if load >= 1:
+        return math.inf
+    return rate * (variance + mean**2) / (2 * (1 - load))
 
 
 MEAN_WAIT = Exercise(
@@ -585,86 +440,58 @@ MEAN_WAIT = Exercise(
         at_loads("up to full load and beyond", 0.25, 0.03, [0.25, 0.9, 1.0, 1.5]),
         at_loads("below and above full load", 0.5, 0.1, [0.1, 0.5, 1.25]),
     ),
-    mistakes=(
-        Mistake(
-            "the variance for the second moment",
-            "You take the variance where E[S²] stands: services that all take equally long would make "
-            "nobody wait. E[S²] is variance plus mean².",
-            unguarded(lambda rate, load, mean, var: rate * var / (2 * (1 - load))),
-        ),
-        Mistake(
-            "mean² for the second moment",
-            "You take mean² for E[S²], which is right only where all services take equally long. Add "
-            "the variance.",
-            unguarded(lambda rate, load, mean, var: rate * mean**2 / (2 * (1 - load))),
-        ),
-        Mistake(
-            "always exponential",
-            "You give the wait for exponential services, ρ/(1 - ρ) services, whatever the variance.",
-            unguarded(lambda rate, load, mean, var: load / (1 - load) * mean),
-        ),
-        Mistake(
-            "the 2 is missing",
-            "Twice too long: the denominator is 2 (1 - ρ). (In the middle of a service, half of it is "
-            "left on average: that is where the 2 comes from.)",
-            unguarded(lambda rate, load, mean, var: rate * (var + mean**2) / (1 - load)),
-        ),
-        Mistake(
-            "the 2 divides the wrong thing",
-            "`x / 2 * (1 - load)` divides by 2 and then multiplies. Put brackets: `/ (2 * (1 - load))`.",
-            unguarded(lambda rate, load, mean, var: rate * (var + mean**2) / 2 * (1 - load)),
-        ),
-        Mistake(
-            "1 - ρ is missing",
-            "Your wait does not run away as the load comes near 1: divide by 1 - ρ as well.",
-            unguarded(lambda rate, load, mean, var: rate * (var + mean**2) / 2),
-        ),
-        Mistake(
-            "the rate for the load",
-            "You subtract the rate from 1. The load ρ has no unit: rate times mean service.",
-            lambda rate, mean, var: (
-                math.inf if rate * mean >= 1 else rate * (var + mean**2) / (2 * (1 - rate))
-            ),
-        ),
-        Mistake(
-            "the load for the rate",
-            "The numerator has λ, the rate, not the load: yours is off by a factor of E[S].",
-            unguarded(lambda rate, load, mean, var: load * (var + mean**2) / (2 * (1 - load))),
-        ),
-        Mistake(
-            "the latency",
-            "You added the service. Asked for is the wait before it.",
-            lambda rate, mean, var: by_variation(rate, mean, var) + mean,
-        ),
-        Mistake(
-            "how many wait",
-            "That is how many wait on average (Little's law), not how long.",
-            lambda rate, mean, var: rate * by_variation(rate, mean, var),
-        ),
-        Mistake(
-            "negative above full load",
-            "From full load on, the formula gives nonsense: a division by 0, or a negative wait. The "
-            "queue then grows for ever: return `math.inf`.",
-            lambda rate, mean, var: rate * (var + mean**2) / (2 * (1 - rate * mean)),
-        ),
-        Mistake(
-            "finite at full load",
-            "At load 1 itself you divide by 0. The queue grows for ever from *full* load on: compare "
-            "with `>= 1`, not `> 1`.",
-            lambda rate, mean, var: (
-                math.inf if rate * mean > 1 else rate * (var + mean**2) / (2 * (1 - rate * mean))
-            ),
-        ),
-        Mistake(
-            "the variance squared",
-            "You squared the variance: it is a square already.",
-            unguarded(lambda rate, load, mean, var: rate * (var**2 + mean**2) / (2 * (1 - load))),
-        ),
-        Mistake(
-            "the standard deviation",
-            "You add the standard deviation to mean². Variances add up, standard deviations don't.",
-            unguarded(lambda rate, load, mean, var: rate * (var**0.5 + mean**2) / (2 * (1 - load))),
-        ),
+    mistakes=edits(
+        by_the_formula,
+        """
+## the variance for the second moment
+- (variance + mean**2) → variance
+You take the variance where E[S²] stands: services that all take equally long would make nobody
+wait. E[S²] is variance plus mean².
+## mean² for the second moment
+- (variance + mean**2) → mean**2
+You take mean² for E[S²], which is right only where all services take equally long. Add the
+variance.
+## always exponential
+- rate * (variance + mean**2) / (2 * (1 - load)) → load / (1 - load) * mean
+You give the wait for exponential services, ρ/(1 - ρ) services, whatever the variance.
+## the 2 is missing
+- (2 * (1 - load)) → (1 - load)
+Twice too long: the denominator is 2 (1 - ρ). (In the middle of a service, half of it is left on
+average: that is where the 2 comes from.)
+## the 2 divides the wrong thing
+- / (2 * (1 - load)) → / 2 * (1 - load)
+`x / 2 * (1 - load)` divides by 2 and then multiplies. Put brackets: `/ (2 * (1 - load))`.
+## 1 - ρ is missing
+- (2 * (1 - load)) → 2
+Your wait does not run away as the load comes near 1: divide by 1 - ρ as well.
+## the rate for the load
+- 1 - load → 1 - rate
+You subtract the rate from 1. The load ρ has no unit: rate times mean service.
+## the load for the rate
+- return rate * → return load *
+The numerator has λ, the rate, not the load: yours is off by a factor of E[S].
+## the latency
+- (2 * (1 - load)) → (2 * (1 - load)) + mean
+You added the service. Asked for is the wait before it.
+## how many wait
+- return rate * → return rate * rate *
+That is how many wait on average (Little's law), not how long.
+## negative above full load
+- if load >= 1:
+-     return math.inf
+From full load on, the formula gives nonsense: a division by 0, or a negative wait. The queue then
+grows for ever: return `math.inf`.
+## finite at full load
+- load >= 1 → load > 1
+At load 1 itself you divide by 0. The queue grows for ever from *full* load on: compare with `>=
+1`, not `> 1`.
+## the variance squared
+- variance + → variance**2 +
+You squared the variance: it is a square already.
+## the standard deviation
+- variance + → variance**0.5 +
+You add the standard deviation to mean². Variances add up, standard deviations don't.
+""",
     ),
     hints=(
         "First the load, ρ = rate · mean; from 1 on the answer is infinite. Then E[S²], from mean and "
@@ -683,58 +510,18 @@ def below(n: int, p: float) -> list[float]:
     return np.cumsum(chances).tolist()
 
 
-def band_ranks(n: int, p: float, tail: float) -> tuple[int, int]:
-    """The ranks of both ends, from 1; 0 and n + 1 where no sample will do."""
+def band_by_ranks(
+    samples: Sequence[float], p: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The oracle: the rank of each end, 0 and n + 1 where no sample will do."""
+    n, tail = len(samples), (1 - confidence) / 2
     at_most = below(n, p)
     low = max((r for r in range(1, n + 1) if at_most[r - 1] <= tail), default=0)
     high = min((s for s in range(1, n + 1) if at_most[s - 1] >= 1 - tail), default=n + 1)
-    return low, high
+    padded = [-math.inf, *sorted(samples), math.inf]
+    return padded[low], padded[high]
 
 
-def band_by(
-    ranks: Callable[[int, float, float], tuple[int, int]],
-    *,
-    clamp: bool = False,
-    tails: float = 2.0,
-    prepare: Callable[[Iterable[float]], list[float]] = sorted,
-) -> Candidate:
-    """A band whose ends have these ranks."""
-
-    def run(samples: Sequence[float], p: float, confidence: float = 0.95) -> tuple[float, float]:
-        n = len(samples)
-        low, high = ranks(n, p, (1 - confidence) / tails)
-        if clamp:
-            low, high = max(low, 1), min(high, n)
-        padded = [-math.inf, *prepare(samples), math.inf]
-        return padded[max(low, 0)], padded[min(high, n + 1)]
-
-    return run
-
-
-def shifted(down: int, up: int) -> Candidate:
-    def ranks(n: int, p: float, tail: float) -> tuple[int, int]:
-        low, high = band_ranks(n, p, tail)
-        return low + down, high + up
-
-    return band_by(ranks)
-
-
-def band_of_the_mean(
-    samples: Sequence[float], p: float, confidence: float = 0.95
-) -> tuple[float, float]:
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    half = z * statistics.stdev(samples) / len(samples) ** 0.5
-    return statistics.fmean(samples) - half, statistics.fmean(samples) + half
-
-
-def where_most_samples_lie(
-    samples: Sequence[float], p: float, confidence: float = 0.95
-) -> tuple[float, float]:
-    tail = 50 * (1 - confidence)
-    return nearest_rank(samples, tail), nearest_rank(samples, 100 - tail)
-
-
-oracle_band = band_by(band_ranks)
 SKEWED = [round(0.1 * 1.13 ** ((17 * i) % 60), 4) for i in range(60)]
 
 PERCENTILE_BAND = Exercise(
@@ -746,80 +533,64 @@ PERCENTILE_BAND = Exercise(
     kind="stretch",
     tolerance=1e-6,
     cases=(
-        call("the median of 20", TWENTY, 50, oracle=oracle_band),
-        call("P90 of 60", SKEWED, 90, oracle=oracle_band),
-        call("the median of 60, 80 %", SKEWED, 50, 0.8, oracle=oracle_band),
-        call("P90 of 20: no upper end", TWENTY, 90, oracle=oracle_band),
-        call("P5 of 30: no lower end", SKEWED[:30], 5, oracle=oracle_band),
-        call("P75 of 100, 99 %", HUNDRED, 75, 0.99, oracle=oracle_band),
+        call("the median of 20", TWENTY, 50, oracle=band_by_ranks),
+        call("P90 of 60", SKEWED, 90, oracle=band_by_ranks),
+        call("the median of 60, 80 %", SKEWED, 50, 0.8, oracle=band_by_ranks),
+        call("P90 of 20: no upper end", TWENTY, 90, oracle=band_by_ranks),
+        call("P5 of 30: no lower end", SKEWED[:30], 5, oracle=band_by_ranks),
+        call("P75 of 100, 99 %", HUNDRED, 75, 0.99, oracle=band_by_ranks),
     ),
-    mistakes=(
-        Mistake(
-            "the band of the mean",
-            "That is the band of the *mean*, by the normal distribution. Latencies are skewed, and a "
-            "percentile is not a mean: count ranks.",
-            band_of_the_mean,
-        ),
-        Mistake(
-            "where most samples lie",
-            "95 % of the *samples* lie between those two. The band is about the percentile: it gets "
-            "narrow with many samples.",
-            where_most_samples_lie,
-        ),
-        Mistake(
-            "the whole doubt at each end",
-            "Your band is too narrow: each end may be wrong in (1 - confidence) / 2 of the cases, "
-            "since there are two.",
-            band_by(band_ranks, tails=1.0),
-        ),
-        Mistake(
-            "an end where there is none",
-            "Where no sample is high (or low) enough, you take the largest (or least). But the true "
-            "percentile may well lie beyond every sample: the end is infinite.",
-            band_by(band_ranks, clamp=True),
-        ),
-        Mistake(
-            "not sorted",
-            "Ranks count in the sorted samples: sort a copy first.",
-            band_by(band_ranks, prepare=list),
-        ),
-        Mistake(
-            "the lower end one rank too high",
-            "The lower end is one rank too high: for rank r it matters how likely *fewer than r* "
-            "samples lie below, P(K ≤ r - 1).",
-            shifted(1, 0),
-        ),
-        Mistake(
-            "the upper end one rank too low",
-            "The upper end is one rank too low: rank s will do if P(K ≤ s - 1) is at least 1 minus "
-            "the tail.",
-            shifted(0, -1),
-        ),
-        Mistake(
-            "the upper end one rank too high",
-            "The upper end is one rank too high: the smallest s with P(K ≤ s - 1) ≥ 1 minus the tail.",
-            shifted(0, 1),
-        ),
-        Mistake(
-            "both ends one rank too high",
-            "Both ends are one rank too high: K counts from 0, ranks from 1, indices from 0 again.",
-            shifted(1, 1),
-        ),
-        Mistake(
-            "always the median",
-            "Your band is that of the median: the binomial has q = p/100, not one half.",
-            band_by(lambda n, p, tail: band_ranks(n, 50, tail)),
-        ),
-        Mistake(
-            "always 95 %",
-            "You ignore `confidence`: it is 0.95 only if nothing else is given.",
-            band_by(lambda n, p, tail: band_ranks(n, p, 0.025)),
-        ),
-        Mistake(
-            "ranks instead of samples",
-            "Those are the ranks. Wanted are the samples that have them.",
-            lambda samples, p, confidence=0.95: band_ranks(len(samples), p, (1 - confidence) / 2),
-        ),
+    mistakes=edits(
+        band_by_ranks,
+        """
+## the band of the mean
+- n, tail =
++ z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
++ half = z * statistics.stdev(samples) / len(samples) ** 0.5
++ n, tail =
+- padded[low], padded[high] → statistics.fmean(samples) - half, statistics.fmean(samples) + half
+That is the band of the *mean*, by the normal distribution. Latencies are skewed, and a percentile
+is not a mean: count ranks.
+## where most samples lie
+- padded[low], padded[high]
++ nearest_rank(samples, 100 * tail), nearest_rank(samples, 100 - 100 * tail)
+95 % of the *samples* lie between those two. The band is about the percentile: it gets narrow with
+many samples.
+## the whole doubt at each end
+- (1 - confidence) / 2 → 1 - confidence
+Your band is too narrow: each end may be wrong in (1 - confidence) / 2 of the cases, since there
+are two.
+## an end where there is none
+- default=0 → default=1
+- default=n + 1 → default=n
+Where no sample is high (or low) enough, you take the largest (or least). But the true percentile
+may well lie beyond every sample: the end is infinite.
+## not sorted
+- *sorted(samples) → *samples
+Ranks count in the sorted samples: sort a copy first.
+## the lower end one rank too high
+- padded[low], → padded[low + 1],
+The lower end is one rank too high: for rank r it matters how likely *fewer than r* samples lie
+below, P(K ≤ r - 1).
+## the upper end one rank too low
+- padded[high] → padded[high - 1]
+The upper end is one rank too low: rank s will do if P(K ≤ s - 1) is at least 1 minus the tail.
+## the upper end one rank too high
+- padded[high] → padded[min(high + 1, n + 1)]
+The upper end is one rank too high: the smallest s with P(K ≤ s - 1) ≥ 1 minus the tail.
+## both ends one rank too high
+- padded[low], padded[high] → padded[low + 1], padded[min(high + 1, n + 1)]
+Both ends are one rank too high: K counts from 0, ranks from 1, indices from 0 again.
+## always the median
+- below(n, p) → below(n, 50)
+Your band is that of the median: the binomial has q = p/100, not one half.
+## always 95 %
+- (1 - confidence) / 2 → 0.025
+You ignore `confidence`: it is 0.95 only if nothing else is given.
+## ranks instead of samples
+- padded[low], padded[high] → low, high
+Those are the ranks. Wanted are the samples that have them.
+""",
     ),
     hints=(
         "Let K be how many samples fall below the true percentile: binomial, n draws, q = p/100. "
@@ -845,76 +616,16 @@ def waits_with(arrivals: Sequence[float], services: Sequence[float], machines: i
     return waits
 
 
-def fewest(
-    arrivals: Sequence[float],
-    services: Sequence[float],
-    holds: Callable[[list[float], list[float]], bool],
-    most: int | None = None,
-) -> int | None:
-    """The fewest machines for which `holds(waits, latencies)`, looked for one by one."""
-    for machines in range(1, (most or len(arrivals)) + 1):
-        waits = waits_with(arrivals, services, machines)
-        if holds(waits, [w + s for w, s in zip(waits, services, strict=True)]):
-            return machines
-    return None
-
-
 def tried_one_by_one(
     arrivals: Sequence[float], services: Sequence[float], target: float, p: float = 90
 ) -> int | None:
-    return fewest(arrivals, services, lambda _, lat: nearest_rank(lat, p) <= target)
-
-
-def machines_by(
-    holds: Callable[[list[float], list[float], float, float], bool],
-) -> Candidate:
-    def run(
-        arrivals: Sequence[float], services: Sequence[float], target: float, p: float = 90
-    ) -> int | None:
-        return fewest(arrivals, services, lambda waits, lat: holds(waits, lat, target, p))
-
-    return run
-
-
-def by_load_alone(
-    arrivals: Sequence[float], services: Sequence[float], target: float, p: float = 90
-) -> int:
-    return math.ceil(sum(services) / (arrivals[-1] - arrivals[0]))
-
-
-def doubled_only(
-    arrivals: Sequence[float], services: Sequence[float], target: float, p: float = 90
-) -> int | None:
-    exact = tried_one_by_one(arrivals, services, target, p)
-    return None if exact is None else 2 ** math.ceil(math.log2(exact))
-
-
-def changed(exact: Callable[[int | None], Any]) -> Candidate:
-    return lambda arrivals, services, target, p=90: exact(
-        tried_one_by_one(arrivals, services, target, p)
-    )
-
-
-def apart(
-    arrivals: Sequence[float], services: Sequence[float], target: float, p: float = 90
-) -> int | None:
-    """Each machine has its own queue, and they are taken in turn."""
-    for k in range(1, len(arrivals) + 1):
-        lat = []
-        for m in range(k):
-            waits = waits_with(arrivals[m::k], services[m::k], 1)
-            lat += [w + s for w, s in zip(waits, services[m::k], strict=True)]
-        if nearest_rank(lat, p) <= target:
-            return k
+    """The oracle."""
+    for machines in range(1, len(arrivals) + 1):
+        waits = waits_with(arrivals, services, machines)
+        latencies = [w + s for w, s in zip(waits, services, strict=True)]
+        if nearest_rank(latencies, p) <= target:
+            return machines
     return None
-
-
-def with_a_limit(
-    arrivals: Sequence[float], services: Sequence[float], target: float, p: float = 90
-) -> int | None:
-    """Looked for up to 299."""
-    exact = tried_one_by_one(arrivals, services, target, p)
-    return exact if exact and exact < 300 else None
 
 
 BUSY = random_trace(11, 150, 0.9, servers=6)
@@ -959,71 +670,54 @@ MACHINES_NEEDED = Exercise(
             oracle=tried_one_by_one,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "by the load alone",
-            "That is the load, rounded up: enough for the *work*, whatever the target. With just as "
-            "many machines as there is work, the queue is long.",
-            by_load_alone,
-        ),
-        Mistake(
-            "waits instead of latencies",
-            "You hold the waits against the target. A user waits for the service too: add it.",
-            machines_by(lambda waits, _, target, p: nearest_rank(waits, p) <= target),
-        ),
-        Mistake(
-            "the mean instead of the percentile",
-            "You hold the mean latency against the target: then many requests miss it.",
-            machines_by(lambda _, lat, target, p: statistics.fmean(lat) <= target),
-        ),
-        Mistake(
-            "the slowest of all",
-            "You ask that *every* request keep the target. Only p % have to.",
-            machines_by(lambda _, lat, target, p: max(lat) <= target),
-        ),
-        Mistake(
-            "always P90",
-            "You ignore p: it is 90 only if nothing else is given.",
-            machines_by(lambda _, lat, target, p: nearest_rank(lat, 90) <= target),
-        ),
-        Mistake(
-            "strictly below",
-            "A latency that equals the target keeps it: compare with `<=`.",
-            machines_by(lambda _, lat, target, p: nearest_rank(lat, p) < target),
-        ),
-        Mistake(
-            "one too many",
-            "One machine more than needed: is the number raised once more after the test that held?",
-            changed(lambda k: None if k is None else k + 1),
-        ),
-        Mistake(
-            "one too few",
-            "One machine too few: yours is the last number that does *not* hold.",
-            changed(lambda k: None if k is None else k - 1),
-        ),
-        Mistake(
-            "doubled only",
-            "You double until it holds and stop there: fewer may be enough. Look between the last "
-            "two.",
-            doubled_only,
-        ),
-        Mistake(
-            "a queue for each machine",
-            "Each of your machines has a queue of its own, so a request waits while another machine is "
-            "idle. Here all share one queue.",
-            apart,
-        ),
-        Mistake(
-            "a limit of its own",
-            "You give up too early. With a machine for each request nobody waits, so try every number "
-            "up to `len(arrivals)`, and that one too.",
-            with_a_limit,
-        ),
-        Mistake(
-            "0 for none",
-            "Where no number is enough, the answer is None: 0 machines would be read as a number.",
-            changed(lambda k: 0 if k is None else k),
-        ),
+    mistakes=edits(
+        tried_one_by_one,
+        """
+## by the load alone
+- for machines in
++ return math.ceil(sum(services) / (arrivals[-1] - arrivals[0]))
++ for machines in
+That is the load, rounded up: enough for the *work*, whatever the target. With just as many
+machines as there is work, the queue is long.
+## waits instead of latencies
+- nearest_rank(latencies, p) → nearest_rank(waits, p)
+You hold the waits against the target. A user waits for the service too: add it.
+## the mean instead of the percentile
+- nearest_rank(latencies, p) → statistics.fmean(latencies)
+You hold the mean latency against the target: then many requests miss it.
+## the slowest of all
+- nearest_rank(latencies, p) → max(latencies)
+You ask that *every* request keep the target. Only p % have to.
+## always P90
+- nearest_rank(latencies, p) → nearest_rank(latencies, 90)
+You ignore p: it is 90 only if nothing else is given.
+## strictly below
+- <= target → < target
+A latency that equals the target keeps it: compare with `<=`.
+## one too many
+- return machines → return machines + 1
+One machine more than needed: is the number raised once more after the test that held?
+## one too few
+- return machines → return machines - 1
+One machine too few: yours is the last number that does *not* hold.
+## doubled only
+- return machines → return 2 ** math.ceil(math.log2(machines))
+You double until it holds and stop there: fewer may be enough. Look between the last two.
+## a queue for each machine
+- waits = waits_with(arrivals, services, machines)
++ waits = [0.0] * len(arrivals)
++ for m in range(machines):
++     waits[m::machines] = waits_with(arrivals[m::machines], services[m::machines], 1)
+Each of your machines has a queue of its own, so a request waits while another machine is idle.
+Here all share one queue.
+## a limit of its own
+- range(1, len(arrivals) + 1) → range(1, min(len(arrivals) + 1, 300))
+You give up too early. With a machine for each request nobody waits, so try every number up to
+`len(arrivals)`, and that one too.
+## 0 for none
+- return None → return 0
+Where no number is enough, the answer is None: 0 machines would be read as a number.
+""",
     ),
     hints=(
         "Try 1, 2, 3, … machines: simulate, add services to waits, take the percentile. When must "
@@ -1037,89 +731,32 @@ MACHINES_NEEDED = Exercise(
 # --- goodput --------------------------------------------------------------------------------------
 
 
-def kept(
-    requests: Iterable[Any], ttft: float = math.inf, itl: float = math.inf, whole: float = math.inf
-) -> list[tuple[bool, bool, bool]]:
-    """Which targets each request kept."""
-    return [
-        (first <= ttft, sum(gaps) <= itl * len(gaps) if gaps else True, all_of_it <= whole)
-        for first, gaps, all_of_it in requests
-    ]
-
-
-def goodput_by(
-    count: Callable[[list[tuple[bool, bool, bool]]], float],
-) -> Candidate:
-    def run(
-        requests: Sequence[Any],
-        seconds: float,
-        ttft: float = math.inf,
-        itl: float = math.inf,
-        end_to_end: float = math.inf,
-    ) -> float:
-        return count(kept(requests, ttft, itl, end_to_end)) / seconds
-
-    return run
-
-
-def goodput_with_gaps(good: Callable[[list[float], float], bool]) -> Candidate:
-    """Goodput where the target for ITL is held against something else."""
-
-    def run(
-        requests: Sequence[Any],
-        seconds: float,
-        ttft: float = math.inf,
-        itl: float = math.inf,
-        end_to_end: float = math.inf,
-    ) -> float:
-        n = sum(
-            first <= ttft and good(gaps, itl) and whole <= end_to_end
-            for first, gaps, whole in requests
-        )
-        return n / seconds
-
-    return run
-
-
-def strictly(
+def counted_one_by_one(
     requests: Sequence[Any],
     seconds: float,
     ttft: float = math.inf,
     itl: float = math.inf,
     end_to_end: float = math.inf,
 ) -> float:
-    n = sum(
-        first < ttft and (not gaps or statistics.fmean(gaps) < itl) and whole < end_to_end
-        for first, gaps, whole in requests
-    )
-    return n / seconds
+    """The oracle."""
+    good = 0
+    for first, gaps, whole in requests:
+        steady = not gaps or sum(gaps) / len(gaps) <= itl
+        good += first <= ttft and steady and whole <= end_to_end
+    return good / seconds
 
 
-def tokens_counted(
+def shares_multiplied(
     requests: Sequence[Any],
     seconds: float,
     ttft: float = math.inf,
     itl: float = math.inf,
     end_to_end: float = math.inf,
 ) -> float:
-    marks = kept(requests, ttft, itl, end_to_end)
-    good = (r for r, mark in zip(requests, marks, strict=True) if all(mark))
-    return sum(len(gaps) + 1 for _, gaps, _ in good) / seconds
-
-
-def mean_of_nothing(
-    requests: Sequence[Any],
-    seconds: float,
-    ttft: float = math.inf,
-    itl: float = math.inf,
-    end_to_end: float = math.inf,
-) -> float:
-    means = [sum(gaps) / len(gaps) for _, gaps, _ in requests]
-    n = sum(
-        r[0] <= ttft and mean <= itl and r[2] <= end_to_end
-        for r, mean in zip(requests, means, strict=True)
-    )
-    return n / seconds
+    targets = {"ttft": ttft, "itl": itl, "end_to_end": end_to_end}
+    n = len(requests)
+    shares = [counted_one_by_one(requests, n, **{name: x}) for name, x in targets.items()]
+    return n * math.prod(shares) / seconds
 
 
 def or_division_by_zero(case: Case) -> Case:
@@ -1133,12 +770,6 @@ def or_division_by_zero(case: Case) -> Case:
 
     return Case(case.label, run, case.expected, case.inputs)
 
-
-def product_of_shares(marks: list[tuple[bool, bool, bool]]) -> float:
-    return len(marks) * math.prod(sum(column) / len(marks) for column in zip(*marks, strict=True))
-
-
-oracle_goodput = goodput_by(lambda marks: sum(map(all, marks)))
 
 SERVED = [
     (0.25, [0.125, 0.375], 0.75),
@@ -1159,84 +790,80 @@ GOODPUT = Exercise(
     kind="stretch",
     tolerance=1e-6,
     cases=(
-        call("a target for TTFT", SERVED, 4.0, ttft=0.5, oracle=oracle_goodput),
-        or_division_by_zero(call("a target for ITL", SERVED, 4.0, itl=0.25, oracle=oracle_goodput)),
-        call("a target for all of it", SERVED, 2.0, end_to_end=0.875, oracle=oracle_goodput),
-        call("two targets", SERVED, 4.0, ttft=0.5, itl=0.25, oracle=oracle_goodput),
-        call(
-            "three targets", SERVED, 8.0, ttft=1.25, itl=0.3, end_to_end=1.25, oracle=oracle_goodput
+        call("a target for TTFT", SERVED, 4.0, ttft=0.5, oracle=counted_one_by_one),
+        or_division_by_zero(
+            call("a target for ITL", SERVED, 4.0, itl=0.25, oracle=counted_one_by_one)
         ),
-        call("no target", SERVED, 2.0, oracle=oracle_goodput),
-        call("nobody keeps it", SERVED, 2.0, ttft=0.0625, oracle=oracle_goodput),
+        call("a target for all of it", SERVED, 2.0, end_to_end=0.875, oracle=counted_one_by_one),
+        call("two targets", SERVED, 4.0, ttft=0.5, itl=0.25, oracle=counted_one_by_one),
+        call(
+            "three targets",
+            SERVED,
+            8.0,
+            ttft=1.25,
+            itl=0.3,
+            end_to_end=1.25,
+            oracle=counted_one_by_one,
+        ),
+        call("no target", SERVED, 2.0, oracle=counted_one_by_one),
+        call("nobody keeps it", SERVED, 2.0, ttft=0.0625, oracle=counted_one_by_one),
     ),
     mistakes=(
-        Mistake(
-            "the throughput",
-            "You count every request. Those that missed a target were served for nothing.",
-            goodput_by(len),
-        ),
-        Mistake(
-            "one target is enough",
-            "You count a request that kept *any* target. It must keep every one: the user feels the "
-            "worst.",
-            goodput_by(lambda marks: sum(map(any, marks))),
-        ),
-        Mistake(
-            "the share instead of the rate",
-            "That is the share of the requests that kept the targets. Goodput is a rate: divide by the "
-            "seconds, not by the number.",
-            lambda requests, seconds, **targets: (
-                oracle_goodput(requests, 1.0, **targets) / len(requests)
-            ),
-        ),
-        Mistake(
-            "strictly below",
-            "A latency that equals its target keeps it: compare with `<=`.",
-            strictly,
-        ),
-        Mistake(
-            "every gap",
-            "You ask every single gap to keep the target for ITL. Here it is held against their mean "
-            "(the time per output token).",
-            goodput_with_gaps(lambda gaps, itl: all(gap <= itl for gap in gaps)),
-        ),
-        Mistake(
-            "the sum of the gaps",
-            "You hold the *sum* of the gaps against the target for ITL: long answers would never "
-            "keep it. Take their mean.",
-            goodput_with_gaps(lambda gaps, itl: sum(gaps) <= itl),
-        ),
-        Mistake(
-            "one token fails",
-            "A request of one token has no gaps, so it can't miss the target for ITL: count it.",
-            goodput_with_gaps(lambda gaps, itl: bool(gaps) and statistics.fmean(gaps) <= itl),
-        ),
-        Mistake(
-            "the mean of no gaps",
-            "You divide by `len([])`, which is 0: a request of one token has no gaps. It can't miss "
-            "the target for ITL; ask `not gaps or …` first.",
-            mean_of_nothing,
-        ),
-        Mistake(
-            "ITL ignored",
-            "You ignore the target for ITL, which may be missed where TTFT is fine.",
-            goodput_with_gaps(lambda gaps, itl: True),
-        ),
-        Mistake(
-            "divided by one token too many",
-            "The mean of the gaps: n tokens have n - 1 gaps, so divide by `len(gaps)`.",
-            goodput_with_gaps(lambda gaps, itl: sum(gaps) <= itl * (len(gaps) + 1)),
+        *edits(
+            counted_one_by_one,
+            """
+## the throughput
+- good += first <= ttft and steady and whole <= end_to_end → good += 1
+You count every request. Those that missed a target were served for nothing.
+## one target is enough
+- ttft and steady and whole → ttft or steady or whole
+You count a request that kept *any* target. It must keep every one: the user feels the worst.
+## the share instead of the rate
+- good / seconds → good / len(requests)
+That is the share of the requests that kept the targets. Goodput is a rate: divide by the seconds,
+not by the number.
+## strictly below
+- <= itl → < itl
+- first <= ttft and steady and whole <= end_to_end
++ first < ttft and steady and whole < end_to_end
+A latency that equals its target keeps it: compare with `<=`.
+## every gap
+- sum(gaps) / len(gaps) <= itl → all(gap <= itl for gap in gaps)
+You ask every single gap to keep the target for ITL. Here it is held against their mean (the time
+per output token).
+## the sum of the gaps
+- sum(gaps) / len(gaps) → sum(gaps)
+You hold the *sum* of the gaps against the target for ITL: long answers would never keep it. Take
+their mean.
+## one token fails
+- not gaps or → len(gaps) > 0 and
+A request of one token has no gaps, so it can't miss the target for ITL: count it.
+## the mean of no gaps
+- not gaps or sum → sum
+You divide by `len([])`, which is 0: a request of one token has no gaps. It can't miss the target
+for ITL; ask `not gaps or …` first.
+## ITL ignored
+- not gaps or sum(gaps) / len(gaps) <= itl → True
+You ignore the target for ITL, which may be missed where TTFT is fine.
+## divided by one token too many
+- len(gaps) → (len(gaps) + 1)
+The mean of the gaps: n tokens have n - 1 gaps, so divide by `len(gaps)`.
+""",
         ),
         Mistake(
             "shares multiplied",
             "You multiply the shares of those who kept each target, as if they were independent. Count "
             "the requests that kept all.",
-            goodput_by(product_of_shares),
+            shares_multiplied,
         ),
-        Mistake(
-            "tokens counted",
-            "You count tokens. Asked for are requests per second.",
-            tokens_counted,
+        *edits(
+            counted_one_by_one,
+            """
+## tokens counted
+- good += first <= ttft and steady and whole <= end_to_end
++ good += (first <= ttft and steady and whole <= end_to_end) * (len(gaps) + 1)
+You count tokens. Asked for are requests per second.
+""",
         ),
     ),
     hints=(

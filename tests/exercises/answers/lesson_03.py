@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from random_inputs import drawn, seeds, shaped, sizes
 from torch.nn import functional as F
 
+from decodeloop.exercises.edits import edited
 from decodeloop.model import Block, ModelConfig
 
 # --- rms_norm -------------------------------------------------------------------------------------
@@ -26,70 +27,47 @@ def rms_norm_in_loops(x, weight, eps):
     return out
 
 
-def eps_added_to_the_size(x, weight, eps):
-    size = torch.linalg.vector_norm(x, dim=-1, keepdim=True) / math.sqrt(x.shape[-1])
-    return weight * (x / (size + eps))
-
-
-def no_eps(x, weight, eps):
-    return x * torch.rsqrt((x**2).sum(-1, keepdim=True) / x.shape[-1]) * weight
-
-
-def centred_first(x, weight, eps):
-    y = x - x.mean(-1, keepdim=True)
-    return y / torch.sqrt(y.pow(2).mean(-1, keepdim=True) + eps) * weight
-
-
-def by_the_deviation(x, weight, eps):
-    spread = (x * x).mean(-1, keepdim=True) - x.mean(-1, keepdim=True) ** 2
-    return weight * x * torch.rsqrt(spread + eps)
-
-
-def by_the_length(x, weight, eps):
-    return x / torch.sqrt(torch.einsum("...c,...c->...", x, x)[..., None] + eps) * weight
-
-
-def squared_too_late(x, weight, eps):
-    return x * torch.rsqrt((x.sum(-1, keepdim=True) / x.size(-1)) ** 2 + eps) * weight
-
-
-def by_the_mean_square(x, weight, eps):
-    return weight * x / ((x * x).sum(dim=-1, keepdim=True) / x.size(-1) + eps)
-
-
-def by_the_mean_square_alone(x, weight, eps):
-    return x * weight * x.shape[-1] / torch.einsum("...c,...c->...", x, x)[..., None]
-
-
-def times_the_size(x, weight, eps):
-    return weight * x * torch.sqrt(torch.mean(x**2, dim=-1, keepdim=True) + eps)
-
-
-def size_only(x, weight, eps):
-    return F.rms_norm(x, x.shape[-1:], eps=eps)
-
-
-def one_plus(x, weight, eps):
-    normed = F.rms_norm(x, x.shape[-1:], eps=eps)
-    return normed + normed * weight
-
-
-def weighted_and_then_normed(x, weight, eps):
-    return F.rms_norm(weight * x, x.shape[-1:], eps=eps)
-
-
-def down_the_columns(x, weight, eps):
-    turned = x.transpose(-1, -2)
-    return F.rms_norm(turned, turned.shape[-1:], eps=eps).transpose(-1, -2) * weight
-
-
-def everything_at_once(x, weight, eps):
-    return F.rms_norm(x, x.shape, eps=eps) * weight
-
-
-def sizes_without_an_axis(x, weight, eps):
-    return x * torch.rsqrt(torch.mean(x * x, dim=-1) + eps) * weight
-
+NORMS = edited(
+    rms_norm_by_length,
+    """
+## eps outside the root
+- torch.sqrt(squares + eps) → (torch.sqrt(squares) + eps)
+## eps forgotten
+-  + eps
+## the mean subtracted
+- squares =
++ x = x - x.mean(-1, keepdim=True)
++ squares =
+## divided by the standard deviation
+- squares + eps → squares - x.mean(-1) ** 2 + eps
+## the sum instead of the mean
+-  / x.shape[-1]
+## the square of the mean
+- squares + eps → (x.sum(-1) / x.size(-1)) ** 2 + eps
+## the root forgotten
+- torch.sqrt(squares + eps) → (squares + eps)
+## the root and eps forgotten
+- torch.sqrt(squares + eps) → squares
+## multiplied instead of divided
+- weight / torch → weight * torch
+## the weight forgotten
+- x * weight → x
+## 1 + weight
+- x * weight → (x + x * weight)
+## the weight first
+- squares =
++ x = x * weight
++ squares =
+- x * weight → x
+## over the tokens
+- torch.einsum("...c,...c->...", x, x) / x.shape[-1] → (x * x).mean(-2)
+- unsqueeze(-1) → unsqueeze(-2)
+## over everything
+- torch.einsum("...c,...c->...", x, x) / x.shape[-1] → (x * x).mean()
+## the mean without keepdim
+- .unsqueeze(-1)
+""",
+)
 
 # --- rope -----------------------------------------------------------------------------------------
 
@@ -98,22 +76,14 @@ def frequencies(D, base):
     return torch.exp(-math.log(base) * torch.arange(0, D, 2) / D)
 
 
-def angle_table(x, positions, speeds):
-    """(T, D/2), or (B, 1, T, D/2) where the rows have positions of their own."""
-    angles = torch.einsum("...t,d->...td", positions.float(), speeds)
-    return angles if positions.ndim == 1 else rearrange(angles, "B T d -> B 1 T d")
-
-
-def half_turned(x):
-    first, second = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
-    return torch.cat((-second, first), dim=-1)
-
-
 def rope_by_rotate_half(x, positions, base):
-    angles = angle_table(x, positions, frequencies(x.shape[-1], base)).repeat(
-        *[1] * (1 + 2 * (positions.ndim == 2)), 2
-    )
-    return x * angles.cos() + half_turned(x) * angles.sin()
+    h = x.shape[-1] // 2
+    angles = torch.einsum("...t,d->...td", positions.float(), frequencies(2 * h, base))
+    if positions.ndim == 2:
+        angles = rearrange(angles, "B T d -> B 1 T d")
+    cos, sin = torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
+    half_turned = torch.cat((-x[..., h:], x[..., :h]), -1)
+    return x * cos + half_turned * sin
 
 
 def rope_by_matrices(x, positions, base):
@@ -130,99 +100,78 @@ def rope_by_matrices(x, positions, base):
     return out
 
 
-def rope_with(speeds=frequencies, sign=1.0, turned=half_turned, table=angle_table):
-    def answer(x, positions, base):
-        angles = table(x, positions, speeds(x.shape[-1], base))
-        angles = torch.cat((angles, angles), dim=-1)
-        return x * torch.cos(angles) + sign * turned(x) * torch.sin(angles)
-
-    return answer
-
-
-def rope_of_neighbours(x, positions, base):
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-    angles = angle_table(x, positions, frequencies(x.shape[-1], base))
-    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
-
-
-def counting_for_itself(x, positions, base):
-    return rope_by_matrices(x, torch.arange(x.shape[2]), base)
-
-
-def base_always_ten_thousand(x, positions, base=10_000.0):
-    return rope_by_matrices(x, positions, 10_000.0)
-
-
-def overwriting(x, positions, base):
-    angles = angle_table(x, positions, frequencies(x.shape[-1], base))
-    out, h = x.clone(), x.shape[-1] // 2
-    out[..., :h] = out[..., :h] * angles.cos() - out[..., h:] * angles.sin()
-    out[..., h:] = out[..., h:] * angles.cos() + out[..., :h] * angles.sin()
-    return out
-
-
-def overwriting_from_the_back(x, positions, base):
-    angles = angle_table(x, positions, frequencies(x.shape[-1], base))
-    out, h = x.clone(), x.shape[-1] // 2
-    out[..., h:] = out[..., h:] * angles.cos() + out[..., :h] * angles.sin()
-    out[..., :h] = out[..., :h] * angles.cos() - out[..., h:] * angles.sin()
-    return out
+def of_the_transposed(x, positions, base):
+    return rope_by_rotate_half(x.transpose(1, 2), positions, base).transpose(1, 2)
 
 
 def without_the_new_axis(x, positions, base):
     angles = torch.mul(frequencies(x.shape[-1], base), positions)
     angles = angles.unsqueeze(1) if positions.ndim == 2 else angles
-    a, b = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
+    a, b = x.chunk(2, dim=-1)
     c, s = torch.cos(angles), torch.sin(angles)
     return torch.cat((a * c - b * s, a * s + b * c), dim=-1)
 
 
-def both_positive(x):
-    return -both_negative(x)
+ROPES = edited(
+    rope_by_rotate_half,
+    """
+## interleaved pairs
+- torch.cat((-x[..., h:], x[..., :h]), -1)
++ torch.stack((-x[..., 1::2], x[..., 0::2]), -1).flatten(-2)
+- cos, sin = torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
++ cos, sin = (y.repeat_interleave(2, -1) for y in (angles.cos(), angles.sin()))
+## base ignored
+- frequencies(2 * h, base) → frequencies(2 * h, 10_000.0)
+## positions ignored
+- h = x.shape[-1] // 2 → h, positions = x.shape[-1] // 2, torch.arange(x.shape[2])
+## turned the other way
+- x * cos + half_turned * sin → x * cos - half_turned * sin
+## exponents i/D
+- frequencies(2 * h, base) → frequencies(2 * h, base).sqrt()
+## the exponent doubled twice
+- frequencies(2 * h, base) → frequencies(2 * h, base) ** 2
+## a positive exponent
+- frequencies(2 * h, base) → 1 / frequencies(2 * h, base)
+## one speed for all pairs
+- frequencies(2 * h, base) → frequencies(2 * h, 1.0)
+## the first half already turned
+- return x * cos + half_turned * sin
++ first = (x * cos + half_turned * sin)[..., :h]
++ return torch.cat((first, x[..., h:] * cos[..., h:] + first * sin[..., h:]), -1)
+## the second half already turned
+- return x * cos + half_turned * sin
++ second = (x * cos + half_turned * sin)[..., h:]
++ return torch.cat((x[..., :h] * cos[..., :h] - second * sin[..., :h], second), -1)
+## a plus in both halves
+- (-x[..., h:], x → (x[..., h:], x
+## a minus in both halves
+- (-x[..., h:], x → (-x[..., h:], -x
+## positions along the heads
+- if positions.ndim == 2:
+-     angles = rearrange(angles, "B T d -> B 1 T d")
++ angles = angles.unsqueeze(1)
+## rows as heads
+- if positions.ndim == 2:
+-     angles = rearrange(angles, "B T d -> B 1 T d")
+""",
+)
 
-
-def both_negative(x):
-    first, second = x.chunk(2, -1)
-    return -torch.cat((second, first), -1)
-
-
-def head_angles(x, positions, speeds):
-    if positions.ndim == 2:
-        return angle_table(x, positions, speeds)
-    return torch.einsum("h,d->hd", positions.float(), speeds).unsqueeze(-2)
-
-
-def angles_without_heads(x, positions, speeds):
-    return positions.unsqueeze(-1) * speeds
-
-
-def added_angles(x, positions, base):
-    angles = angle_table(x, positions, frequencies(x.shape[-1], base))
-    return x + torch.cat((angles.sin(), angles.cos()), -1)
-
-
-def only_first_half(x, positions, base):
-    turned = rope_by_rotate_half(x, positions, base)
-    return torch.cat((turned.chunk(2, -1)[0], x.chunk(2, -1)[1]), -1)
-
-
-def in_degrees(x, positions, base):
-    return rope_by_rotate_half(x, positions.float() * math.pi / 180, base)
-
-
-def of_the_transposed(x, positions, base):
-    return rope_by_rotate_half(x.transpose(1, 2), positions, base).transpose(1, 2)
-
-
-def sines_of_x(x, positions, base):
-    angles = angle_table(x, positions, frequencies(x.shape[-1], base))
-    return x * torch.cat((angles.cos(), angles.sin()), -1)
-
-
-def in_place(x, positions, base):
-    x.copy_(rope_by_rotate_half(x, positions, base))
-    return x
-
+UNNAMED_ROPES = edited(
+    rope_by_rotate_half,
+    """
+## angles added
+- x * cos + half_turned * sin → x + torch.cat((sin[..., :h], cos[..., h:]), -1)
+## the first half alone
+- return x * cos + half_turned * sin
++ return torch.cat(((x * cos + half_turned * sin)[..., :h], x[..., h:]), -1)
+## in degrees
+- positions.float() → positions.float() * math.pi / 180
+## sines of x
+- x * cos + half_turned * sin → x * torch.cat((cos[..., :h], sin[..., h:]), -1)
+## in place
+- return x * cos + half_turned * sin → return x.copy_(x * cos + half_turned * sin)
+""",
+)
 
 # --- swiglu ---------------------------------------------------------------------------------------
 
@@ -238,29 +187,51 @@ def swiglu_in_one_matrix(x, w_gate, w_up, w_down):
     return (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
 
 
-def projected(middle):
-    def answer(x, w_gate, w_up, w_down):
-        gate, up = (x @ torch.cat((w_gate, w_up)).T).chunk(2, dim=-1)
-        return torch.matmul(middle(gate, up), w_down.mT)
+FEED_FORWARDS = edited(
+    swiglu_in_one_matrix,
+    """
+## gate and up swapped
+- gate / (1 + torch.exp(-gate)) * up → gate * (up / (1 + torch.exp(-up)))
+## silu on the product
+- gate / (1 + torch.exp(-gate)) * up → gate * up * torch.sigmoid(gate * up)
+## silu on both
+- gate / (1 + torch.exp(-gate)) * up → gate * torch.sigmoid(gate) * up * torch.sigmoid(up)
+## gelu instead of silu
+- gate / (1 + torch.exp(-gate)) * up → up * gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
+## sigmoid instead of silu
+- gate / (1 → 1 / (1
+## relu instead of silu
+- gate / (1 + torch.exp(-gate)) * up → up * gate.clamp(min=0)
+## the sigmoid of -z
+- torch.exp(-gate) → torch.exp(gate)
+## no silu at all
+- gate / (1 + torch.exp(-gate)) * up → torch.mul(gate, up)
+## added instead of multiplied
+- torch.exp(-gate)) * up → torch.exp(-gate)) + up
+## no gate
+- torch.exp(-gate)) * up → torch.exp(-gate))
+## weights not transposed
+- (x @ torch.cat((w_gate, w_up)).T).chunk(2, dim=-1) → x.matmul(w_gate), x.matmul(w_up)
+- w_down.T → w_down
+## x added
+- return (gate → return x + (gate
+""",
+)
 
-    return answer
-
-
-def hand_silu(z):
-    return z / (1 + torch.exp(-z))
-
-
-def gaussian(z):
-    return z * 0.5 * (1 + torch.erf(z / math.sqrt(2)))
-
-
-def as_they_are(x, w_gate, w_up, w_down):
-    return hand_silu(x.matmul(w_gate)).mul(x.matmul(w_up)).matmul(w_down)
-
-
-def with_its_own_residual(x, w_gate, w_up, w_down):
-    return swiglu_by_einsum(x, w_gate, w_up, w_down) + x
-
+UNNAMED_FEED_FORWARDS = edited(
+    swiglu_in_one_matrix,
+    """
+## silu at the end
+- return (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
++ return F.silu((gate / (1 + torch.exp(-gate)) * up) @ w_down.T)
+## never down
+-  @ w_down.T
+## softmax
+- gate / (1 + torch.exp(-gate)) → gate.softmax(-1)
+## tanh
+- gate / (1 + torch.exp(-gate)) → gate.tanh()
+""",
+)
 
 # --- block ----------------------------------------------------------------------------------------
 
@@ -275,14 +246,16 @@ def fed(layer, x):
 
 
 def block_of_modules(x, layer, positions, attend):
-    config = layer.config
+    config, weights = layer.config, layer.attention
     h = normed_by(layer.attention_norm, layer, x)
-    q = rearrange(layer.attention.query(h), "B T (H D) -> B H T D", H=config.heads)
-    k = rearrange(layer.attention.key(h), "B T (G D) -> B G T D", G=config.kv_heads)
-    v = rearrange(layer.attention.value(h), "B T (G D) -> B G T D", G=config.kv_heads)
-    q, k = (rope_by_rotate_half(y, positions, config.rope_base) for y in (q, k))
-    x = x + layer.attention.output(rearrange(attend(q, k, v), "B H T D -> B T (H D)"))
-    return x + fed(layer, normed_by(layer.feed_forward_norm, layer, x))
+    q = rearrange(weights.query(h), "B T (H D) -> B H T D", H=config.heads)
+    k = rearrange(weights.key(h), "B T (G D) -> B G T D", G=config.kv_heads)
+    v = rearrange(weights.value(h), "B T (G D) -> B G T D", G=config.kv_heads)
+    q = rope_by_rotate_half(q, positions, config.rope_base)
+    k = rope_by_rotate_half(k, positions, config.rope_base)
+    x = x + weights.output(rearrange(attend(q, k, v), "B H T D -> B T (H D)"))
+    h = normed_by(layer.feed_forward_norm, layer, x)
+    return x + fed(layer, h)
 
 
 def block_in_one_projection(x, layer, positions, attend):
@@ -303,166 +276,111 @@ def block_in_one_projection(x, layer, positions, attend):
     return middle + swiglu_in_one_matrix(h, f.gate.weight, f.up.weight, f.down.weight)
 
 
-def attended(
-    layer,
-    h,
-    positions,
-    attend,
-    turn_k=True,
-    turn_v=False,
-    turn_q=True,
-    kv=None,
-    base=None,
-    before=False,
-    merge=True,
-    out=True,
-):
-    """What attention adds, with switches for what students forget."""
-    config, weights = layer.config, layer.attention
-    kv = config.kv_heads if kv is None else kv
-    base = config.rope_base if base is None else base
+BLOCKS = edited(
+    block_of_modules,
+    """
+## the first residual forgotten
+- x = x + weights → x = weights
+## the second residual forgotten
+- return x + fed → return fed
+## both residuals forgotten
+- x = x + weights → x = weights
+- return x + fed → return fed
+## added to the normalised x
+- h = normed_by(layer.attention_norm, layer, x) → h = x = normed_by(layer.attention_norm, layer, x)
+- h = normed_by(layer.feed_forward_norm, layer, x)
++ h = x = normed_by(layer.feed_forward_norm, layer, x)
+## attention added to the normalised x
+- h = normed_by(layer.attention_norm, layer, x) → h = x = normed_by(layer.attention_norm, layer, x)
+## the feed-forward added to the normalised x
+- h = normed_by(layer.feed_forward_norm, layer, x)
++ h = x = normed_by(layer.feed_forward_norm, layer, x)
+## the norm not taken again
+- h = normed_by(layer.feed_forward_norm, layer, x)
+## the norm of the norm
+- normed_by(layer.feed_forward_norm, layer, x) → normed_by(layer.feed_forward_norm, layer, h)
+## normalised afterwards
+- normed_by(layer.attention_norm, layer, x) → x
+- h = normed_by(layer.feed_forward_norm, layer, x)
+- return x + fed(layer, h)
++ x = normed_by(layer.attention_norm, layer, x)
++ return normed_by(layer.feed_forward_norm, layer, fed(layer, x) + x)
+## attention without its norm
+- normed_by(layer.attention_norm, layer, x) → x
+## feed-forward without its norm
+- normed_by(layer.feed_forward_norm, layer, x) → x
+## one norm for both
+- layer.feed_forward_norm → layer.attention_norm
+## the norms swapped
+- layer.attention_norm → layer.feed_forward_norm
+- layer.feed_forward_norm → layer.attention_norm
+## side by side
+- h = normed_by(layer.attention_norm, layer, x)
++ second = fed(layer, normed_by(layer.feed_forward_norm, layer, x))
++ h = normed_by(layer.attention_norm, layer, x)
+- return x + fed(layer, h) → return x + second
+## values turned too
+- k = rope_by_rotate_half(k, positions, config.rope_base)
++ k, v = (rope_by_rotate_half(y, positions, config.rope_base) for y in (k, v))
+## only queries turned
+- k = rope_by_rotate_half(k, positions, config.rope_base)
+## no positions at all
+- q = rope_by_rotate_half(q, positions, config.rope_base)
+- k = rope_by_rotate_half(k, positions, config.rope_base)
+## turned before the split
+- weights.query(h)
++ rope_by_rotate_half(weights.query(h)[:, None], positions, config.rope_base)[:, 0]
+- weights.key(h)
++ rope_by_rotate_half(weights.key(h)[:, None], positions, config.rope_base)[:, 0]
+- q = rope_by_rotate_half(q, positions, config.rope_base)
+- k = rope_by_rotate_half(k, positions, config.rope_base)
+## positions ignored
+- config, weights =
++ positions = torch.arange(x.shape[1])
++ config, weights =
+## a base of 10,000
+- q, positions, config.rope_base → q, positions, 10_000.0
+- k, positions, config.rope_base → k, positions, 10_000.0
+## keys in as many heads as queries
+- weights.key(h), "B T (G D) -> B G T D", G=config.kv_heads
++ weights.key(h), "B T (G D) -> B G T D", G=config.heads
+- weights.value(h), "B T (G D) -> B G T D", G=config.kv_heads
++ weights.value(h), "B T (G D) -> B G T D", G=config.heads
+## merged without a transpose
+- rearrange(attend(q, k, v), "B H T D -> B T (H D)")
++ attend(q, k, v).contiguous().view(*x.shape[:2], -1)
+## not merged
+- rearrange(attend(q, k, v), "B H T D -> B T (H D)") → attend(q, k, v)
+## the output projection forgotten
+- weights.output(rearrange → (rearrange
+""",
+)
 
-    def heads(linear, n, turn):
-        y = linear(h)
-        if turn and before:
-            y = rope_by_rotate_half(y.unsqueeze(1), positions, base).squeeze(1)
-        y = rearrange(y, "B T (n D) -> B n T D", n=n)
-        return rope_by_rotate_half(y, positions, base) if turn and not before else y
-
-    mixed = attend(
-        heads(weights.query, config.heads, turn_q),
-        heads(weights.key, kv, turn_k),
-        heads(weights.value, kv, turn_v),
-    )
-    B, _, T, _ = mixed.shape
-    if merge is None:
-        return weights.output(mixed)
-    mixed = mixed.permute(0, 2, 1, 3).flatten(2) if merge else mixed.contiguous().view(B, T, -1)
-    return weights.output(mixed) if out else mixed
-
-
-def block_with(positions_of=lambda x, positions: positions, first=None, second=None, **switches):
-    """A right block but for its switches; `first` and `second` name the norms that are read."""
-
-    def answer(x, layer, positions, attend):
-        def norm(name, default, y):
-            name = default if name is None else name
-            return y if name == "none" else normed_by(getattr(layer, name), layer, y)
-
-        where = positions_of(x, positions)
-        h = norm(first, "attention_norm", x)
-        x = x + attended(layer, h, where, attend, **switches)
-        return x + fed(layer, norm(second, "feed_forward_norm", x))
-
-    return answer
-
-
-def in_query_heads(x, layer, positions, attend):
-    return block_with(kv=layer.config.heads)(x, layer, positions, attend)
-
-
-def sublayers(x, layer, positions, attend):
-    """The two sublayers, each with its norm."""
-    return (
-        lambda y: attended(layer, normed_by(layer.attention_norm, layer, y), positions, attend),
-        lambda y: fed(layer, normed_by(layer.feed_forward_norm, layer, y)),
-    )
-
-
-def lost_before_the_feed_forward(x, layer, positions, attend):
-    first, second = sublayers(x, layer, positions, attend)
-    x = first(x)
-    x += second(x)
-    return x
-
-
-def feed_forward_returned(x, layer, positions, attend):
-    first, second = sublayers(x, layer, positions, attend)
-    return second(x + first(x))
-
-
-def no_stream(x, layer, positions, attend):
-    for sublayer in sublayers(x, layer, positions, attend):
-        x = sublayer(x)
-    return x
-
-
-def x_overwritten(x, layer, positions, attend):
-    x = normed_by(layer.attention_norm, layer, x)
-    x = x + attended(layer, x, positions, attend)
-    x = normed_by(layer.feed_forward_norm, layer, x)
-    return x + fed(layer, x)
-
-
-def x_overwritten_once(x, layer, positions, attend):
-    x = normed_by(layer.attention_norm, layer, x)
-    x = x + attended(layer, x, positions, attend)
-    return x + fed(layer, normed_by(layer.feed_forward_norm, layer, x))
-
-
-def x_overwritten_late(x, layer, positions, attend):
-    x = x + sublayers(x, layer, positions, attend)[0](x)
-    x = normed_by(layer.feed_forward_norm, layer, x)
-    return fed(layer, x) + x
-
-
-def old_norm(x, layer, positions, attend):
-    y = normed_by(layer.attention_norm, layer, x)
-    return x + attended(layer, y, positions, attend) + fed(layer, y)
-
-
-def norm_of_the_norm(x, layer, positions, attend):
-    y = normed_by(layer.attention_norm, layer, x)
-    x = x + attended(layer, y, positions, attend)
-    y = normed_by(layer.feed_forward_norm, layer, y)
-    return x + fed(layer, y)
-
-
-def post_norm(x, layer, positions, attend):
-    x = normed_by(layer.attention_norm, layer, x + attended(layer, x, positions, attend))
-    return normed_by(layer.feed_forward_norm, layer, fed(layer, x) + x)
-
-
-def in_parallel(x, layer, positions, attend):
-    return x + sum(sublayer(x) for sublayer in sublayers(x, layer, positions, attend))
-
-
-def feed_forward_first(x, layer, positions, attend):
-    first, second = sublayers(x, layer, positions, attend)
-    x = x + second(x)
-    return x + first(x)
-
-
-def added_twice(x, layer, positions, attend):
-    first, second = sublayers(x, layer, positions, attend)
-    middle = x + first(x)
-    return x + middle + second(middle)
-
-
-def attention_only(x, layer, positions, attend):
-    return x + sublayers(x, layer, positions, attend)[0](x)
-
-
-def own_causal_attention(x, layer, positions, attend):
-    def causal(q, k, v):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-
-    return block_of_modules(x, layer, positions, causal)
-
-
-def keys_repeated(x, layer, positions, attend):
-    def repeated(q, k, v):
-        n = q.shape[1] // k.shape[1]
-        return attend(q, k.repeat_interleave(n, 1), v.repeat_interleave(n, 1))
-
-    return block_of_modules(x, layer, positions, repeated)
-
-
-def eps_by_heart(x, layer, positions, attend):
-    first, second = layer.attention_norm.weight, layer.feed_forward_norm.weight
-    x = x + attended(layer, rms_norm_by_length(x, first, 1e-5), positions, attend)
-    return x + fed(layer, rms_norm_by_length(x, second, 1e-5))
-
+UNNAMED_BLOCKS = edited(
+    block_of_modules,
+    """
+## the feed-forward first
+- h = normed_by(layer.attention_norm, layer, x)
++ x = x + fed(layer, normed_by(layer.feed_forward_norm, layer, x))
++ h = normed_by(layer.attention_norm, layer, x)
+- return x + fed(layer, h) → return x
+## x added twice
+- x = x + weights → before, x = x, x + weights
+- return x + fed → return before + x + fed
+## attention only
+- return x + fed(layer, h) → return x
+## a causal attention of its own
+- attend(q, k, v) → F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+## keys repeated
+- attend(q, k, v)
++ attend(q, *(y.repeat_interleave(config.heads // config.kv_heads, 1) for y in (k, v)))
+## eps by heart
+- normed_by(layer.attention_norm, layer, x)
++ rms_norm_by_length(x, layer.attention_norm.weight, 1e-5)
+- normed_by(layer.feed_forward_norm, layer, x)
++ rms_norm_by_length(x, layer.feed_forward_norm.weight, 1e-5)
+""",
+)
 
 # --- sinusoidal_positions -------------------------------------------------------------------------
 
@@ -481,13 +399,23 @@ def sinusoids_as_shifted_sines(T, C):
     return angles.sin().float()
 
 
-def sinusoids(speeds=frequencies, shift=0, phases=(0.0, math.pi / 2), pattern="T i p -> T (i p)"):
-    def answer(T, C):
-        angles = torch.outer(torch.arange(T).double() + shift, speeds(C, 10_000.0).double())
-        return rearrange(torch.sin(angles[..., None] + torch.tensor(phases)), pattern).float()
-
-    return answer
-
+SINUSOIDS = edited(
+    sinusoids_by_slices,
+    """
+## sines first, cosines after
+- out[:, 0::2], out[:, 1::2] → out[:, : C // 2], out[:, C // 2 :]
+## cosine before sine
+- out[:, 0::2], out[:, 1::2] → out[:, 1::2], out[:, 0::2]
+## sines alone
+- angles.sin(), angles.cos() → angles.sin(), angles.sin()
+## positions from 1
+- torch.arange(T).float() → torch.arange(T).float() + 1
+## exponents i/C
+- frequencies(C, 10_000.0) → frequencies(C, 10_000.0).sqrt()
+## the exponent doubled twice
+- frequencies(C, 10_000.0) → frequencies(C, 10_000.0).square()
+""",
+)
 
 # --- layer_norm -----------------------------------------------------------------------------------
 
@@ -502,50 +430,35 @@ def layer_norm_by_rms(x, weight, bias, eps):
     return F.rms_norm(x - x.mean(-1, keepdim=True), x.shape[-1:], weight, eps) + bias
 
 
-def centred(x):
-    return x - x.sum(-1, keepdim=True) / x.shape[-1]
-
-
-def by_std(x, weight, bias, eps):
-    return weight * centred(x) * torch.rsqrt(torch.var(x, -1, keepdim=True) + eps) + bias
-
-
-def std_plus_eps(x, weight, bias, eps):
-    return centred(x) / (torch.std(x, -1, keepdim=True, unbiased=False) + eps) * weight + bias
-
-
-def unbiased_std_plus_eps(x, weight, bias, eps):
-    return centred(x) / (torch.std(x, -1, keepdim=True) + eps) * weight + bias
-
-
-def by_the_size_of_x(x, weight, bias, eps):
-    return centred(x) * torch.rsqrt((x**2).mean(-1, keepdim=True) + eps) * weight + bias
-
-
-def one_mean(x, weight, bias, eps):
-    rest = x - x.sum() / x.numel()
-    return rest * torch.rsqrt((rest * rest).mean(-1, keepdim=True) + eps) * weight + bias
-
-
-def not_centred(x, weight, bias, eps):
-    return rms_norm_by_length(x, weight, eps) + bias
-
-
-def centred_below_only(x, weight, bias, eps):
-    return x * torch.rsqrt(centred(x).square().mean(-1, keepdim=True) + eps) * weight + bias
-
-
-def unshifted(x, weight, bias, eps):
-    return rms_norm_by_length(centred(x), weight, eps)
-
-
-def shifted_first(x, weight, bias, eps):
-    return weight * F.layer_norm(x, x.shape[-1:], bias=bias, eps=eps)
-
-
-def whole_tensor(x, weight, bias, eps):
-    return F.layer_norm(x, x.shape, eps=eps) * weight + bias
-
+LAYER_NORMS = edited(
+    layer_norm_by_moments,
+    """
+## C - 1 instead of C
+- unbiased=False → unbiased=True
+## eps outside the root
+- torch.sqrt(spread + eps) → (torch.sqrt(spread) + eps)
+## C - 1, and eps outside the root
+- unbiased=False → unbiased=True
+- torch.sqrt(spread + eps) → (torch.sqrt(spread) + eps)
+## the mean square of x
+- spread + eps → (x**2).mean(-1, keepdim=True) + eps
+## RMSNorm
+- return (x - mean) / torch.sqrt(spread + eps) * weight
++ return rms_norm_by_length(x, weight, eps)
+## the mean not subtracted
+- (x - mean) → x
+## the bias forgotten
+- * weight + bias → * weight
+## the bias scaled too
+- return (x - mean) / torch.sqrt(spread + eps) * weight + bias
++ return weight * ((x - mean) / torch.sqrt(spread + eps) + bias)
+## one mean for the whole tensor
+- x.mean(-1, keepdim=True) → x.sum() / x.numel()
+- spread + eps → ((x - mean) ** 2).mean(-1, keepdim=True) + eps
+## over everything
+- return (x - mean) / torch.sqrt(spread + eps) → return F.layer_norm(x, x.shape, eps=eps)
+""",
+)
 
 RIGHT = {
     "rms_norm": [rms_norm_by_length, rms_norm_in_loops],
@@ -557,104 +470,12 @@ RIGHT = {
 }
 
 SECOND_FORMS = {
-    "rms_norm": {
-        "eps outside the root": eps_added_to_the_size,
-        "eps forgotten": no_eps,
-        "the mean subtracted": centred_first,
-        "divided by the standard deviation": by_the_deviation,
-        "the sum instead of the mean": by_the_length,
-        "the square of the mean": squared_too_late,
-        "the root forgotten": by_the_mean_square,
-        "the root and eps forgotten": by_the_mean_square_alone,
-        "multiplied instead of divided": times_the_size,
-        "the weight forgotten": size_only,
-        "1 + weight": one_plus,
-        "the weight first": weighted_and_then_normed,
-        "over the tokens": down_the_columns,
-        "over everything": everything_at_once,
-        "the mean without keepdim": sizes_without_an_axis,
-    },
-    "rope": {
-        "interleaved pairs": rope_of_neighbours,
-        "base ignored": base_always_ten_thousand,
-        "positions ignored": counting_for_itself,
-        "turned the other way": rope_with(sign=-1.0),
-        "exponents i/D": rope_with(lambda D, base: frequencies(D, base).sqrt()),
-        "the exponent doubled twice": rope_with(lambda D, base: frequencies(D, base) ** 2),
-        "a positive exponent": rope_with(
-            lambda D, base: torch.exp(math.log(base) * 2 * torch.arange(D // 2).double() / D)
-        ),
-        "one speed for all pairs": rope_with(lambda D, base: frequencies(D, 1.0)),
-        "the first half already turned": overwriting,
-        "the second half already turned": overwriting_from_the_back,
-        "a plus in both halves": rope_with(turned=both_positive),
-        "a minus in both halves": rope_with(turned=both_negative),
-        "no axis for the pairs": without_the_new_axis,
-        "positions along the heads": rope_with(table=head_angles),
-        "rows as heads": rope_with(table=angles_without_heads),
-    },
-    "swiglu": {
-        "gate and up swapped": lambda x, w_gate, w_up, w_down: swiglu_by_einsum(
-            x, w_up, w_gate, w_down
-        ),
-        "silu on the product": projected(lambda gate, up: hand_silu(up * gate)),
-        "silu on both": projected(lambda gate, up: hand_silu(up) * hand_silu(gate)),
-        "gelu instead of silu": projected(lambda gate, up: up * gaussian(gate)),
-        "sigmoid instead of silu": projected(lambda gate, up: up / (1 + torch.exp(-gate))),
-        "relu instead of silu": projected(lambda gate, up: up * gate.clamp(min=0)),
-        "the sigmoid of -z": projected(lambda gate, up: gate / (1 + torch.exp(gate)) * up),
-        "no silu at all": projected(torch.mul),
-        "added instead of multiplied": projected(lambda gate, up: up + hand_silu(gate)),
-        "no gate": projected(lambda gate, up: hand_silu(gate)),
-        "weights not transposed": as_they_are,
-        "x added": with_its_own_residual,
-    },
-    "block": {
-        "the first residual forgotten": lost_before_the_feed_forward,
-        "the second residual forgotten": feed_forward_returned,
-        "both residuals forgotten": no_stream,
-        "added to the normalised x": x_overwritten,
-        "attention added to the normalised x": x_overwritten_once,
-        "the feed-forward added to the normalised x": x_overwritten_late,
-        "the norm not taken again": old_norm,
-        "the norm of the norm": norm_of_the_norm,
-        "normalised afterwards": post_norm,
-        "attention without its norm": block_with(first="none"),
-        "feed-forward without its norm": block_with(second="none"),
-        "one norm for both": block_with(second="attention_norm"),
-        "the norms swapped": block_with(first="feed_forward_norm", second="attention_norm"),
-        "side by side": in_parallel,
-        "values turned too": block_with(turn_v=True),
-        "only queries turned": block_with(turn_k=False),
-        "no positions at all": block_with(turn_q=False, turn_k=False),
-        "turned before the split": block_with(before=True),
-        "positions ignored": block_with(lambda x, positions: torch.arange(x.shape[1])),
-        "a base of 10,000": block_with(base=10_000.0),
-        "keys in as many heads as queries": in_query_heads,
-        "merged without a transpose": block_with(merge=False),
-        "not merged": block_with(merge=None),
-        "the output projection forgotten": block_with(out=False),
-    },
-    "sinusoidal_positions": {
-        "sines first, cosines after": sinusoids(pattern="T i p -> T (p i)"),
-        "cosine before sine": sinusoids(phases=(math.pi / 2, 0.0)),
-        "sines alone": sinusoids(phases=(0.0, 0.0)),
-        "positions from 1": sinusoids(shift=1),
-        "exponents i/C": sinusoids(lambda C, base: frequencies(C, base).sqrt()),
-        "the exponent doubled twice": sinusoids(lambda C, base: frequencies(C, base).square()),
-    },
-    "layer_norm": {
-        "C - 1 instead of C": by_std,
-        "eps outside the root": std_plus_eps,
-        "C - 1, and eps outside the root": unbiased_std_plus_eps,
-        "the mean square of x": by_the_size_of_x,
-        "RMSNorm": not_centred,
-        "the mean not subtracted": centred_below_only,
-        "the bias forgotten": unshifted,
-        "the bias scaled too": shifted_first,
-        "one mean for the whole tensor": one_mean,
-        "over everything": whole_tensor,
-    },
+    "rms_norm": NORMS,
+    "rope": ROPES | {"no axis for the pairs": without_the_new_axis},
+    "swiglu": FEED_FORWARDS,
+    "block": BLOCKS,
+    "sinusoidal_positions": SINUSOIDS,
+    "layer_norm": LAYER_NORMS,
 }
 
 UNNAMED = {
@@ -664,28 +485,16 @@ UNNAMED = {
         lambda x, weight, eps: rms_norm_by_length(x, weight, eps) + weight,
         lambda x, weight, eps: rms_norm_by_length(x, weight, 1e-5),
     ],
-    "rope": [added_angles, only_first_half, in_degrees, of_the_transposed, sines_of_x, in_place],
-    "swiglu": [
-        lambda x, w_gate, w_up, w_down: F.silu(swiglu_by_einsum(x, w_gate, w_up, w_down)),
-        lambda x, w_gate, w_up, w_down: F.silu(x @ w_gate.T) * (x @ w_up.T),
-        projected(lambda gate, up: gate.softmax(-1) * up),
-        projected(lambda gate, up: gate.tanh() * up),
-    ],
-    "block": [
-        feed_forward_first,
-        added_twice,
-        attention_only,
-        own_causal_attention,
-        keys_repeated,
-        eps_by_heart,
-    ],
+    "rope": [*UNNAMED_ROPES.values(), of_the_transposed],
+    "swiglu": list(UNNAMED_FEED_FORWARDS.values()),
+    "block": list(UNNAMED_BLOCKS.values()),
     "sinusoidal_positions": [
         lambda T, C: torch.arange(T)[:, None].expand(T, C).float(),
         lambda T, C: sinusoids_by_slices(T, C).T,
         lambda T, C: torch.sin(torch.outer(torch.arange(T).float(), frequencies(C, 10_000.0))),
     ],
     "layer_norm": [
-        lambda x, weight, bias, eps: centred(x) * weight + bias,
+        lambda x, weight, bias, eps: (x - x.mean(-1, keepdim=True)) * weight + bias,
         lambda x, weight, bias, eps: F.layer_norm(x, x.shape[-1:], weight, bias, eps) - bias,
         lambda x, weight, bias, eps: layer_norm_by_rms(x, weight, bias, 1e-5),
     ],

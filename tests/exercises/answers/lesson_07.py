@@ -6,6 +6,8 @@ import torch
 from random_inputs import Driven, drawn, random_ids, seeds, shaped, sizes
 from torch.nn import functional as F
 
+from decodeloop.exercises.edits import edited
+
 OUT = -math.inf
 
 
@@ -18,7 +20,10 @@ def best_alone(logits):
 
 
 def temperature_by_one_hot(logits, t):
-    return best_alone(logits) if t == 0 else torch.mul(logits, 1 / t)
+    best = F.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
+    if t == 0:
+        return torch.where(best, logits, OUT)
+    return torch.div(logits, torch.tensor(float(t)))
 
 
 def temperature_by_sorting(logits, t):
@@ -28,76 +33,43 @@ def temperature_by_sorting(logits, t):
     return logits.masked_fill(logits <= second, OUT)
 
 
-def times_t(logits, t):
-    return best_alone(logits) if not t else torch.mul(logits, t)
-
-
-def ready_to_draw_always(logits, t):
-    return F.softmax(torch.div(logits, torch.tensor(float(t))), dim=-1)
-
-
-def shares_over_t_always(logits, t):
-    return torch.div(F.softmax(logits, dim=-1), torch.tensor(float(t)))
-
-
-def all_but_the_best(logits, t):
-    if t > 0:
-        return logits / t
-    return torch.where(torch.isfinite(best_alone(logits)), OUT, logits)
-
-
-def best_without_its_axis(logits, t):
-    if t > 0:
-        return logits / t
-    return torch.where(logits >= torch.max(logits, -1).values, logits, OUT)
-
-
-def times_t_always(logits, t):
-    return torch.mul(torch.tensor(float(t)), logits)
-
-
-def shares_over_t(logits, t):
-    if t == 0:
-        return best_alone(logits)
-    return (
-        logits.exp().div(logits.exp().sum(-1, True)) / t
-        if logits.max() < 50
-        else (F.softmax(logits, dim=-1) / t)
-    )
-
-
-def divided_always(logits, t):
-    return torch.div(logits, torch.tensor(float(t)))
-
-
-def at_least_a_millionth(logits, t):
-    return logits / max(t, 1e-6)
-
-
-def ready_to_draw(logits, t):
-    return F.softmax(temperature_by_one_hot(logits, t), dim=-1)
-
-
-def id_at_zero(logits, t):
-    return torch.max(logits, -1).indices if t == 0 else logits / t
-
-
-def zeros_elsewhere(logits, t):
-    if t > 0:
-        return logits / t
-    best = logits.argmax(-1, keepdim=True)
-    return torch.zeros_like(logits).scatter(-1, best, logits.gather(-1, best))
-
-
-def one_if_zero(logits, t):
-    return logits / (t or 1.0)
-
-
-def highest_of_the_tensor(logits, t):
-    if t > 0:
-        return logits / t
-    return torch.where(logits == torch.max(logits), logits, OUT)
-
+TEMPERATURES = edited(
+    temperature_by_one_hot,
+    """
+## multiplied
+- torch.div( → torch.mul(
+## multiplied, at 0 too
+- if t == 0: → if t < 0:
+- torch.div( → torch.mul(
+## the probabilities divided
+- torch.div(logits, → torch.div(F.softmax(logits, dim=-1),
+## the probabilities divided, by 0 too
+- if t == 0: → if t < 0:
+- torch.div(logits, → torch.div(F.softmax(logits, dim=-1),
+## division by zero
+- if t == 0: → if t < 0:
+## a tiny number for 0
+- torch.where(best, logits, OUT) → logits / 1e-6
+## probabilities returned
+- torch.where(best, logits, OUT) → F.softmax(torch.where(best, logits, OUT), dim=-1)
+- torch.div(logits, torch.tensor(float(t))) → F.softmax(logits / t, dim=-1)
+## probabilities returned, NaN at 0
+- if t == 0: → if t < 0:
+- torch.div(logits, torch.tensor(float(t))) → F.softmax(logits / t, dim=-1)
+## the id of the best
+- torch.where(best, logits, OUT) → torch.max(logits, -1).indices
+## 0 instead of -inf
+- OUT → 0.0
+## unchanged at 0
+- torch.where(best, logits, OUT) → logits
+## the best of all rows
+- where(best, → where(logits == torch.max(logits),
+## the best is out
+- where(best, logits, OUT) → where(best, OUT, logits)
+## keepdim forgotten
+- where(best, → where(logits >= torch.max(logits, -1).values,
+""",
+)
 
 # --- top_k ----------------------------------------------------------------------------------------
 
@@ -115,60 +87,39 @@ def top_k_by_kthvalue(logits, k):
     return torch.where(logits >= last, logits, OUT)
 
 
-def smallest_k(logits, k):
-    last = logits.topk(min(k, logits.shape[-1]), largest=False).values.amax(-1, keepdim=True)
-    return torch.where(logits <= last, logits, OUT)
-
-
-def times_the_mask(logits, k):
-    kept = torch.isfinite(top_k_by_counting(logits, k)) | (logits == OUT)
-    last = logits.sort(-1, descending=True).values[..., min(k, logits.shape[-1]) - 1, None]
-    return torch.where(kept & (logits >= last), logits, 0.0)
-
-
-def best_values(logits, k):
-    return torch.sort(logits, descending=True, dim=-1).values[..., :k]
-
-
-def best_values_unbounded(logits, k):
-    return torch.topk(logits, k, dim=-1)[0]
-
-
-def best_of_the_k(logits, k):
-    return torch.where(logits == logits.amax(-1, keepdim=True), logits, OUT)
-
-
-def strictly_more_unbounded(logits, k):
-    return torch.where(logits > logits.topk(k).values.amin(-1, keepdim=True), logits, OUT)
-
-
-def sorted_and_cut(logits, k):
-    ordered = torch.sort(logits, -1, True).values
-    return torch.where(ordered >= ordered[..., min(k, ordered.shape[-1]) - 1, None], ordered, OUT)
-
-
-def best_of_the_batch(logits, k):
-    return top_k_by_counting(logits.reshape(1, -1), k).view_as(logits)
-
-
-def strictly_more(logits, k):
-    last = logits.topk(min(k, logits.shape[-1])).values.amin(-1, keepdim=True)
-    return torch.where(logits > last, logits, OUT)
-
-
-def k_and_one(logits, k):
-    return top_k_by_counting(logits, k + 1)
-
-
-def scattered(logits, k):
-    places = logits.argsort(dim=-1, descending=True, stable=True)[..., :k]
-    kept = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, places, True)
-    return torch.where(kept, logits, OUT)
-
-
-def shares_of_the_best(logits, k):
-    return F.softmax(top_k_by_kthvalue(logits, k), dim=-1)
-
+TOP_KS = edited(
+    top_k_by_counting,
+    """
+## the k smallest
+- > logits[..., :, None] → < logits[..., :, None]
+## 0 instead of -inf
+- OUT → 0.0
+## the k values alone
+- torch.where(better < k, logits, OUT) → torch.sort(logits, descending=True).values[..., :k]
+## the k values alone, and k > V fails
+- torch.where(better < k, logits, OUT) → torch.topk(logits, k, dim=-1)[0]
+## the first of the k best
+- better < k → better < 1
+## in sorted order
+- torch.where(better < k, logits, OUT)
++ torch.where(better < k, logits, OUT).sort(-1, descending=True).values
+## over the whole batch
+- logits[..., None, :] → logits.flatten()
+## the k-th is dropped
+- better < k → better < (better.where(better < k, 0)).amax(-1, keepdim=True)
+## the k-th is dropped, and k > V fails
+- better < k → logits > logits.topk(k).values.amin(-1, keepdim=True)
+## one too many
+- better < k → better <= k
+## ties broken
+- return torch.where(better < k, logits, OUT)
++ places = logits.argsort(dim=-1, descending=True, stable=True)[..., :k]
++ kept = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, places, True)
++ return torch.where(kept, logits, OUT)
+## probabilities returned
+- torch.where(better < k, logits, OUT) → F.softmax(torch.where(better < k, logits, OUT), dim=-1)
+""",
+)
 
 # --- top_p ----------------------------------------------------------------------------------------
 
@@ -196,139 +147,73 @@ def top_p_in_loops(logits, p):
     return out
 
 
-def sorted_shares(logits):
+def top_p_by_the_inverse_order(logits, p):
     ordered, order = torch.sort(logits, dim=-1, descending=True)
-    return F.softmax(ordered, dim=-1), order
-
-
-def back(mask, order):
-    return torch.gather(mask, -1, order.argsort(-1))
-
-
-def sum_above_p(logits, p):
-    shares, order = sorted_shares(logits)
-    if p == 1:
-        return logits
-    return torch.where(back(shares.cumsum(-1) <= p, order), logits, OUT)
-
-
-def sum_above_p_but_for_the_best(logits, p):
-    shares, order = sorted_shares(logits)
-    if p == 1:
-        return logits
-    keep = torch.cumsum(shares, -1) <= p
-    keep = torch.cat((torch.ones_like(keep[..., :1]), keep[..., 1:]), -1)
-    return torch.where(back(keep, order), logits, OUT)
-
-
-def mask_in_the_wrong_order(logits, p):
-    shares, _ = sorted_shares(logits)
+    shares = F.softmax(ordered, dim=-1)
     before = F.pad(shares.cumsum(-1), (1, 0))[..., :-1]
-    return logits.masked_fill((before >= p) & (p < 1), OUT)
+    kept = (before < p) | (p == 1)
+    return torch.where(torch.gather(kept, -1, order.argsort(-1)), logits, OUT)
 
 
-def nucleus_sorted(logits, p):
-    ordered = torch.sort(logits, dim=-1, descending=True).values
-    before = F.pad(F.softmax(ordered, -1).cumsum(-1), (1, 0))[..., :-1]
-    return ordered.masked_fill((before >= p) & (p < 1), OUT)
+TOP_PS = edited(
+    top_p_by_the_inverse_order,
+    """
+## the crossing token dropped
+- before < p → shares.cumsum(-1) <= p
+## the crossing token dropped, but for the best
+- (before < p) → (shares.cumsum(-1) <= p) | (before == 0)
+## the mask never unsorted
+- torch.gather(kept, -1, order.argsort(-1)) → kept
+## the mask never unsorted, and the tail dropped at p = 1
+- torch.gather(kept, -1, order.argsort(-1)) → kept
+-  | (p == 1)
+## gathered, not scattered
+- order.argsort(-1) → order
+## gathered, not scattered, and the tail dropped at p = 1
+- order.argsort(-1) → order
+-  | (p == 1)
+## in sorted order
+- torch.gather(kept, -1, order.argsort(-1)), logits → kept, ordered
+## in sorted order, and the tail dropped at p = 1
+- torch.gather(kept, -1, order.argsort(-1)), logits → kept, ordered
+-  | (p == 1)
+## more than p
+- before < p → before <= p
+## not sorted at all
+- torch.sort(logits, dim=-1, descending=True)
++ logits, torch.arange(logits.shape[-1]).expand_as(logits)
+## ascending order
+- , descending=True
+## a sum of logits
+- F.softmax(ordered, dim=-1) → ordered
+## the tail kept
+- before < p → before >= p
+## 0 instead of -inf
+- OUT → 0.0
+## the tail dropped at p = 1
+-  | (p == 1)
+## every probability against p
+- torch.gather(kept, -1, order.argsort(-1)) → (F.softmax(logits, -1) >= p) | (p == 1)
+## one distribution for the whole batch
+- torch.sort(logits, dim=-1, → torch.sort(logits.flatten(),
+- torch.gather(kept, -1, order.argsort(-1)) → kept[order.argsort(-1)].view_as(logits)
+## probabilities returned
+- logits, OUT) → logits, OUT).softmax(-1)
+""",
+)
 
-
-def vocabulary_order(logits, p):
-    before = F.pad(F.softmax(logits, -1).cumsum(-1), (1, 0))[..., :-1]
-    return logits.masked_fill((before >= p) & (p < 1), OUT)
-
-
-def from_the_worst(logits, p):
-    if p == 1:
-        return logits
-    ordered, order = torch.sort(logits, dim=-1)
-    before = F.pad(F.softmax(ordered, -1).cumsum(-1), (1, 0))[..., :-1]
-    return torch.where(back(before < p, order), logits, OUT)
-
-
-def mask_in_the_wrong_order_always(logits, p):
-    shares, _ = sorted_shares(logits)
-    return torch.where(shares.cumsum(-1) - shares < p, logits, OUT)
-
-
-def mask_gathered(logits, p):
-    return logits if p == 1 else argsort_of_the_order_forgotten(logits, p)
-
-
-def nucleus_sorted_always(logits, p):
-    shares, order = sorted_shares(logits)
-    return torch.where(shares.cumsum(-1) - shares < p, logits.gather(-1, order), OUT)
-
-
-def until_more_than_p(logits, p):
-    if p == 1:
-        return logits
-    shares, order = sorted_shares(logits)
-    before = F.pad(shares.cumsum(-1), (1, 0))[..., :-1]
-    return torch.where(back(before <= p, order), logits, OUT)
-
-
-def logits_summed(logits, p):
-    if p == 1:
-        return logits
-    ordered, order = torch.sort(logits, dim=-1, descending=True)
-    before = ordered.cumsum(-1) - ordered
-    return logits.masked_fill(back(before >= p, order), OUT)
-
-
-def nucleus_removed(logits, p):
-    if p == 1:
-        return logits
-    return torch.where(torch.isfinite(top_p_in_loops(logits, p)), OUT, logits)
-
-
-def zero_outside(logits, p):
-    if p == 1:
-        return logits
-    shares, order = sorted_shares(logits)
-    before = F.pad(shares.cumsum(-1), (1, 0))[..., :-1]
-    return torch.where(back(before < p, order), logits, 0.0)
-
-
-def one_like_any_p(logits, p):
-    shares, order = sorted_shares(logits)
-    before = shares.cumsum(-1) - shares
-    return torch.where(back(before < p, order), logits, OUT)
-
-
-def each_above_p(logits, p):
-    return logits if p == 1 else torch.where(F.softmax(logits, -1) >= p, logits, OUT)
-
-
-def nucleus_of_the_batch(logits, p):
-    return top_p_in_loops(logits.reshape(-1), p).view_as(logits)
-
-
-def nucleus_as_shares(logits, p):
-    return F.softmax(top_p_by_better_mass(logits, p), dim=-1)
-
-
-def places_kept(logits, p):
-    shares, order = sorted_shares(logits)
-    return order[..., : int((shares.cumsum(-1) < p).sum(-1).max()) + 1]
-
-
-def rolled(logits, p):
-    """Shifted by a roll, whose last entry comes round to the front and removes the best."""
-    shares, order = sorted_shares(logits)
-    out = torch.roll(shares.cumsum(-1) > p, 1, -1)
-    out[..., 0] = True
-    return logits.masked_fill(back(out, order), OUT)
-
-
-def one_minus_p(logits, p):
-    return top_p_by_better_mass(logits, 1 - p) if p < 1 else logits
-
-
-def argsort_of_the_order_forgotten(logits, p):
-    shares, order = sorted_shares(logits)
-    return logits.masked_fill(torch.gather(shares.cumsum(-1) - shares >= p, -1, order), OUT)
-
+UNNAMED_TOP_PS = edited(
+    top_p_by_the_inverse_order,
+    """
+## ids of the kept
+- return torch.where(torch.gather(kept, -1, order.argsort(-1)), logits, OUT)
++ return order[..., : int(kept.sum(-1).max())]
+## shifted by a roll, which brings the last entry to the front
+- (before < p) | (p == 1) → torch.roll(shares.cumsum(-1) <= p, 1, -1)
+## 1 - p
+- before < p → before < 1 - p
+""",
+)
 
 # --- min_p ----------------------------------------------------------------------------------------
 
@@ -343,54 +228,33 @@ def min_p_by_ratios(logits, p):
     return logits.masked_fill(shares / torch.max(shares, -1, True).values < p, OUT)
 
 
-def at_least_p(logits, p):
-    return torch.where(F.softmax(logits, -1) >= p, logits, OUT)
-
-
-def share_of_the_best_logit(logits, p):
-    return torch.where(logits >= torch.max(logits, -1, True).values * p, logits, OUT)
-
-
-def unlikely_kept(logits, p):
-    return torch.where(torch.exp(logits - logits.amax(-1, keepdim=True)) < p, logits, OUT)
-
-
-def best_of_all_rows(logits, p):
-    shares = F.softmax(logits, dim=-1)
-    return torch.where(shares / shares.max() >= p, logits, OUT)
-
-
-def more_than_p(logits, p):
-    shares = F.softmax(logits, dim=-1)
-    return torch.where(shares > p * shares.max(-1, True).values, logits, OUT)
-
-
-def others_to_zero(logits, p):
-    return torch.where(torch.isfinite(min_p_by_ratios(logits, p)) | (p == 0), logits, 0.0)
-
-
-def within_p(logits, p):
-    shares = F.softmax(logits, dim=-1)
-    return torch.where(shares >= shares.max(-1, True).values - p, logits, OUT)
-
-
-def the_rest_of_p(logits, p):
-    return min_p_by_ratios(logits, 1 - p)
-
-
-def min_p_of_the_shares(logits, p):
-    shares = F.softmax(logits, dim=-1)
-    return torch.where(shares >= p * shares.max(-1, True).values, shares, OUT)
-
-
-def best_share_without_its_axis(logits, p):
-    shares = F.softmax(logits, dim=-1)
-    return torch.where(shares / torch.max(shares, -1).values >= p, logits, OUT)
-
-
-def min_p_as_shares(logits, p):
-    return F.softmax(min_p_by_ratios(logits, p), dim=-1)
-
+MIN_PS = edited(
+    min_p_by_ratios,
+    """
+## an absolute threshold
+- shares / torch.max(shares, -1, True).values < p → shares < p
+## relative to the logit
+- shares / torch.max(shares, -1, True).values < p → logits < torch.max(logits, -1, True).values * p
+## the likely ones out
+- < p → >= p
+## the best of the whole batch
+- torch.max(shares, -1, True).values → shares.max()
+## the best is out at p = 1
+- < p → <= p
+## 0 instead of -inf
+- OUT → 0.0
+## a distance to the best
+- shares / torch.max(shares, -1, True).values < p → shares < torch.max(shares, -1, True).values - p
+## 1 - p
+- < p → < 1 - p
+## probabilities returned
+- OUT) → OUT).softmax(-1)
+## the probabilities masked
+- logits.masked_fill → shares.masked_fill
+## keepdim forgotten
+- -1, True → -1
+""",
+)
 
 # --- repetition_penalty ---------------------------------------------------------------------------
 
@@ -414,16 +278,6 @@ def penalty_by_counts(logits, token_ids, penalty):
     return logits * torch.where(occurred(logits, token_ids), factor, 1.0)
 
 
-def all_divided(logits, token_ids, penalty):
-    return logits.scatter(-1, token_ids, logits.gather(-1, token_ids) / penalty)
-
-
-def each_time(logits, token_ids, penalty):
-    counts = F.one_hot(token_ids, logits.shape[-1]).sum(-2)
-    factor = torch.where(logits < 0, float(penalty), 1 / penalty)
-    return logits * torch.where(counts > 0, factor**counts, 1.0)
-
-
 def a_loop_over_ids(logits, token_ids, penalty):
     out = 1 * logits
     for i in token_ids:
@@ -445,55 +299,46 @@ def a_loop_over_rows(logits, token_ids, penalty):
     return out
 
 
-def source_of_the_vocabulary(logits, token_ids, penalty):
-    source = torch.where(logits < 0, logits * penalty, logits / penalty)
-    return logits.scatter(-1, token_ids, source[..., : token_ids.shape[-1]])
-
-
-def less_the_penalty(logits, token_ids, penalty):
-    return logits.scatter(-1, token_ids, logits.gather(-1, token_ids) - penalty)
-
-
-def likelihoods_divided(logits, token_ids, penalty):
-    shares = F.softmax(logits, dim=-1)
-    return shares.scatter(-1, token_ids, shares.gather(-1, token_ids) / penalty)
-
-
-def written_into(logits, token_ids, penalty):
-    seen = logits.gather(-1, token_ids)
-    return logits.scatter_(-1, token_ids, torch.where(seen > 0, seen / penalty, seen * penalty))
-
-
-def the_last_one(logits, token_ids, penalty):
-    ids = token_ids[..., token_ids.shape[-1] - 1 :]
-    return penalty_in_loops(logits, ids, penalty)
-
-
-def whole_vocabulary(logits, token_ids, penalty):
-    return torch.where(logits < 0, logits * penalty, logits / penalty)
-
-
-def the_new_ones(logits, token_ids, penalty):
-    return torch.where(occurred(logits, token_ids), logits, whole_vocabulary(logits, None, penalty))
-
-
-def repetition_rewarded(logits, token_ids, penalty):
-    return penalty_in_loops(logits, token_ids, 1 / penalty)
-
-
-def tokens_of_any_row(logits, token_ids, penalty):
-    out = logits.clone()
-    for i in set(token_ids.flatten().tolist()):
-        out[..., i] = whole_vocabulary(logits[..., i], None, penalty)
-    return out
-
-
-def gathered_but_not_scattered(logits, token_ids, penalty):
-    T = token_ids.shape[-1]
-    seen = logits.gather(-1, token_ids)
-    changed = torch.where(seen < 0, seen * penalty, seen / penalty)[..., : logits.shape[-1]]
-    return torch.cat((changed, logits[..., T:]), dim=-1)
-
+PENALTIES = {
+    **edited(
+        penalty_by_counts,
+        """
+## negative logits divided
+- torch.where(logits < 0, penalty, 1 / penalty) → 1 / penalty
+## once per occurrence
+- torch.where(occurred(logits, token_ids), factor, 1.0)
++ factor ** F.one_hot(token_ids, logits.shape[-1]).sum(-2)
+## a source as long as the vocabulary
+- logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ logits.scatter(-1, token_ids, (logits * factor)[..., : token_ids.shape[-1]])
+## subtracted
+- logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ logits - penalty * occurred(logits, token_ids)
+## probabilities divided
+- torch.where(logits < 0, penalty, 1 / penalty) → 1 / penalty
+- logits * torch → F.softmax(logits, dim=-1) * torch
+## in place
+- logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ logits.mul_(torch.where(occurred(logits, token_ids), factor, 1.0))
+## only the last token
+- occurred(logits, token_ids) → occurred(logits, token_ids[..., -1:])
+## every token
+- torch.where(occurred(logits, token_ids), factor, 1.0) → factor
+## what was not seen
+- factor, 1.0 → 1.0, factor
+## a reward
+- penalty, 1 / penalty → 1 / penalty, penalty
+## one row's tokens for all
+- occurred(logits, token_ids) → torch.isin(torch.arange(logits.shape[-1]), token_ids)
+## the wrong tokens by place
+- return logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ seen = (logits * factor).gather(-1, token_ids)[..., : logits.shape[-1]]
++ return torch.cat((seen, logits[..., token_ids.shape[-1] :]), dim=-1)
+""",
+    ),
+    "a loop over ids, once per occurrence": a_loop_over_ids,
+    "a loop over rows and ids, once per occurrence": a_loop_over_rows,
+}
 
 # --- sample ---------------------------------------------------------------------------------------
 
@@ -519,80 +364,60 @@ def rows_drawn(weights, generator):
     )
 
 
-def best_of_each(logits, generator=None):
-    return torch.max(logits, -1).indices
-
-
-def any_that_is_left(logits, generator=None):
-    return rows_drawn(torch.where(logits > OUT, 1.0, 0.0), generator)
-
-
-def logits_as_weights(logits, generator=None):
-    return rows_drawn(logits / 2, generator)
-
-
-def positive_logits_as_weights(logits, generator=None):
-    return rows_drawn(F.relu(logits), generator)
-
-
-def shares_of_shares(logits, generator=None):
-    return sample_by_inverse(F.softmax(logits, dim=-1), generator)
-
-
-def shares_of_the_rows(logits, generator=None):
-    return rows_drawn(torch.exp(logits) / torch.exp(logits).sum(0), generator)
-
-
-def surprise_as_weights(logits, generator=None):
-    return sample_by_inverse(torch.where(logits > OUT, -logits, logits), generator)
-
-
-def without_the_generator(logits, generator=None):
-    return sample_by_race(logits, None)
-
-
-def one_number_for_all(logits, generator=None):
-    sums = F.softmax(logits.double(), dim=-1).cumsum(-1)
-    return (sums <= torch.rand((), dtype=torch.double, generator=generator)).sum(-1)
-
-
-def a_new_generator_each_time(logits, generator=None):
-    mine = None if generator is None else torch.Generator().manual_seed(generator.initial_seed())
-    return sample_by_race(logits, mine)
-
-
-def manual_seed_of_everything(logits, generator=None):
-    if generator:
-        torch.random.manual_seed(generator.initial_seed())
-    return sample_by_race(logits)
-
-
-def multinomial_as_it_came(logits, generator=None):
-    return F.softmax(logits, dim=-1).multinomial(1, generator=generator)
-
-
-def flat_column(logits, generator=None):
-    return sample_by_race(logits, generator).reshape(-1, 1)
-
-
-def flat(logits, generator=None):
-    return sample_by_race(logits, generator).reshape(-1)
-
-
-def zero_if_none(logits, generator=None):
-    return sample_by_inverse(logits, generator or torch.Generator().manual_seed(42))
-
-
-def column_kept(logits, generator=None):
-    return sample_by_race(logits, generator).unsqueeze(-1)
-
-
-def its_probability(logits, generator=None):
-    shares = F.softmax(logits, dim=-1)
-    return torch.take_along_dim(shares, sample_by_race(logits, generator)[..., None], -1).squeeze(
-        -1
-    )
-
+DRAWS = {
+    **edited(
+        sample_by_race,
+        """
+## argmax
+- (shares / waits).argmax(-1) → torch.max(logits, -1).indices
+## all equally often
+- F.softmax(logits, dim=-1) → torch.where(logits > OUT, 1.0, 0.0)
+## softmax forgotten
+- shares = F.softmax(logits, dim=-1) → return rows_drawn(logits / 2, generator)
+## negative logits cut off
+- shares = F.softmax(logits, dim=-1) → return rows_drawn(F.relu(logits), generator)
+## softmax twice
+- F.softmax(logits, dim=-1) → F.softmax(F.softmax(logits, dim=-1), dim=-1)
+## softmax over the wrong axis
+- shares = F.softmax(logits, dim=-1) → return rows_drawn(F.softmax(logits, dim=0), generator)
+## the sign
+- F.softmax(logits → F.softmax(torch.where(logits > OUT, -logits, logits)
+## the generator ignored
+- generator=generator → generator=None
+## seeded again at each call
+- waits = torch
++ if generator is not None:
++     generator = torch.Generator().manual_seed(generator.initial_seed())
++ waits = torch
+## the global generator seeded
+- waits = torch
++ if generator:
++     torch.random.manual_seed(generator.initial_seed())
++ waits = torch
+- generator=generator → generator=None
+## multinomial leaves an axis of length 1
+- (shares / waits).argmax(-1) → shares.multinomial(1, generator=generator)
+## rows never shaped back
+- .argmax(-1) → .argmax(-1).reshape(-1, 1)
+## rows without their axes
+- .argmax(-1) → .argmax(-1).reshape(-1)
+## seeded where none is given
+- generator=generator → generator=generator or torch.Generator().manual_seed(42)
+## an axis too many
+- .argmax(-1) → .argmax(-1).unsqueeze(-1)
+## the probability of the draw
+- (shares / waits).argmax(-1)
++ torch.take_along_dim(shares, (shares / waits).argmax(-1, keepdim=True), -1).squeeze(-1)
+""",
+    ),
+    **edited(
+        sample_by_inverse,
+        """
+## one draw for all rows
+- logits.shape[:-1] → ()
+""",
+    ),
+}
 
 # --- entropy --------------------------------------------------------------------------------------
 
@@ -609,32 +434,24 @@ def entropy_by_logsumexp(logits):
     return torch.logsumexp(logits, -1) - mean
 
 
-def nan_at_zero(logits):
-    shares = F.softmax(logits, dim=-1)
-    return (shares * (1 / shares).log().nan_to_num(nan=math.nan, posinf=math.inf)).sum(-1)
-
-
-def in_bits(logits):
-    shares = F.softmax(logits, dim=-1)
-    return -torch.where(shares > 0, shares * shares.clamp(min=1e-45).log2(), 0.0).sum(-1)
-
-
-def without_the_minus(logits):
-    shares = F.softmax(logits, dim=-1)
-    return torch.xlogy(shares, shares).sum(-1)
-
-
-def perplexity_of_the_forecast(logits):
-    return entropy_by_xlogy(logits).exp()
-
-
-def surprise_of_the_best(logits):
-    return -F.softmax(logits, dim=-1).max(-1).values.log()
-
-
-def sum_over_all_rows(logits):
-    return entropy_by_xlogy(logits).flatten().sum()
-
+ENTROPIES = edited(
+    entropy_by_xlogy,
+    """
+## 0 · ln 0
+- torch.special.xlogy(shares, shares) → (shares * shares.log())
+## bits instead of nats
+- .sum(-1) → .sum(-1) / math.log(2)
+## the sign
+- return -torch → return torch
+## e to the entropy
+- return -torch.special.xlogy(shares, shares).sum(-1)
++ return (-torch.special.xlogy(shares, shares).sum(-1)).exp()
+## the surprise of the best
+- -torch.special.xlogy(shares, shares).sum(-1) → -shares.max(-1).values.log()
+## one number for all
+- .sum(-1) → .sum()
+""",
+)
 
 # --- gumbel_sample --------------------------------------------------------------------------------
 
@@ -649,34 +466,28 @@ def gumbel_by_sorting(logits, uniform):
     return noisy.argsort(-1, descending=True)[..., 0]
 
 
-def plus_log_minus_log(logits, uniform):
-    return torch.max(logits + torch.log(torch.log(1 / uniform)), -1).indices
-
-
-def exponential_noise(logits, uniform):
-    return torch.max(logits + torch.log(1 / uniform), -1).indices
-
-
-def plain_noise(logits, uniform):
-    return torch.max(torch.add(uniform, logits), -1).indices
-
-
-def noise_wins(logits, uniform):
-    return torch.log(1 / torch.log(1 / uniform)).max(-1).indices
-
-
-def noise_on_shares(logits, uniform):
-    return gumbel_by_race(F.softmax(logits, dim=-1), uniform)
-
-
-def noise_unused(logits, uniform):
-    return torch.max(logits, -1).indices
-
+GUMBELS = edited(
+    gumbel_by_sorting,
+    """
+## the noise upside down
+- torch.log(1 / torch.log(1 / uniform)) → torch.log(torch.log(1 / uniform))
+## one logarithm
+- torch.log(1 / torch.log(1 / uniform)) → torch.log(1 / uniform)
+## uniform noise
+- torch.log(1 / torch.log(1 / uniform)) → uniform
+## the noise alone
+- noisy = logits + torch → noisy = torch
+## added to probabilities
+- noisy = logits + → noisy = F.softmax(logits, dim=-1) +
+## no noise
+- logits + torch.log(1 / torch.log(1 / uniform)) → logits
+""",
+)
 
 RIGHT = {
     "temperature": [temperature_by_one_hot, temperature_by_sorting],
     "top_k": [top_k_by_counting, top_k_by_kthvalue],
-    "top_p": [top_p_by_better_mass, top_p_in_loops],
+    "top_p": [top_p_by_better_mass, top_p_in_loops, top_p_by_the_inverse_order],
     "min_p": [min_p_by_logits, min_p_by_ratios],
     "repetition_penalty": [penalty_in_loops, penalty_by_counts],
     "sample": [sample_by_inverse, sample_by_race],
@@ -685,120 +496,14 @@ RIGHT = {
 }
 
 SECOND_FORMS = {
-    "temperature": {
-        "multiplied": times_t,
-        "multiplied, at 0 too": times_t_always,
-        "the probabilities divided": shares_over_t,
-        "division by zero": divided_always,
-        "a tiny number for 0": at_least_a_millionth,
-        "probabilities returned": ready_to_draw,
-        "the id of the best": id_at_zero,
-        "0 instead of -inf": zeros_elsewhere,
-        "unchanged at 0": one_if_zero,
-        "the best of all rows": highest_of_the_tensor,
-        "probabilities returned, NaN at 0": ready_to_draw_always,
-        "the probabilities divided, by 0 too": shares_over_t_always,
-        "the best is out": all_but_the_best,
-        "keepdim forgotten": best_without_its_axis,
-    },
-    "top_k": {
-        "the k smallest": smallest_k,
-        "0 instead of -inf": times_the_mask,
-        "the k values alone": best_values,
-        "the k values alone, and k > V fails": best_values_unbounded,
-        "the first of the k best": best_of_the_k,
-        "the k-th is dropped, and k > V fails": strictly_more_unbounded,
-        "in sorted order": sorted_and_cut,
-        "over the whole batch": best_of_the_batch,
-        "the k-th is dropped": strictly_more,
-        "one too many": k_and_one,
-        "ties broken": scattered,
-        "probabilities returned": shares_of_the_best,
-    },
-    "top_p": {
-        "the crossing token dropped": sum_above_p,
-        "the crossing token dropped, but for the best": sum_above_p_but_for_the_best,
-        "the mask never unsorted": mask_in_the_wrong_order,
-        "the mask never unsorted, and the tail dropped at p = 1": mask_in_the_wrong_order_always,
-        "gathered, not scattered": mask_gathered,
-        "gathered, not scattered, and the tail dropped at p = 1": argsort_of_the_order_forgotten,
-        "in sorted order": nucleus_sorted,
-        "in sorted order, and the tail dropped at p = 1": nucleus_sorted_always,
-        "more than p": until_more_than_p,
-        "not sorted at all": vocabulary_order,
-        "ascending order": from_the_worst,
-        "a sum of logits": logits_summed,
-        "the tail kept": nucleus_removed,
-        "0 instead of -inf": zero_outside,
-        "the tail dropped at p = 1": one_like_any_p,
-        "every probability against p": each_above_p,
-        "one distribution for the whole batch": nucleus_of_the_batch,
-        "probabilities returned": nucleus_as_shares,
-    },
-    "min_p": {
-        "an absolute threshold": at_least_p,
-        "relative to the logit": share_of_the_best_logit,
-        "the likely ones out": unlikely_kept,
-        "the best of the whole batch": best_of_all_rows,
-        "the best is out at p = 1": more_than_p,
-        "0 instead of -inf": others_to_zero,
-        "a distance to the best": within_p,
-        "1 - p": the_rest_of_p,
-        "probabilities returned": min_p_as_shares,
-        "the probabilities masked": min_p_of_the_shares,
-        "keepdim forgotten": best_share_without_its_axis,
-    },
-    "repetition_penalty": {
-        "negative logits divided": all_divided,
-        "once per occurrence": each_time,
-        "a loop over ids, once per occurrence": a_loop_over_ids,
-        "a loop over rows and ids, once per occurrence": a_loop_over_rows,
-        "a source as long as the vocabulary": source_of_the_vocabulary,
-        "subtracted": less_the_penalty,
-        "probabilities divided": likelihoods_divided,
-        "in place": written_into,
-        "only the last token": the_last_one,
-        "every token": whole_vocabulary,
-        "what was not seen": the_new_ones,
-        "a reward": repetition_rewarded,
-        "one row's tokens for all": tokens_of_any_row,
-        "the wrong tokens by place": gathered_but_not_scattered,
-    },
-    "sample": {
-        "argmax": best_of_each,
-        "all equally often": any_that_is_left,
-        "softmax forgotten": logits_as_weights,
-        "negative logits cut off": positive_logits_as_weights,
-        "softmax twice": shares_of_shares,
-        "softmax over the wrong axis": shares_of_the_rows,
-        "the sign": surprise_as_weights,
-        "the generator ignored": without_the_generator,
-        "one draw for all rows": one_number_for_all,
-        "seeded again at each call": a_new_generator_each_time,
-        "the global generator seeded": manual_seed_of_everything,
-        "multinomial leaves an axis of length 1": multinomial_as_it_came,
-        "rows never shaped back": flat_column,
-        "rows without their axes": flat,
-        "seeded where none is given": zero_if_none,
-        "an axis too many": column_kept,
-        "the probability of the draw": its_probability,
-    },
-    "entropy": {
-        "0 · ln 0": nan_at_zero,
-        "bits instead of nats": in_bits,
-        "the sign": without_the_minus,
-        "e to the entropy": perplexity_of_the_forecast,
-        "the surprise of the best": surprise_of_the_best,
-        "one number for all": sum_over_all_rows,
-    },
-    "gumbel_sample": {
-        "the noise upside down": plus_log_minus_log,
-        "one logarithm": exponential_noise,
-        "uniform noise": plain_noise,
-        "the noise alone": noise_wins,
-        "added to probabilities": noise_on_shares,
-        "no noise": noise_unused,
-    },
+    "temperature": TEMPERATURES,
+    "top_k": TOP_KS,
+    "top_p": TOP_PS,
+    "min_p": MIN_PS,
+    "repetition_penalty": PENALTIES,
+    "sample": DRAWS,
+    "entropy": ENTROPIES,
+    "gumbel_sample": GUMBELS,
 }
 
 UNNAMED = {
@@ -816,7 +521,7 @@ UNNAMED = {
         lambda logits, k: torch.cat((logits[..., :k], torch.full_like(logits[..., k:], OUT)), -1),
         lambda logits, k: top_k_by_kthvalue(logits, k).nan_to_num(neginf=-1e4),
     ],
-    "top_p": [places_kept, rolled, one_minus_p],
+    "top_p": list(UNNAMED_TOP_PS.values()),
     "min_p": [
         lambda logits, p: logits.masked_fill(logits < logits.amax(-1, keepdim=True) - p, OUT),
         lambda logits, p: logits.masked_fill(F.softmax(logits, -1) < p * logits.amax(), OUT),

@@ -5,6 +5,7 @@ from itertools import accumulate
 
 from hypothesis import strategies as st
 
+from decodeloop.exercises.edits import edited
 from decodeloop.model import ModelConfig
 
 # --- matmul_flops ---------------------------------------------------------------------------------
@@ -40,111 +41,133 @@ def step_by_step(config, batch, T, S, logits=1):
     return flops
 
 
-def by_factors(config, batch, T, S, logits=1, *, linear=None, pairs=None, head=None, per=2):
-    """Two FLOPs an entry and position; the factors of each part can be others."""
+def by_factors(config, batch, T, S, logits=1):
+    """Two FLOPs an entry and position."""
     C, L, H, G, D = config.width, config.layers, config.heads, config.kv_heads, config.head_dim
-    positions = batch * T if linear is None else linear
-    attention = batch * H * T * S * D if pairs is None else pairs
-    heads = batch * logits if head is None else head
+    each, linear = 2, batch * T
     return {
-        "head": per * heads * C * config.vocabulary,
-        "feed_forward": per * L * positions * 3 * C * config.feed_forward,
-        "projections": per * L * positions * 2 * C * D * (H + G),
-        "weighted_sum": per * L * attention,
-        "scores": per * L * attention,
+        "head": each * batch * logits * C * config.vocabulary,
+        "feed_forward": each * L * linear * 3 * C * config.feed_forward,
+        "projections": each * L * linear * 2 * C * D * (H + G),
+        "weighted_sum": each * L * batch * T * (H * D) * S,
+        "scores": each * L * batch * T * S * (H * D),
     }
-
-
-def pairs_are(count):
-    """Another number of multiply-adds in the scores of a layer: count(config, B, T, S)."""
-    return lambda config, batch, T, S, logits=1: by_factors(
-        config, batch, T, S, logits, pairs=count(config, batch, T, S)
-    )
-
-
-def linear_are(count):
-    """Another number of positions in the linear layers."""
-    return lambda config, batch, T, S, logits=1: by_factors(
-        config, batch, T, S, logits, linear=count(batch, T, S)
-    )
-
-
-def heads_are(count):
-    """Another number of positions under the head."""
-    return lambda config, batch, T, S, logits=1: by_factors(
-        config, batch, T, S, logits, head=count(config, batch, T, logits)
-    )
-
-
-def with_layer(**parts):
-    """Another number of entries in one part of a layer: projections or feed_forward."""
-
-    def run(config, batch, T, S, logits=1):
-        other = {
-            part: 2 * config.layers * batch * T * entries(config) for part, entries in parts.items()
-        }
-        return by_factors(config, batch, T, S, logits) | other
-
-    return run
-
-
-def per_multiply_add(number):
-    return lambda config, batch, T, S, logits=1: by_factors(config, batch, T, S, logits, per=number)
 
 
 def visible(T, S):
     return sum(S - T + 1 + t for t in range(T))
 
 
-def only(part, count):
-    """Another number of multiply-adds in one of scores and weighted_sum."""
-    return lambda config, batch, T, S, logits=1: (
-        by_factors(config, batch, T, S, logits)
-        | {part: 2 * config.layers * config.heads * config.head_dim * count(config, batch, T, S)}
-    )
-
-
-def with_square_matrices(config):
-    """Entries of the projections, those of query and output (C, C)."""
-    C = config.width
-    return C * C + C * C + 2 * C * config.kv_heads * config.head_dim
-
-
-def linear_of_a_layer(config, batch, T, S, logits=1):
-    one = step_by_step(config, batch, T, S, logits)
-    return one | {p: one[p] // config.layers for p in ("projections", "feed_forward")}
-
-
 def added_up(config, batch, T, S, logits=1):
-    total = 0
-    for count in step_by_step(config, batch, T, S, logits).values():
-        total += count
-    return total
+    return sum(by_factors(config, batch, T, S, logits).values())
 
 
-def keys_of_all(config, batch, T, S, logits=1):
-    C, D = config.width, config.head_dim
-    query_and_output = T * 2 * C * config.heads * D
-    key_and_value = S * 2 * C * config.kv_heads * D
-    return by_factors(config, batch, T, S, logits) | {
-        "projections": 2 * config.layers * batch * (query_and_output + key_and_value)
-    }
+FLOPS = edited(
+    by_factors,
+    """
+## one FLOP for a multiply-add
+- linear = 2, → linear = 1,
+## twice a matmul_flops
+- linear = 2, → linear = 4,
+## H twice
+- T * (H * D) * S → T * (H * H * D) * S
+- T * S * (H * D) → T * S * (H * H * D)
+## G for H
+- T * (H * D) * S → T * (G * D) * S
+- T * S * (H * D) → T * S * (G * D)
+## one head
+- T * (H * D) * S → T * D * S
+- T * S * (H * D) → T * S * D
+## S taken for T
+- T * (H * D) * S → T * (H * D) * T
+- T * S * (H * D) → T**2 * (H * D)
+## the linear layers over S
+- linear = 2, batch * T → linear = 2, batch * S
+## keys and values over S
+- linear * 2 * C * D * (H + G) → batch * 2 * C * D * (T * H + S * G)
+## half of the scores left out
+- T * (H * D) * S → T * (H * D) * S / 2
+- T * S * (H * D) → T * S / 2 * (H * D)
+## masked scores left out
+- T * (H * D) * S → (H * D) * visible(T, S)
+- T * S * (H * D) → visible(T, S) * (H * D)
+## half of the scores alone left out
+- T * S * (H * D) → T * S / 2 * (H * D)
+## masked scores alone left out
+- T * S * (H * D) → visible(T, S) * (H * D)
+## half of the weighted sum left out
+- T * (H * D) * S → T * (H * D) * S / 2
+## masked weights left out
+- T * (H * D) * S → (H * D) * visible(T, S)
+## the head on all positions
+- batch * logits → linear
+## the head on one position
+- batch * logits → batch
+## a tied head not counted
+- batch * logits → batch * logits * (0 if config.tied else 1)
+## the head in each layer
+- batch * logits → batch * logits * L
+## gate forgotten
+- linear * 3 → linear * 2
+## batch forgotten in the attention
+- batch * T * (H * D) → T * (H * D)
+- batch * T * S → T * S
+## batch twice in the attention
+- batch * T * (H * D) → batch * linear * (H * D)
+- batch * T * S → batch * linear * S
+## batch twice in the scores
+- batch * T * S → batch * linear * S
+## batch forgotten in the linear layers
+- linear = 2, batch * T → linear = 2, T
+## batch forgotten in the head
+- batch * logits → logits
+## batch forgotten
+- each, linear =
++ batch = 1
++ each, linear =
+## one layer
+- config.layers → 1
+## one layer in the attention
+- L * batch * T * (H * D) → batch * T * (H * D)
+- L * batch * T * S → batch * T * S
+## one layer in the linear layers
+- L * linear * 3 → linear * 3
+- L * linear * 2 → linear * 2
+## C for H·D
+- T * (H * D) * S → T * C * S
+- T * S * (H * D) → T * S * C
+## C for H·D in the projections
+- 2 * C * D * (H + G) → 2 * C * (C + G * D)
+## C for H·D everywhere
+- 2 * C * D * (H + G) → 2 * C * (C + G * D)
+- T * (H * D) * S → T * C * S
+- T * S * (H * D) → T * S * C
+## as many KV heads as query heads
+- D * (H + G) → D * (H + H)
+## the output projection forgotten
+- 2 * C * D * (H + G) → C * D * (H + 2 * G)
+## key and value counted as one
+- 2 * C * D * (H + G) → C * D * (2 * H + G)
+""",
+)
 
-
-def one_row(config, batch, T, S, logits=1):
-    return by_factors(config, 1, T, S, logits)
-
-
-def a_layer(config, batch, T, S, logits=1):
-    all_layers = by_factors(config, batch, T, S, logits)
-    return {p: n if p == "head" else n // config.layers for p, n in all_layers.items()}
-
-
-def head_in_the_loop(config, batch, T, S, logits=1):
-    flops = step_by_step(config, batch, T, S, logits)
-    flops["head"] = sum(flops["head"] for _ in range(config.layers))
-    return flops
-
+UNNAMED_FLOPS = edited(
+    by_factors,
+    """
+## T for S in the weighted sum
+- T * (H * D) * S → T * (H * D) * T
+## S for T in the attention
+- T * (H * D) * S → S * (H * D) * S
+- T * S * (H * D) → S * S * (H * D)
+## D forgotten
+- T * (H * D) * S → T * H * S
+- T * S * (H * D) → T * S * H
+## projections of C for each
+- 2 * C * D * (H + G) → 4 * C**2
+## F for C
+- 3 * C * config.feed_forward → 3 * config.feed_forward**2
+""",
+)
 
 # --- forward_bytes --------------------------------------------------------------------------------
 
@@ -178,68 +201,101 @@ def bytes_by_formula(config, batch, T, S, *, logits=1, **sizes):
     w = sizes.get("weight_bytes_per_number", 4)
     c = sizes.get("cache_bytes_per_number", 4)
     C, L, kv = config.width, config.layers, config.kv_heads * config.head_dim
-    layer = 2 * C * (config.heads * config.head_dim + kv) + 3 * C * config.feed_forward + 2 * C
+    layer = 2 * C * (config.heads * config.head_dim + kv) + 3 * C * config.feed_forward
+    norms = (2 * L + 1) * C
     return {
         "kv_write": 2 * L * kv * c * batch * T,
-        "kv_read": 2 * L * kv * c * batch * S - 2 * L * kv * c * batch * T,
-        "embedding_rows": C * w * T * batch,
+        "kv_read": 2 * L * kv * c * batch * (S - T),
+        "embedding_rows": C * w * batch * T,
         "head": config.vocabulary * C * w * (logits != 0),
-        "weights": w * (L * layer + C),
+        "weights": w * (L * layer + norms),
     }
 
 
-def bytes_but(**parts):
-    """Some parts given by other functions of (config, batch, T, S, w, c, logits)."""
+BYTES = edited(
+    bytes_by_formula,
+    """
+## weights times the batch
+- "weights": w → "weights": batch * w
+- (logits != 0) → (logits != 0) * batch
+## only the layers' weights times the batch
+- "weights": w → "weights": batch * w
+## the head times the batch
+- (logits != 0) → (logits != 0) * batch
+## weights times the layers
+- "weights": w → "weights": L * w
+## weights times the positions
+- "weights": w → "weights": T * w
+- (logits != 0) → (logits != 0) * T
+## weights times all positions
+- "weights": w → "weights": batch * T * w
+- (logits != 0) → (logits != 0) * batch * T
+## a tied head not counted
+- (logits != 0) → (logits != 0 and not config.tied)
+## a head that does not run
+-  * (logits != 0)
+## the head for each of its positions
+- (logits != 0) → logits
+## the whole embedding table
+- C * w * batch * T → config.vocabulary * C * w
+## the embedding table among the weights
+- L * layer + norms → L * layer + norms + config.vocabulary * C
+## embedding rows of one text
+- C * w * batch * T → C * w * T
+## embedding rows in the type of the cache
+- C * w * batch * T → C * c * batch * T
+## norms forgotten
+- L * layer + norms → L * layer
+## new positions read too
+- (S - T) → S
+## old and new swapped
+- c * batch * T → c * batch * (S - T)
+- (S - T) → T
+## all written again
+- c * batch * T → c * batch * S
+## read once for each new position
+- (S - T) → (S - T) * T
+## keys alone
+- "kv_write": 2 * L → "kv_write": L
+- "kv_read": 2 * L → "kv_read": L
+## H for G in the cache
+- kv * c * batch * T → config.heads * config.head_dim * c * batch * T
+- kv * c * batch * (S → config.heads * config.head_dim * c * batch * (S
+## C for G·D in the cache
+- kv * c * batch * T → C * c * batch * T
+- kv * c * batch * (S → C * c * batch * (S
+## the cache of one layer
+- "kv_write": 2 * L → "kv_write": 2
+- "kv_read": 2 * L → "kv_read": 2
+## the cache of one row
+- c * batch * T → c * T
+- c * batch * (S → c * (S
+## the old positions of one row
+- c * batch * (S → c * (S
+## the new positions of one row
+- c * batch * T → c * T
+## the cache in the type of the weights
+- kv * c * batch * T → kv * w * batch * T
+- kv * c * batch * (S → kv * w * batch * (S
+## numbers instead of bytes
+- sizes.get("weight_bytes_per_number", 4) → 1
+- sizes.get("cache_bytes_per_number", 4) → 1
+""",
+)
 
-    def run(config, batch, T, S, *, weight_bytes_per_number=4, cache_bytes_per_number=4, logits=1):
-        sizes = {
-            "weight_bytes_per_number": weight_bytes_per_number,
-            "cache_bytes_per_number": cache_bytes_per_number,
-        }
-        right = tensor_by_tensor(config, batch, T, S, logits=logits, **sizes)
-        w, c = sizes.values()
-        return right | {part: f(config, batch, T, S, w, c, logits) for part, f in parts.items()}
-
-    return run
-
-
-def layers_entries(config):
-    return config.layers * sum(r * c for r, c in matrices(config))
-
-
-def all_weights(config):
-    return layers_entries(config) + (2 * config.layers + 1) * config.width
-
-
-def table(config):
-    return config.vocabulary * config.width
-
-
-def read_times(count):
-    return bytes_but(
-        weights=lambda config, B, T, S, w, c, logits: count(B, T) * w * all_weights(config),
-        head=lambda config, B, T, S, w, c, logits: count(B, T) * w * table(config) if logits else 0,
-    )
-
-
-def cache_of(numbers):
-    """`numbers(config, B)` of the cache for each position of all rows."""
-    return bytes_but(
-        kv_read=lambda config, B, T, S, w, c, logits: (S - T) * numbers(config, B) * c,
-        kv_write=lambda config, B, T, S, w, c, logits: T * numbers(config, B) * c,
-    )
-
-
-def in_cache(config, batch=1):
-    return 2 * config.layers * config.kv_heads * config.head_dim * batch
-
-
-def cache_positions(read, written):
-    return bytes_but(
-        kv_read=lambda config, B, T, S, w, c, logits: read(T, S) * in_cache(config, B) * c,
-        kv_write=lambda config, B, T, S, w, c, logits: written(T, S) * in_cache(config, B) * c,
-    )
-
+UNNAMED_BYTES = edited(
+    bytes_by_formula,
+    """
+## one position written
+- c * batch * T → c * batch
+## one row of the table
+- C * w * batch * T → C * w
+## rows of the table for all positions
+- C * w * batch * T → C * w * batch * S
+## weights in the type of the cache
+- "weights": w → "weights": c
+""",
+)
 
 # --- generation_flops -----------------------------------------------------------------------------
 
@@ -273,29 +329,61 @@ def by_running_sums(config, prompt, new_tokens, cached=True):
     return list(accumulate(costs))[-1]
 
 
-def only_cached(steps):
-    """Another way with a cache; without one as it should be."""
-    return lambda config, prompt, new_tokens, cached=True: (
-        steps(config, prompt, new_tokens)
-        if cached
-        else loop_over_tokens(config, prompt, new_tokens, False)
-    )
+GENERATIONS = edited(
+    loop_over_tokens,
+    """
+## one step too many
+- return total → return total + cached * forward(config, 1, length)
+## the prompt not read
+- return total → return total - cached * forward(config, prompt, prompt)
+## S behind by one
+- forward(config, new, length) → forward(config, new, length - (new < length))
+## S does not grow
+- forward(config, new, length)
++ forward(config, new, length if new == length else prompt + 1)
+## S is 1
+- forward(config, new, length) → forward(config, new, new)
+## the prompt token by token
+- return total
++ apart = sum(forward(config, 1, S + 1) for S in range(prompt))
++ return total + cached * (apart - forward(config, prompt, prompt))
+## never a cache
+- 1 if cached and number > 0 else length → length
+## always a cache
+- cached and number > 0 → number > 0
+## cached upside down
+- cached and number > 0 → not cached and number > 0
+## uncached: one length too far
+- length = 0, prompt → length = 0, prompt if cached else prompt + 1
+## uncached: the text does not grow
+- length += 1 → length += cached
+## uncached: one token too few
+- range(new_tokens) → range(new_tokens if cached else new_tokens - 1)
+## uncached: T is 1
+- cached and number > 0 → not cached or number > 0
+## uncached: the head everywhere
+- forward(config, new, length) → forward(config, new, length, 1 if cached else length)
+## uncached: the prompt counted twice
+- return total → return total + (not cached) * forward(config, prompt, prompt)
+""",
+)
 
-
-def only_uncached(steps):
-    return lambda config, prompt, new_tokens, cached=True: (
-        loop_over_tokens(config, prompt, new_tokens)
-        if cached
-        else steps(config, prompt, new_tokens)
-    )
-
-
-def prefill_and(steps):
-    """The prefill and decode steps at these S."""
-    return only_cached(
-        lambda config, P, n: forward(config, P, P) + sum(forward(config, 1, S) for S in steps(P, n))
-    )
-
+UNNAMED_GENERATIONS = edited(
+    loop_over_tokens,
+    """
+## one forward for all
+- return total → return forward(config, length, length)
+## as if all were one step
+- return total → return new_tokens * forward(config, 1, prompt)
+## all new tokens at once
+- return total
++ chunk = forward(config, new_tokens, prompt + new_tokens)
++ return forward(config, prompt, prompt) + chunk if cached else total
+## uncached, and yet token by token
+- return total
++ return total if cached else sum(forward(config, 1, S) for S in range(1, length))
+""",
+)
 
 # --- attention_overtakes --------------------------------------------------------------------------
 
@@ -312,13 +400,32 @@ def by_sizes(config):
     return C * (1 + GD / HD + 1.5 * config.feed_forward / HD)
 
 
-def overtakes(linear=lambda config: sum(r * c for r, c in matrices(config)), pair=None):
-    def run(config):
-        per_pair = 2 * config.heads * config.head_dim if pair is None else pair(config)
-        return linear(config) / per_pair
-
-    return run
-
+OVERTAKES = edited(
+    by_equal_costs,
+    """
+## twice too long
+- b = 4 → b = 2
+## half as long
+- a = 2 → a = 1
+## only the feed-forward layer
+- sum(r * c for r, c in matrices(config)) → 3 * config.width * config.feed_forward
+## only the projections
+- sum(r * c for r, c in matrices(config))
++ 2 * config.width * config.head_dim * (config.heads + config.kv_heads)
+## all layers on one side
+- a = 2 → a = 2 * config.layers
+## H twice
+- config.heads → config.heads**2
+## G for H
+- config.heads → config.kv_heads
+## C for H·D
+- config.heads * config.head_dim → config.width
+## the head too
+- a / b → (config.layers * a + 2 * config.vocabulary * config.width) / (config.layers * b)
+## rounded down
+- a / b → math.floor(a / b)
+""",
+)
 
 RIGHT = {
     "matmul_flops": [one_entry_at_a_time, by_the_product],
@@ -338,199 +445,10 @@ SECOND_FORMS = {
         "rows forgotten": lambda m, k, n: sum(2 * k for _ in range(n)),
         "a float": lambda m, k, n: m * n * k / 0.5,
     },
-    "forward_flops": {
-        "one FLOP for a multiply-add": per_multiply_add(1),
-        "twice a matmul_flops": per_multiply_add(4),
-        "H twice": pairs_are(lambda c, B, T, S: B * T * S * c.heads * (c.heads * c.head_dim)),
-        "G for H": pairs_are(lambda c, B, T, S: B * T * S * c.kv_heads * c.head_dim),
-        "one head": pairs_are(lambda c, B, T, S: B * T * S * c.head_dim),
-        "S taken for T": pairs_are(lambda c, B, T, S: B * c.heads * c.head_dim * T**2),
-        "the linear layers over S": linear_are(lambda B, T, S: B * S),
-        "keys and values over S": keys_of_all,
-        "half of the scores left out": pairs_are(
-            lambda c, B, T, S: B * c.heads * c.head_dim * T * S / 2
-        ),
-        "masked scores left out": pairs_are(
-            lambda c, B, T, S: B * c.heads * c.head_dim * visible(T, S)
-        ),
-        "the head on all positions": heads_are(lambda c, B, T, logits: B * T),
-        "the head on one position": heads_are(lambda c, B, T, logits: B),
-        "a tied head not counted": heads_are(
-            lambda c, B, T, logits: B * logits * (0 if c.tied else 1)
-        ),
-        "the head in each layer": head_in_the_loop,
-        "gate forgotten": with_layer(feed_forward=lambda c: 2 * c.width * c.feed_forward),
-        "batch forgotten in the attention": pairs_are(
-            lambda c, B, T, S: c.heads * c.head_dim * T * S
-        ),
-        "batch forgotten in the linear layers": linear_are(lambda B, T, S: T),
-        "batch forgotten in the head": heads_are(lambda c, B, T, logits: logits),
-        "batch forgotten": one_row,
-        "one layer": a_layer,
-        "C for H·D": pairs_are(lambda c, B, T, S: B * c.width * T * S),
-        "C for H·D in the projections": with_layer(projections=with_square_matrices),
-        "C for H·D everywhere": lambda config, batch, T, S, logits=1: (
-            by_factors(config, batch, T, S, logits, pairs=batch * T * S * config.width)
-            | {"projections": 2 * config.layers * batch * T * with_square_matrices(config)}
-        ),
-        "half of the scores alone left out": only("scores", lambda c, B, T, S: B * (T * S) / 2),
-        "masked scores alone left out": only("scores", lambda c, B, T, S: B * visible(T, S)),
-        "half of the weighted sum left out": only(
-            "weighted_sum", lambda c, B, T, S: B * (T * S) / 2
-        ),
-        "masked weights left out": only("weighted_sum", lambda c, B, T, S: B * visible(T, S)),
-        "batch twice in the attention": pairs_are(
-            lambda c, B, T, S: B * c.heads * (B * T) * S * c.head_dim
-        ),
-        "batch twice in the scores": only("scores", lambda c, B, T, S: (B * T) * B * S),
-        "one layer in the attention": lambda config, batch, T, S, logits=1: (
-            by_factors(config, batch, T, S, logits)
-            | dict.fromkeys(
-                ("scores", "weighted_sum"), 2 * batch * config.heads * T * S * config.head_dim
-            )
-        ),
-        "one layer in the linear layers": linear_of_a_layer,
-        "a sum": added_up,
-        "as many KV heads as query heads": with_layer(
-            projections=lambda c: 4 * c.width * c.heads * c.head_dim
-        ),
-        "the output projection forgotten": with_layer(
-            projections=lambda c: c.width * c.head_dim * (c.heads + 2 * c.kv_heads)
-        ),
-        "key and value counted as one": with_layer(
-            projections=lambda c: c.width * c.head_dim * (2 * c.heads + c.kv_heads)
-        ),
-    },
-    "forward_bytes": {
-        "weights times the batch": read_times(lambda B, T: B),
-        "only the layers' weights times the batch": bytes_but(
-            weights=lambda config, B, T, S, w, c, logits: (
-                sum(all_weights(config) for _ in range(B)) * w
-            )
-        ),
-        "the head times the batch": bytes_but(
-            head=lambda config, B, T, S, w, c, logits: (B if logits else 0) * table(config) * w
-        ),
-        "weights times the layers": bytes_but(
-            weights=lambda config, B, T, S, w, c, logits: config.layers * w * all_weights(config)
-        ),
-        "weights times the positions": read_times(lambda B, T: T),
-        "weights times all positions": read_times(lambda B, T: B * T),
-        "a tied head not counted": bytes_but(
-            head=lambda config, B, T, S, w, c, logits: (
-                table(config) * w if logits and not config.tied else 0
-            )
-        ),
-        "a head that does not run": bytes_but(
-            head=lambda config, B, T, S, w, c, logits: table(config) * w
-        ),
-        "the head for each of its positions": bytes_but(
-            head=lambda config, B, T, S, w, c, logits: sum(table(config) * w for _ in range(logits))
-        ),
-        "the whole embedding table": bytes_but(
-            embedding_rows=lambda config, B, T, S, w, c, logits: table(config) * w
-        ),
-        "the embedding table among the weights": bytes_but(
-            weights=lambda config, B, T, S, w, c, logits: (all_weights(config) + table(config)) * w
-        ),
-        "embedding rows of one text": bytes_but(
-            embedding_rows=lambda config, B, T, S, w, c, logits: T * config.width * w
-        ),
-        "embedding rows in the type of the cache": bytes_but(
-            embedding_rows=lambda config, B, T, S, w, c, logits: B * T * config.width * c
-        ),
-        "norms forgotten": bytes_but(
-            weights=lambda config, B, T, S, w, c, logits: layers_entries(config) * w
-        ),
-        "new positions read too": cache_positions(lambda T, S: S, lambda T, S: T),
-        "old and new swapped": cache_positions(lambda T, S: T, lambda T, S: S - T),
-        "all written again": cache_positions(lambda T, S: S - T, lambda T, S: S),
-        "read once for each new position": cache_positions(
-            lambda T, S: sum(S - T for _ in range(T)), lambda T, S: T
-        ),
-        "keys alone": cache_of(lambda config, B: in_cache(config, B) // 2),
-        "H for G in the cache": cache_of(
-            lambda config, B: 2 * config.layers * config.heads * config.head_dim * B
-        ),
-        "C for G·D in the cache": cache_of(lambda config, B: 2 * config.layers * config.width * B),
-        "the cache of one layer": cache_of(lambda config, B: in_cache(config, B) // config.layers),
-        "the cache of one row": cache_of(lambda config, B: in_cache(config)),
-        "the old positions of one row": bytes_but(
-            kv_read=lambda config, B, T, S, w, c, logits: (S - T) * in_cache(config) * c
-        ),
-        "the new positions of one row": bytes_but(
-            kv_write=lambda config, B, T, S, w, c, logits: T * in_cache(config) * c
-        ),
-        "the cache in the type of the weights": bytes_but(
-            kv_read=lambda config, B, T, S, w, c, logits: (S - T) * in_cache(config, B) * w,
-            kv_write=lambda config, B, T, S, w, c, logits: T * in_cache(config, B) * w,
-        ),
-        "numbers instead of bytes": lambda config, batch, T, S, *, logits=1, **sizes: (
-            bytes_by_formula(
-                config,
-                batch,
-                T,
-                S,
-                logits=logits,
-                weight_bytes_per_number=1,
-                cache_bytes_per_number=1,
-            )
-        ),
-    },
-    "generation_flops": {
-        "one step too many": only_cached(
-            lambda config, P, n: loop_over_tokens(config, P, n) + forward(config, 1, P + n)
-        ),
-        "the prompt not read": only_cached(
-            lambda config, P, n: loop_over_tokens(config, P, n) - forward(config, P, P)
-        ),
-        "S behind by one": prefill_and(lambda P, n: [P + i for i in range(n - 1)]),
-        "S does not grow": prefill_and(lambda P, n: [P + 1] * (n - 1)),
-        "S is 1": prefill_and(lambda P, n: [1] * (n - 1)),
-        "the prompt token by token": only_cached(
-            lambda config, P, n: sum(forward(config, 1, S + 1) for S in range(P + n - 1))
-        ),
-        "never a cache": lambda config, P, n, cached=True: recursively(config, P, n, False),
-        "always a cache": lambda config, P, n, cached=True: recursively(config, P, n, True),
-        "cached upside down": lambda config, P, n, cached=True: recursively(
-            config, P, n, not cached
-        ),
-        "uncached: one length too far": only_uncached(
-            lambda config, P, n: recursively(config, P + 1, n, False)
-        ),
-        "uncached: the text does not grow": only_uncached(
-            lambda config, P, n: sum(forward(config, P, P) for _ in range(n))
-        ),
-        "uncached: one token too few": only_uncached(
-            lambda config, P, n: sum(forward(config, P + i, P + i) for i in range(n - 1))
-        ),
-        "uncached: T is 1": only_uncached(
-            lambda config, P, n: sum(forward(config, 1, P + i) for i in range(n))
-        ),
-        "uncached: the head everywhere": only_uncached(
-            lambda config, P, n: sum(forward(config, P + i, P + i, logits=P + i) for i in range(n))
-        ),
-        "uncached: the prompt counted twice": only_uncached(
-            lambda config, P, n: recursively(config, P, n, False) + forward(config, P, P)
-        ),
-    },
-    "attention_overtakes": {
-        "twice too long": overtakes(pair=lambda c: c.heads * c.head_dim),
-        "half as long": overtakes(pair=lambda c: 4 * c.heads * c.head_dim),
-        "only the feed-forward layer": overtakes(lambda c: 3 * c.width * c.feed_forward),
-        "only the projections": overtakes(
-            lambda c: 2 * c.width * c.head_dim * (c.heads + c.kv_heads)
-        ),
-        "all layers on one side": overtakes(layers_entries),
-        "H twice": overtakes(pair=lambda c: 2 * c.heads**2 * c.head_dim),
-        "G for H": overtakes(pair=lambda c: 2 * c.kv_heads * c.head_dim),
-        "C for H·D": overtakes(pair=lambda c: 2 * c.width),
-        "the head too": overtakes(
-            lambda c: layers_entries(c) + table(c),
-            pair=lambda c: 2 * c.layers * c.heads * c.head_dim,
-        ),
-        "rounded down": lambda c: math.floor(by_equal_costs(c)),
-    },
+    "forward_flops": FLOPS | {"a sum": added_up},
+    "forward_bytes": BYTES,
+    "generation_flops": GENERATIONS,
+    "attention_overtakes": OVERTAKES,
 }
 
 UNNAMED = {
@@ -542,33 +460,21 @@ UNNAMED = {
     ],
     "forward_flops": [
         lambda config, batch, T, S, logits=1: list(step_by_step(config, batch, T, S).values()),
-        only("weighted_sum", lambda c, B, T, S: B * T * T),
-        pairs_are(lambda c, B, T, S: B * c.heads * c.head_dim * S * S),
-        pairs_are(lambda c, B, T, S: B * c.heads * T * S),
-        with_layer(projections=lambda c: 4 * c.width**2),
-        with_layer(feed_forward=lambda c: 3 * c.feed_forward**2),
+        *UNNAMED_FLOPS.values(),
         lambda config, batch, T, S, logits=1: {},
     ],
     "forward_bytes": [
         lambda config, batch, T, S, **sizes: sum(
             bytes_by_formula(config, batch, T, S, **sizes).values()
         ),
-        cache_positions(lambda T, S: S - T, lambda T, S: 1),
-        bytes_but(embedding_rows=lambda config, B, T, S, w, c, logits: config.width * w),
-        bytes_but(embedding_rows=lambda config, B, T, S, w, c, logits: B * S * config.width * w),
-        bytes_but(weights=lambda config, B, T, S, w, c, logits: all_weights(config) * c),
+        *UNNAMED_BYTES.values(),
     ],
-    "generation_flops": [
-        lambda config, P, n, cached=True: forward(config, P + n, P + n),
-        lambda config, P, n, cached=True: n * forward(config, 1, P),
-        only_cached(lambda config, P, n: forward(config, P, P) + forward(config, n, P + n)),
-        only_uncached(lambda config, P, n: sum(forward(config, 1, S) for S in range(1, P + n))),
-    ],
+    "generation_flops": list(UNNAMED_GENERATIONS.values()),
     "attention_overtakes": [
         lambda config: 1 / by_equal_costs(config),
         lambda config: math.sqrt(by_equal_costs(config)),
         lambda config: config.width,
-        overtakes(lambda c: 12 * c.width**2),
+        lambda config: 6 * config.width**2 / (config.heads * config.head_dim),
     ],
 }
 

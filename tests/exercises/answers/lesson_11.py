@@ -5,12 +5,13 @@ import heapq
 import math
 import statistics
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 from random_inputs import Driven
+
+from decodeloop.exercises.edits import edited
 
 INF = math.inf
 
@@ -31,90 +32,51 @@ def latencies_by_numpy(arrival, token_times):
     return [float(since[0]), np.diff(since).tolist(), float(since[-1])]
 
 
-def gaps_with_the_arrival(arrival, token_times):
-    times = [arrival, *token_times]
-    itl = [times[i + 1] - times[i] for i in range(len(times) - 1)]
-    return itl[0], itl, sum(itl)
+LATENCIES = edited(
+    latencies_in_a_loop,
+    """
+## ITL counts the first token
+- before = [], None → before = [], arrival
+## the arrival ignored
+- token_times[0] - arrival, gaps, before - arrival → token_times[0], gaps, before
+## end-to-end from the first token
+- before - arrival → sum(gaps)
+## one mean for all gaps
+- , gaps, → , sum(gaps) / len(gaps),
+## one mean for all gaps, by `statistics`
+- , gaps, → , statistics.mean(gaps),
+## one mean for all gaps, or 0
+- , gaps, → , sum(gaps) / max(len(gaps), 1),
+## ITL since the arrival
+- t - before → t - arrival
+## ITL since the first token
+- t - before → t - token_times[0]
+## negative gaps
+- t - before → before - t
+## the last gap is missing
+- , gaps, → , gaps[: max(len(gaps) - 1, 0)],
+## the wrong order
+- gaps, before - arrival → before - arrival, gaps
+## the waits of all tokens added
+- before - arrival → sum(token_times) - len(token_times) * arrival
+""",
+)
 
-
-def clock_readings(arrival, token_times):
-    return token_times[0], np.diff(token_times).tolist(), token_times[-1]
-
-
-def sum_of_the_gaps(arrival, token_times):
-    ttft, itl, _ = latencies_in_a_loop(arrival, token_times)
-    return ttft, itl, sum(itl)
-
-
-def time_per_output_token(arrival, token_times):
-    n = len(token_times) - 1
-    tpot = (token_times[-1] - token_times[0]) / n
-    return token_times[0] - arrival, tpot, token_times[-1] - arrival
-
-
-def mean_by_statistics(arrival, token_times):
-    itl = np.diff(token_times).tolist()
-    return token_times[0] - arrival, statistics.mean(itl), token_times[-1] - arrival
-
-
-def mean_or_nothing(arrival, token_times):
-    gaps = max(len(token_times) - 1, 1)
-    tpot = (token_times[-1] - token_times[0]) / gaps
-    return token_times[0] - arrival, tpot, token_times[-1] - arrival
-
-
-def since_the_arrival(arrival, token_times):
-    since = [t - arrival for t in token_times]
-    return since[0], since[1:], since[-1]
-
-
-def since_the_first(arrival, token_times):
-    first = token_times[0]
-    itl = []
-    for i in range(1, len(token_times)):
-        itl.append(token_times[i] - first)
-    return first - arrival, itl, token_times[-1] - arrival
-
-
-def earlier_minus_later(arrival, token_times):
-    itl = [a - b for a, b in pairwise(token_times)]
-    return token_times[0] - arrival, itl, token_times[-1] - arrival
-
-
-def range_too_short(arrival, token_times):
-    itl = [token_times[i] - token_times[i - 1] for i in range(1, len(token_times) - 1)]
-    return token_times[0] - arrival, itl, token_times[-1] - arrival
-
-
-def list_at_the_end(arrival, token_times):
-    ttft, itl, whole = latencies_in_a_loop(arrival, token_times)
-    return (ttft, whole, itl)
-
-
-def all_waits_added(arrival, token_times):
-    ttft, itl, _ = latencies_in_a_loop(arrival, token_times)
-    return ttft, itl, sum(token_times) - len(token_times) * arrival
-
-
-def worst_gap(arrival, token_times):
-    ttft, itl, whole = latencies_in_a_loop(arrival, token_times)
-    return ttft, max(itl, default=0.0), whole
-
-
-def milliseconds(arrival, token_times):
-    ttft, itl, whole = latencies_in_a_loop(arrival, token_times)
-    return 1e3 * ttft, [1e3 * gap for gap in itl], 1e3 * whole
-
-
-def ttft_of_the_second(arrival, token_times):
-    _, itl, whole = latencies_in_a_loop(arrival, token_times)
-    return token_times[min(1, len(token_times) - 1)] - arrival, itl, whole
-
-
-def as_a_tensor(arrival, token_times):
-    ttft, itl, whole = latencies_in_a_loop(arrival, token_times)
-    return torch.tensor([ttft, *itl, whole])
-
+UNNAMED_LATENCIES = edited(
+    latencies_in_a_loop,
+    """
+## the worst gap
+- , gaps, → , max(gaps, default=0.0),
+## milliseconds
+- return token_times[0] - arrival, gaps, before - arrival
++ return 1e3 * (token_times[0] - arrival), [1e3 * gap for gap in gaps], 1e3 * (before - arrival)
+## TTFT of the second token
+- token_times[0] - arrival → token_times[min(1, len(token_times) - 1)] - arrival
+## as a tensor
+- return token_times[0] - arrival, gaps, before - arrival
++ return torch.tensor([token_times[0] - arrival, *gaps, before - arrival])
+""",
+)
 
 # --- percentile -----------------------------------------------------------------------------------
 
@@ -125,101 +87,67 @@ def percentile_by_counting(samples, p):
 
 
 def percentile_by_fractions(samples, p):
-    rank = math.ceil(Fraction(p) * len(samples) / 100)
+    n = len(samples)
+    rank = math.ceil(Fraction(p) * n / 100)
     return torch.tensor(samples, dtype=torch.float64).sort().values[rank - 1]
 
 
-def exact(n, p):
-    return -(-p * n // 100)
+PERCENTILES = edited(
+    percentile_by_fractions,
+    """
+## the mean
+- .sort().values[rank - 1] → .mean()
+## always the median
+- Fraction(p) → Fraction(50)
+## interpolated
+- .sort().values[rank - 1] → .quantile(p / 100)
+## not sorted
+- .sort().values
+## sorted in the caller's list
+- return torch
++ samples[:] = sorted(samples)
++ return torch
+## the rank as an index
+- [rank - 1] → [rank]
+## rounded down, as an index
+- math.ceil(Fraction(p) * n / 100) → n * p // 100
+- [rank - 1] → [rank]
+## rounded down
+- math.ceil(Fraction(p) * n / 100) → n * p // 100
+## rounded to the nearest rank
+- math.ceil(Fraction(p) * n / 100) → max(round(n * p / 100), 1)
+## n - 1 instead of n
+- .sort().values[rank - 1] → .quantile(p / 100, interpolation="higher")
+## n - 1 instead of n, rounded down
+- .sort().values[rank - 1] → .quantile(p / 100, interpolation="lower")
+## sorted downwards
+- .sort() → .sort(descending=True)
+## p as a fraction
+- * n / 100 → * n
+## divided first
+- Fraction(p) * n / 100 → (p / 100) * n
+## equal samples counted once
+- n = len(samples)
++ samples = sorted(set(samples))
++ n = len(samples)
+## a share of the largest
+- .sort().values[rank - 1] → .max() * p / 100
+""",
+)
 
-
-def mean_of_all(samples, p):
-    return sum(samples) / len(samples)
-
-
-def median_low(samples, p):
-    return statistics.median_low(samples)
-
-
-def torchs_quantile(samples, p):
-    return torch.tensor(samples, dtype=torch.float64).quantile(p / 100)
-
-
-def place_of_arrival(samples, p):
-    return list(samples)[exact(len(samples), p) - 1]
-
-
-def ordered_where_they_are(samples, p):
-    samples[:] = sorted(samples)
-    return samples[exact(len(samples), p) - 1]
-
-
-def from_zero(samples, p):
-    return np.sort(samples)[exact(len(samples), p)]
-
-
-def floor_as_an_index(samples, p):
-    return sorted(samples)[math.floor(len(samples) * p / 100)]
-
-
-def floor_of_the_rank(samples, p):
-    rank = len(samples) * p // 100
-    return np.sort(samples)[max(rank, 1) - 1]
-
-
-def nearest_in_name(samples, p):
-    n = len(samples)
-    rank = min(max(round(n * p / 100), 1), n)
-    return sorted(samples)[rank - 1]
-
-
-def numpys_higher(samples, p):
-    return float(np.percentile(samples, p, method="higher"))
-
-
-def numpys_lower(samples, p):
-    return float(np.percentile(samples, p, method="lower"))
-
-
-def downwards(samples, p):
-    ordered = sorted(samples)
-    return ordered[len(ordered) - exact(len(ordered), p)]
-
-
-def fraction_expected(samples, p):
-    ordered = sorted(samples)
-    return ordered[math.ceil(len(ordered) * p) - 1]
-
-
-def quotient_first(samples, p):
-    share = p / 100
-    return sorted(samples)[max(math.ceil(share * len(samples)), 1) - 1]
-
-
-def unique_ones(samples, p):
-    kept = np.unique(samples)
-    return float(kept[exact(len(kept), p) - 1])
-
-
-def part_of_the_maximum(samples, p):
-    return sorted(samples)[-1] * p / 100
-
-
-def smallest_above(samples, p):
-    return sorted(samples)[min(exact(len(samples), p), len(samples) - 1)]
-
-
-def one_less(samples, p):
-    return sorted(samples)[max(exact(len(samples), p) - 2, 0)]
-
-
-def mean_of_the_tail(samples, p):
-    return statistics.fmean(sorted(samples)[exact(len(samples), p) - 1 :])
-
-
-def rank_itself(samples, p):
-    return exact(len(samples), p)
-
+UNNAMED_PERCENTILES = edited(
+    percentile_by_fractions,
+    """
+## the smallest above
+- [rank - 1] → [min(rank, n - 1)]
+## one less
+- [rank - 1] → [max(rank - 2, 0)]
+## the mean of the tail
+- [rank - 1] → [rank - 1 :].mean()
+## the rank itself
+- torch.tensor(samples, dtype=torch.float64).sort().values[rank - 1] → rank
+""",
+)
 
 # --- simulate_queue -------------------------------------------------------------------------------
 
@@ -238,109 +166,60 @@ def by_ends(arrivals, service_times):
     return [max(0.0, e - s - a) for e, s, a in zip(ends, service_times, arrivals, strict=True)]
 
 
-def totals(arrivals, service_times):
-    done = np.concatenate([[0.0], np.cumsum(service_times)[:-1]])
-    return np.maximum(0.0, done - np.array(arrivals)).tolist()
+QUEUES = {
+    **edited(
+        lindley,
+        """
+## the latency instead of the wait
+- waits[: len(arrivals)] → [w + s for w, s in zip(waits, service_times)]
+## the starts instead of the waits
+- waits[: len(arrivals)] → [w + a for w, a in zip(waits, arrivals)]
+## the ends instead of the waits
+- waits[: len(arrivals)] → [w + a + s for w, a, s in zip(waits, arrivals, service_times)]
+## the own service
+- service_times[i - 1] → service_times[i]
+## no memory
+- waits[-1] + service_times → service_times
+## the clock instead of the gap
+- (arrivals[i] - arrivals[i - 1]) → arrivals[i]
+## the magnitude
+- max(0.0, waits → abs(waits
+## nobody ever waits
+- waits[: len(arrivals)] → [0.0] * len(arrivals)
+## the first is missing
+- waits[: len(arrivals)] → waits[1:]
+## latecomers alone
+- waits[: len(arrivals)] → list(filter(None, waits))
+""",
+    ),
+    **edited(
+        by_ends,
+        """
+## idle time forgotten
+- a if not ends or ends[-1] < a else ends[-1] → ends[-1] if ends else 0.0
+## negative waits
+- max(0.0, e - s - a) for e, s, a in zip(ends, service_times, arrivals, strict=True)
++ e - a for e, a in zip([0.0, *ends], arrivals)
+## idle time saved up
+- a if not ends or ends[-1] < a else ends[-1] → ends[-1] if ends else 0.0
+- max(0.0, e - s - a) → e - s - a
+""",
+    ),
+}
 
-
-def ends_of(arrivals, service_times):
-    """When the one before each is done; 0 for the first."""
-    done = [0.0]
-    for a, s in zip(arrivals, service_times, strict=True):
-        done.append(max(a, done[-1]) + s)
-    return done
-
-
-def not_clipped(arrivals, service_times):
-    done = ends_of(arrivals, service_times)
-    return [d - a for d, a in zip(done, arrivals, strict=False)]
-
-
-def totals_not_clipped(arrivals, service_times):
-    work, waits = 0.0, []
-    for i in range(len(arrivals)):
-        waits.append(work - arrivals[i])
-        work += service_times[i]
-    return waits
-
-
-def whole_latency(arrivals, service_times):
-    return [w + s for w, s in zip(lindley(arrivals, service_times), service_times, strict=True)]
-
-
-def clock_at_the_start(arrivals, service_times):
-    return [w + a for w, a in zip(lindley(arrivals, service_times), arrivals, strict=True)]
-
-
-def clock_at_the_end(arrivals, service_times):
-    return ends_of(arrivals, service_times)[1:]
-
-
-def service_of_the_wrong_one(arrivals, service_times):
-    wait, waits = 0.0, []
-    for i in range(len(arrivals)):
-        if i:
-            wait = max(wait + service_times[i] - arrivals[i] + arrivals[i - 1], 0.0)
-        waits.append(wait)
-    return waits
-
-
-def only_the_one_before(arrivals, service_times):
-    waits = []
-    for i, a in enumerate(arrivals):
-        done = arrivals[i - 1] + service_times[i - 1] if i else 0.0
-        waits.append(max(done - a, 0.0))
-    return waits
-
-
-def arrival_for_gap(arrivals, service_times):
-    wait, waits = 0.0, [0.0]
-    for s, a in zip(service_times[:-1], arrivals[1:], strict=True):
-        wait = wait + s - a
-        wait = wait if wait > 0 else 0.0
-        waits.append(wait)
-    return waits
-
-
-def absolute(arrivals, service_times):
-    wait, waits = 0.0, [0.0]
-    for i in range(len(arrivals) - 1):
-        wait = abs(arrivals[i + 1] - arrivals[i] - service_times[i] - wait)
-        waits.append(wait)
-    return waits
-
-
-def at_once(arrivals, service_times):
-    return [0.0] * len(service_times)
-
-
-def from_the_second(arrivals, service_times):
-    waits, wait = [], 0.0
-    for i in range(1, len(arrivals)):
-        wait = max(0.0, wait + service_times[i - 1] - (arrivals[i] - arrivals[i - 1]))
-        waits.append(wait)
-    return waits
-
-
-def only_the_positive(arrivals, service_times):
-    return list(filter(None, lindley(arrivals, service_times)))
-
-
-def one_too_many(arrivals, service_times):
-    return [*lindley(arrivals, service_times), 0.0]
-
-
-def last_come_first(arrivals, service_times):
-    return lindley(arrivals, service_times)[::-1]
-
-
-def the_mean(arrivals, service_times):
-    return statistics.fmean(lindley(arrivals, service_times))
-
-
-def rounded(arrivals, service_times):
-    return [round(w, 1) for w in lindley(arrivals, service_times)]
-
+UNNAMED_QUEUES = edited(
+    lindley,
+    """
+## one too many
+- waits[: len(arrivals)] → [*waits, 0.0]
+## last come, first
+- waits[: len(arrivals)] → waits[::-1]
+## the mean
+- waits[: len(arrivals)] → statistics.fmean(waits)
+## rounded
+- waits[: len(arrivals)] → [round(w, 1) for w in waits]
+""",
+)
 
 # --- mean_wait ------------------------------------------------------------------------------------
 
@@ -362,41 +241,54 @@ def between_md1_and_mm1(rate, mean_service, variance_of_service):
     return md1 * (1 + variance_of_service / mean_service**2)
 
 
-def guarded(formula):
-    def run(rate, mean_service, variance_of_service):
-        if rate * mean_service >= 1:
-            return INF
-        return formula(rate, mean_service, variance_of_service)
+MEAN_WAITS = edited(
+    between_md1_and_mm1,
+    """
+## the variance for the second moment
+- (1 + variance_of_service / mean_service**2) → (variance_of_service / mean_service**2)
+## mean² for the second moment
+- return md1 * (1 + variance_of_service / mean_service**2) → return md1
+## always exponential
+- return md1 * (1 + variance_of_service / mean_service**2) → return md1 + md1
+## the 2 is missing
+- (2 * idle) → idle
+## the 2 divides the wrong thing
+- (2 * idle) → 2 * idle
+## 1 - ρ is missing
+- (2 * idle) → 2
+## the rate for the load
+- (2 * idle) → (2 - 2 * rate)
+## the load for the rate
+- md1 = rate * → md1 = rate * mean_service *
+## the latency
+- return md1 → return mean_service + md1
+## how many wait
+- return md1 → return rate * md1
+## negative above full load
+- if idle <= 0:
+-     return INF
+## finite at full load
+- idle <= 0 → idle < 0
+## the variance squared
+- variance_of_service / → variance_of_service**2 /
+## the standard deviation
+- variance_of_service / → math.sqrt(variance_of_service) /
+""",
+)
 
-    return run
-
-
-def no_guard(rate, mean_service, variance_of_service):
-    load = rate * mean_service
-    return load * (mean_service + variance_of_service / mean_service) / 2 / (1 - load)
-
-
-def only_above_full_load(rate, mean_service, variance_of_service):
-    idle = 1 - rate * mean_service
-    if idle < 0:
-        return INF
-    return rate * mean_service * (mean_service + variance_of_service / mean_service) / (2 * idle)
-
-
-def rate_above_one(rate, mean_service, variance_of_service):
-    if rate * mean_service >= 1:
-        return INF
-    return rate * (variance_of_service + mean_service**2) / (2 - 2 * rate)
-
-
-def with_service(rate, mean_service, variance_of_service):
-    return mean_service + by_residual_service(rate, mean_service, variance_of_service)
-
-
-def queue_length(rate, mean_service, variance_of_service):
-    wait = by_residual_service(rate, mean_service, variance_of_service)
-    return wait * rate
-
+UNNAMED_MEAN_WAITS = edited(
+    between_md1_and_mm1,
+    """
+## the load
+- return md1 * (1 + variance_of_service / mean_service**2) → return 1 - idle
+## 0 below full load
+- return md1 * (1 + variance_of_service / mean_service**2) → return 0.0
+## the variance subtracted
+- (1 + variance → (1 - variance
+## the latency of exponential services
+- return md1 * (1 + variance_of_service / mean_service**2) → return mean_service / idle
+""",
+)
 
 # --- percentile_band ------------------------------------------------------------------------------
 
@@ -420,11 +312,8 @@ def exact_band(n, p, confidence):
 
 def band_in_fractions(samples, p, confidence=0.95):
     low, high = exact_band(len(samples), p, confidence)
-    ordered = sorted(samples)
-    return (
-        ordered[low - 1] if low else -INF,
-        ordered[high - 1] if high <= len(ordered) else INF,
-    )
+    padded = [-INF, *sorted(samples), INF]
+    return padded[low], padded[high]
 
 
 def band_by_logarithms(samples, p, confidence=0.95):
@@ -438,11 +327,6 @@ def band_by_logarithms(samples, p, confidence=0.95):
     return padded[bisect.bisect_right(at_most, tail)], padded[
         bisect.bisect_left(at_most, 1 - tail) + 1
     ]
-
-
-def ends(samples, low, high):
-    padded = [-INF, *sorted(samples), INF]
-    return padded[max(low, 0)], padded[min(high, len(samples) + 1)]
 
 
 def normal_band(samples, p, confidence=0.95):
@@ -459,57 +343,51 @@ def central_samples(samples, p, confidence=0.95):
     return ordered[math.ceil(n * tail / 100) - 1], ordered[math.ceil(n - n * tail / 100) - 1]
 
 
-def one_sided(samples, p, confidence=0.95):
-    return ends(samples, *exact_band(len(samples), p, 2 * confidence - 1))
+BANDS = {
+    "the band of the mean": normal_band,
+    "where most samples lie": central_samples,
+    **edited(
+        band_in_fractions,
+        """
+## the whole doubt at each end
+- p, confidence) → p, 2 * confidence - 1)
+## an end where there is none
+- padded[low], padded[high] → padded[max(low, 1)], padded[min(high, len(samples))]
+## not sorted
+- *sorted(samples) → *samples
+## the lower end one rank too high
+- padded[low], → padded[low + 1],
+## the upper end one rank too low
+- padded[high] → padded[high - 1]
+## the upper end one rank too high
+- padded[high] → (*padded, INF)[high + 1]
+## both ends one rank too high
+- padded[low], padded[high] → padded[low + 1], (*padded, INF)[high + 1]
+## always the median
+- len(samples), p → len(samples), 50
+## always 95 %
+- p, confidence) → p, 0.95)
+## ranks instead of samples
+- padded[low], padded[high] → low, high
+""",
+    ),
+}
 
-
-def cut_to_the_samples(samples, p, confidence=0.95):
-    low, high = exact_band(len(samples), p, confidence)
-    ordered = sorted(samples)
-    return ordered[max(low - 1, 0)], ordered[min(high - 1, len(ordered) - 1)]
-
-
-def as_they_came(samples, p, confidence=0.95):
-    low, high = exact_band(len(samples), p, confidence)
-    padded = [-INF, *samples, INF]
-    return padded[low], padded[high]
-
-
-def moved(down, up):
-    def run(samples, p, confidence=0.95):
-        low, high = exact_band(len(samples), p, confidence)
-        return ends(samples, low + down, high + up)
-
-    return run
-
-
-def of_the_median(samples, p, confidence=0.95):
-    return ends(samples, *exact_band(len(samples), 50, confidence))
-
-
-def at_ninety_five(samples, p, confidence=0.95):
-    return band_in_fractions(samples, p)
-
-
-def only_ranks(samples, p, confidence=0.95):
-    return exact_band(len(samples), p, confidence)
-
-
-def one_tail_each_swapped(samples, p, confidence=0.95):
-    low, high = band_in_fractions(samples, p, confidence)
-    return high, low
-
-
-def least_and_most(samples, p, confidence=0.95):
-    return min(samples), max(samples)
-
-
-def normal_ranks(samples, p, confidence=0.95):
-    n, q = len(samples), p / 100
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    half = z * math.sqrt(n * q * (1 - q))
-    return ends(samples, math.floor(n * q - half) - 1, math.ceil(n * q + half) + 2)
-
+UNNAMED_BANDS = edited(
+    band_in_fractions,
+    """
+## the ends exchanged
+- padded[low], padded[high] → padded[high], padded[low]
+## the least and the most
+- padded[low], padded[high] → min(samples), max(samples)
+## ranks by the normal distribution
+- low, high = exact_band(len(samples), p, confidence)
++ n, q = len(samples), p / 100
++ half = statistics.NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(n * q * (1 - q))
++ low = max(math.floor(n * q - half) - 1, 0)
++ high = min(math.ceil(n * q + half) + 2, n + 1)
+""",
+)
 
 # --- machines_needed ------------------------------------------------------------------------------
 
@@ -530,12 +408,11 @@ def share_kept(latencies, target, p):
 
 
 def machines_counted_up(arrivals, service_times, target, p=90):
-    if not share_kept(service_times, target, p):
-        return None
-    k = 1
-    while not share_kept(latencies_with(arrivals, service_times, k)[1], target, p):
-        k += 1
-    return k
+    for k in range(1, len(arrivals) + 1):
+        _, whole = latencies_with(arrivals, service_times, k)
+        if share_kept(whole, target, p):
+            return k
+    return None
 
 
 def machines_by_bisection(arrivals, service_times, target, p=90):
@@ -550,69 +427,47 @@ def machines_by_bisection(arrivals, service_times, target, p=90):
     return holds + 1 if holds < len(arrivals) else None
 
 
-def counted_up(holds):
-    def run(arrivals, service_times, target, p=90):
-        for k in range(1, len(arrivals) + 1):
-            waits, whole = latencies_with(arrivals, service_times, k)
-            if holds(waits, whole, target, p):
-                return k
-        return None
-
-    return run
-
-
-def work_over_time(arrivals, service_times, target, p=90):
-    rate = len(arrivals) / (arrivals[-1] - arrivals[0])
-    return math.ceil(rate * statistics.fmean(service_times))
-
-
-def powers_of_two(arrivals, service_times, target, p=90):
-    k = 1
-    while not share_kept(latencies_with(arrivals, service_times, k)[1], target, p):
-        k *= 2
-        if k > 2 * len(arrivals):
-            return None
-    return k
-
-
-def after(change):
-    def run(arrivals, service_times, target, p=90):
-        return change(machines_counted_up(arrivals, service_times, target, p))
-
-    return run
-
-
-def in_turn(arrivals, service_times, target, p=90):
-    for k in range(1, len(arrivals) + 1):
-        free, whole = [0.0] * k, []
-        for i, (a, s) in enumerate(zip(arrivals, service_times, strict=True)):
-            free[i % k] = max(a, free[i % k]) + s
-            whole.append(free[i % k] - a)
-        if share_kept(whole, target, p):
-            return k
-    return None
-
-
-def a_hundred_at_most(arrivals, service_times, target, p=90):
-    k = 1
-    while k < 100:
-        if share_kept(latencies_with(arrivals, service_times, k)[1], target, p):
-            return k
-        k += 1
-    return None
-
-
-def one_for_each(arrivals, service_times, target, p=90):
-    return len(arrivals)
+MACHINES = edited(
+    machines_counted_up,
+    """
+## by the load alone
+- for k in
++ rate = len(arrivals) / (arrivals[-1] - arrivals[0])
++ return math.ceil(rate * statistics.fmean(service_times))
++ for k in
+## waits instead of latencies
+- _, whole = → whole, _ =
+## the mean instead of the percentile
+- share_kept(whole, target, p) → sum(whole) / len(whole) <= target
+## the slowest of all
+- share_kept(whole, target, p) → all(x <= target for x in whole)
+## always P90
+- share_kept(whole, target, p) → share_kept(whole, target, 90)
+## strictly below
+- share_kept(whole, target, p) → 100 * sum(x < target for x in whole) >= p * len(whole)
+## one too many
+- return k → return k + 1
+## one too few
+- return k → return k - 1
+## doubled only
+- return k → return next(2**i for i in range(20) if 2**i >= k)
+## a queue for each machine
+- _, whole = latencies_with(arrivals, service_times, k)
++ free, whole = [0.0] * k, []
++ for i, (a, s) in enumerate(zip(arrivals, service_times)):
++     free[i % k] = max(a, free[i % k]) + s
++     whole.append(free[i % k] - a)
+## a limit of its own
+- range(1, len(arrivals) + 1) → range(1, min(len(arrivals) + 1, 100))
+## 0 for none
+- return None → return 0
+""",
+)
 
 
 def latency_over_target(arrivals, service_times, target, p=90):
     _, whole = latencies_with(arrivals, service_times, 1)
     return math.ceil(percentile_by_counting(whole, p) / target)
-
-
-def always_one(arrivals, service_times, target, p=90):
-    return 1
 
 
 # --- goodput --------------------------------------------------------------------------------------
@@ -635,41 +490,8 @@ def goodput_by_filtering(requests, seconds, *, ttft=INF, itl=INF, end_to_end=INF
     return len(left) / seconds
 
 
-def judged(one):
-    """Goodput, where `one` says whether a request counts."""
-
-    def run(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-        return sum(bool(one(r, ttft, itl, end_to_end)) for r in requests) / seconds
-
-    return run
-
-
 def means(gaps):
     return sum(gaps) / len(gaps) if gaps else 0.0
-
-
-def no_mean_of_nothing(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-    good = 0
-    for first, gaps, whole in requests:
-        if first <= ttft and whole <= end_to_end:
-            good += sum(gaps) / len(gaps) <= itl
-    return good / seconds
-
-
-def all_answered(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-    return len(list(requests)) / seconds
-
-
-def per_request(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-    return goodput_in_a_loop(requests, len(requests), ttft, itl, end_to_end)
-
-
-def tokens_of_the_good(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-    tokens = 0
-    for first, gaps, whole in requests:
-        if first <= ttft and means(gaps) <= itl and whole <= end_to_end:
-            tokens += 1 + len(gaps)
-    return tokens / seconds
 
 
 def each_share(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
@@ -680,17 +502,52 @@ def each_share(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
     return one * two * three * n / seconds
 
 
-def bad_ones(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-    return (len(requests) / seconds) - goodput_in_a_loop(requests, seconds, ttft, itl, end_to_end)
+GOODPUTS = {
+    **edited(
+        goodput_in_a_loop,
+        """
+## the throughput
+- good / seconds → len(requests) / seconds
+## one target is enough
+- if first > ttft or whole > end_to_end:
+-     continue
+- if len(gaps) > 0 and sum(gaps) / len(gaps) > itl:
++ if first > ttft and whole > end_to_end and len(gaps) > 0 and sum(gaps) / len(gaps) > itl:
+## the share instead of the rate
+- good / seconds → good / len(requests)
+## strictly below
+- first > ttft or whole > end_to_end → first >= ttft or whole >= end_to_end
+- > itl → >= itl
+## every gap
+- len(gaps) > 0 and sum(gaps) / len(gaps) → max(gaps, default=0.0)
+## the sum of the gaps
+- sum(gaps) / len(gaps) → sum(gaps)
+## one token fails
+- len(gaps) > 0 and → len(gaps) == 0 or
+## the mean of no gaps
+- len(gaps) > 0 and sum → sum
+## ITL ignored
+- len(gaps) > 0 and sum(gaps) / len(gaps) > itl → False
+## divided by one token too many
+- / len(gaps) → / (len(gaps) + 1)
+## tokens counted
+- good += 1 → good += 1 + len(gaps)
+""",
+    ),
+    "shares multiplied": each_share,
+}
 
-
-def only_a_count(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-    return goodput_in_a_loop(requests, 1.0, ttft, itl, end_to_end)
-
-
-def seconds_over_count(requests, seconds, ttft=INF, itl=INF, end_to_end=INF):
-    return seconds / max(goodput_in_a_loop(requests, 1.0, ttft, itl, end_to_end), 1)
-
+UNNAMED_GOODPUTS = edited(
+    goodput_in_a_loop,
+    """
+## the bad ones
+- good / seconds → (len(requests) - good) / seconds
+## only a count
+- good / seconds → good
+## seconds over count
+- good / seconds → seconds / max(good, 1)
+""",
+)
 
 # --- random inputs --------------------------------------------------------------------------------
 
@@ -741,166 +598,27 @@ RIGHT = {
 }
 
 SECOND_FORMS = {
-    "latencies": {
-        "ITL counts the first token": gaps_with_the_arrival,
-        "the arrival ignored": clock_readings,
-        "end-to-end from the first token": sum_of_the_gaps,
-        "one mean for all gaps": time_per_output_token,
-        "one mean for all gaps, by `statistics`": mean_by_statistics,
-        "one mean for all gaps, or 0": mean_or_nothing,
-        "ITL since the arrival": since_the_arrival,
-        "ITL since the first token": since_the_first,
-        "negative gaps": earlier_minus_later,
-        "the last gap is missing": range_too_short,
-        "the wrong order": list_at_the_end,
-        "the waits of all tokens added": all_waits_added,
-    },
-    "percentile": {
-        "the mean": mean_of_all,
-        "always the median": median_low,
-        "interpolated": torchs_quantile,
-        "not sorted": place_of_arrival,
-        "sorted in the caller's list": ordered_where_they_are,
-        "the rank as an index": from_zero,
-        "rounded down, as an index": floor_as_an_index,
-        "rounded down": floor_of_the_rank,
-        "rounded to the nearest rank": nearest_in_name,
-        "n - 1 instead of n": numpys_higher,
-        "n - 1 instead of n, rounded down": numpys_lower,
-        "sorted downwards": downwards,
-        "p as a fraction": fraction_expected,
-        "divided first": quotient_first,
-        "equal samples counted once": unique_ones,
-        "a share of the largest": part_of_the_maximum,
-    },
-    "simulate_queue": {
-        "idle time forgotten": totals,
-        "negative waits": not_clipped,
-        "idle time saved up": totals_not_clipped,
-        "the latency instead of the wait": whole_latency,
-        "the starts instead of the waits": clock_at_the_start,
-        "the ends instead of the waits": clock_at_the_end,
-        "the own service": service_of_the_wrong_one,
-        "no memory": only_the_one_before,
-        "the clock instead of the gap": arrival_for_gap,
-        "the magnitude": absolute,
-        "nobody ever waits": at_once,
-        "the first is missing": from_the_second,
-        "latecomers alone": only_the_positive,
-    },
-    "mean_wait": {
-        "the variance for the second moment": guarded(
-            lambda rate, mean, var: 0.5 * rate * var / (1 - rate * mean)
-        ),
-        "mean² for the second moment": guarded(
-            lambda rate, mean, var: (rate * mean) * mean / (2 - 2 * rate * mean)
-        ),
-        "always exponential": guarded(lambda rate, mean, var: 1 / (1 / mean - rate) - mean),
-        "the 2 is missing": guarded(lambda *three: 2 * by_residual_service(*three)),
-        "the 2 divides the wrong thing": guarded(
-            lambda rate, mean, var: rate * (mean * mean + var) * (1 - rate * mean) * 0.5
-        ),
-        "1 - ρ is missing": guarded(
-            lambda rate, mean, var: by_residual_service(rate, mean, var) * (1 - rate * mean)
-        ),
-        "the rate for the load": rate_above_one,
-        "the load for the rate": guarded(
-            lambda rate, mean, var: mean * by_residual_service(rate, mean, var)
-        ),
-        "the latency": with_service,
-        "how many wait": queue_length,
-        "negative above full load": no_guard,
-        "finite at full load": only_above_full_load,
-        "the variance squared": guarded(
-            lambda rate, mean, var: by_residual_service(rate, mean, var * var)
-        ),
-        "the standard deviation": guarded(
-            lambda rate, mean, var: by_residual_service(rate, mean, math.sqrt(var))
-        ),
-    },
-    "percentile_band": {
-        "the band of the mean": normal_band,
-        "where most samples lie": central_samples,
-        "the whole doubt at each end": one_sided,
-        "an end where there is none": cut_to_the_samples,
-        "not sorted": as_they_came,
-        "the lower end one rank too high": moved(1, 0),
-        "the upper end one rank too low": moved(0, -1),
-        "the upper end one rank too high": moved(0, 1),
-        "both ends one rank too high": moved(1, 1),
-        "always the median": of_the_median,
-        "always 95 %": at_ninety_five,
-        "ranks instead of samples": only_ranks,
-    },
-    "machines_needed": {
-        "by the load alone": work_over_time,
-        "waits instead of latencies": counted_up(
-            lambda waits, _, target, p: share_kept(waits, target, p)
-        ),
-        "the mean instead of the percentile": counted_up(
-            lambda _, whole, target, p: sum(whole) / len(whole) <= target
-        ),
-        "the slowest of all": counted_up(
-            lambda _, whole, target, p: all(x <= target for x in whole)
-        ),
-        "always P90": counted_up(lambda _, whole, target, p: share_kept(whole, target, 90)),
-        "strictly below": counted_up(
-            lambda _, whole, target, p: 100 * sum(x < target for x in whole) >= p * len(whole)
-        ),
-        "one too many": after(lambda k: k and k + 1),
-        "one too few": after(lambda k: k and k - 1),
-        "doubled only": powers_of_two,
-        "a queue for each machine": in_turn,
-        "a limit of its own": a_hundred_at_most,
-        "0 for none": after(lambda k: k or 0),
-    },
-    "goodput": {
-        "the throughput": all_answered,
-        "one target is enough": judged(
-            lambda r, ttft, itl, whole: r[0] <= ttft or means(r[1]) <= itl or r[2] <= whole
-        ),
-        "the share instead of the rate": per_request,
-        "strictly below": judged(
-            lambda r, ttft, itl, whole: r[0] < ttft and means(r[1]) < itl and r[2] < whole
-        ),
-        "every gap": judged(
-            lambda r, ttft, itl, whole: (
-                r[0] <= ttft and max(r[1], default=0.0) <= itl and r[2] <= whole
-            )
-        ),
-        "the sum of the gaps": judged(
-            lambda r, ttft, itl, whole: r[0] <= ttft and sum(r[1]) <= itl and r[2] <= whole
-        ),
-        "one token fails": judged(
-            lambda r, ttft, itl, whole: (
-                r[1] and r[0] <= ttft and means(r[1]) <= itl and r[2] <= whole
-            )
-        ),
-        "the mean of no gaps": no_mean_of_nothing,
-        "ITL ignored": judged(lambda r, ttft, itl, whole: r[0] <= ttft and r[2] <= whole),
-        "divided by one token too many": judged(
-            lambda r, ttft, itl, whole: (
-                r[0] <= ttft and sum(r[1]) / (len(r[1]) + 1) <= itl and r[2] <= whole
-            )
-        ),
-        "shares multiplied": each_share,
-        "tokens counted": tokens_of_the_good,
-    },
+    "latencies": LATENCIES,
+    "percentile": PERCENTILES,
+    "simulate_queue": QUEUES,
+    "mean_wait": MEAN_WAITS,
+    "percentile_band": BANDS,
+    "machines_needed": MACHINES,
+    "goodput": GOODPUTS,
 }
 
 UNNAMED = {
-    "latencies": [worst_gap, milliseconds, ttft_of_the_second, as_a_tensor],
-    "percentile": [smallest_above, one_less, mean_of_the_tail, rank_itself],
-    "simulate_queue": [one_too_many, last_come_first, the_mean, rounded],
-    "mean_wait": [
-        lambda rate, mean, var: rate * mean,
-        lambda rate, mean, var: 0.0 if rate * mean < 1 else INF,
-        guarded(lambda rate, mean, var: rate * (mean**2 - var) / (2 * (1 - rate * mean))),
-        guarded(lambda rate, mean, var: mean / (1 - rate * mean)),
+    "latencies": list(UNNAMED_LATENCIES.values()),
+    "percentile": list(UNNAMED_PERCENTILES.values()),
+    "simulate_queue": list(UNNAMED_QUEUES.values()),
+    "mean_wait": list(UNNAMED_MEAN_WAITS.values()),
+    "percentile_band": list(UNNAMED_BANDS.values()),
+    "machines_needed": [
+        lambda arrivals, service_times, target, p=90: len(arrivals),
+        latency_over_target,
+        lambda arrivals, service_times, target, p=90: 1,
     ],
-    "percentile_band": [one_tail_each_swapped, least_and_most, normal_ranks],
-    "machines_needed": [one_for_each, latency_over_target, always_one],
-    "goodput": [bad_ones, only_a_count, seconds_over_count],
+    "goodput": list(UNNAMED_GOODPUTS.values()),
 }
 
 RANDOM = {
