@@ -12,7 +12,7 @@ import decodeloop
 from decodeloop.assembling import decoder_from
 from decodeloop.checkpoints import PINNED
 from decodeloop.checkpoints.folder import OneByOne, read_weights
-from decodeloop.decode import generate
+from decodeloop.decode import generate, stream
 from decodeloop.errors import DeviceError, ModelFileError, UserError
 from decodeloop.kernels import dequantize, quantize
 from decodeloop.kernels.decoder import FastDecoder
@@ -85,6 +85,32 @@ def test_a_prompt_is_a_message_or_raw_text(folder):
 def test_an_empty_prompt_is_refused(folder, raw):
     with pytest.raises(UserError, match="empty"):
         load(folder, device="cpu").prompt_ids("", raw=raw)
+
+
+def test_a_conversation_is_answered_as_a_prompt_is(folder):
+    model = load(folder, device="cpu")
+    said = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "word"},
+        {"role": "user", "content": "hello"},
+    ]
+    text = model.tokenizer.decode(model.message_ids(said))
+    turns = ["user\nhello", "assistant\nword", "user\nhello"]
+    expected = "".join(f"<|im_start|>{turn}<|im_end|>\n" for turn in turns)
+    assert text == expected + "<|im_start|>assistant\n"
+    answer = model.chat(said, 6)
+    assert "".join(answer) == answer.text
+    ids = torch.tensor([model.message_ids(said)])
+    assert answer.tokens == list(generate(model.model, ids, 6, eos_ids=model.eos_ids))
+    one = model.chat("hello", 6)
+    assert one.read() == "".join(stream(model, "hello", 6))
+    assert one.prompt_tokens == len(model.prompt_ids("hello"))
+
+
+@pytest.mark.parametrize("messages", [[], ["hello"], [{"role": "bot", "content": "x"}], ""])
+def test_what_is_no_conversation_is_refused(folder, messages):
+    with pytest.raises(UserError, match="expected"):
+        load(folder, device="cpu").chat(messages)
 
 
 @pytest.mark.parametrize(

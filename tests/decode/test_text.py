@@ -56,6 +56,18 @@ def test_text_and_tokens_grow_with_the_pieces(tiny_decoder):
     )
 
 
+def test_it_can_be_read_whole_shown_in_a_cell_and_closed(tiny_decoder, capsys):
+    chunks = [b"a", b"\xc3", b"\xa9", b"b"]
+    assert scripted(tiny_decoder, chunks).read() == "aéb"
+    scripted(tiny_decoder, chunks)._ipython_display_()
+    assert capsys.readouterr().out == "aéb\n"
+    left = scripted(tiny_decoder, chunks)
+    next(left)
+    left.close()
+    assert (left.text, left.tokens, left.finish_reason) == ("a", [0], None)
+    assert list(left) == []
+
+
 def test_what_the_reader_does_between_pieces_is_not_counted(tiny_decoder, monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr("decodeloop.decode.text.time.perf_counter", lambda: next(clock))

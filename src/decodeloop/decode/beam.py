@@ -24,7 +24,7 @@ from decodeloop.model import KVCache
 EarlyStopping = bool | Literal["never"]
 
 
-class Phase(Protocol):
+class Reader(Protocol):
     """What `prefill` and `decode_step` have in common, and a learner's own have too."""
 
     def __call__(self, model: Model, token_ids: Tensor, cache: KVCache, /) -> Tensor: ...
@@ -52,8 +52,8 @@ def beam_search(
     eos_ids: Collection[int] = (),
     early_stopping: EarlyStopping = False,
     *,
-    prefill: Phase = prefill,
-    decode_step: Phase = decode_step,
+    prefill: Reader = prefill,
+    decode_step: Reader = decode_step,
 ) -> Beam:
     """Look for the continuation with the best score, following `beams` texts at a time.
 
