@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from decodeloop.bench import PATHS, Settings, bench, config_of
+from decodeloop.bench.busy import core_held
 from decodeloop.bench.figure import check_file, draw_report
 from decodeloop.bench.paths import Clock, requantized
 from decodeloop.bench.runs import Worker, started
@@ -24,7 +25,7 @@ class Fake:
 
     def __init__(self, path, first, gap, fails_at=None):
         self.path, self.first, self.gap, self.fails_at = path, first, gap, fails_at
-        self.error, self.asked = "", []
+        self.error, self.asked, self.busy = "", [], False
 
     def run(self, ids, new_tokens):
         self.asked.append((tuple(ids), new_tokens))
@@ -32,6 +33,7 @@ class Fake:
             self.error = "RuntimeError: no"
             return {"error": self.error}
         slow = 2 if len(self.asked) == 1 else 1  # the round that is not counted
+        slow *= 4 if self.busy else 1
         times = [slow * (self.first + n * self.gap) for n in range(new_tokens)]
         return {"times": times, "peak": 1000 * len(self.asked)}
 
@@ -82,6 +84,69 @@ def test_one_that_fails_is_named_and_the_others_go_on():
     assert len(broken.asked) == 3 and len(whole.asked) == 4
     never = Fake(OWN[0], 1, 1, fails_at=1)
     assert [row.name for row in run(never, Fake(OWN[1], 1, 1)).rows] == ["fp32"]
+
+
+@contextlib.contextmanager
+def beside(*made):
+    """Another program, that makes all of them slower."""
+    for fake in made:
+        fake.busy = True
+    try:
+        yield
+    finally:
+        for fake in made:
+            fake.busy = False
+
+
+def test_beside_a_busy_program_each_is_run_again():
+    settings = Settings(prompt_tokens=10, new_tokens=5, runs=7, busy=True)
+    made = Fake(OWN[0], 0.5, 0.1), Fake(OWN[1], 0.2, 0.05, fails_at=9)
+    paths, told = [fake.path for fake in made], []
+    report = bench(
+        SMOLLM2_135M,
+        settings,
+        paths,
+        lambda step, fraction: told.append(fraction),
+        workers=fakes(*made),
+        busy=lambda: beside(*made),
+    )
+    assert [len(fake.asked) for fake in made] == [1 + 7 + 3, 9]
+    assert not made[0].busy and told == sorted(told) and told[-1] == 1.0
+    plain, broken = report.rows
+    assert plain.tokens_per_s.median == pytest.approx(10)
+    assert plain.busy_tokens_per_s.median == pytest.approx(2.5)
+    assert plain.busy_ttft_s.median == pytest.approx(2.0)
+    assert plain.busy_share == pytest.approx(0.25)
+    assert broken.tokens_per_s.median == pytest.approx(20)
+    assert broken.busy_tokens_per_s is None and broken.busy_share is None
+    data = json.loads(json.dumps(report.as_dict()))
+    assert data["settings"]["busy"] is True
+    assert data["paths"][0]["busy_tokens_per_s"]["median"] == pytest.approx(2.5)
+    assert data["paths"][0]["busy_share"] == pytest.approx(0.25)
+    out = io.StringIO()
+    show_report(report, Console(file=out, width=160))
+    assert "busy tokens/s" in out.getvalue() and "25%" in out.getvalue()
+    assert "one core held by an endless loop" in out.getvalue()
+
+
+def test_without_being_asked_nothing_is_held():
+    (row,) = run(Fake(OWN[0], 1, 1), busy=lambda: pytest.fail("held")).rows
+    assert row.busy_tokens_per_s is None and row.busy_ttft_s is None
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
+def test_the_endless_loop_ends_with_the_block(error):
+    with contextlib.suppress(*([error] if error else [])), core_held() as process:
+        assert process.poll() is None
+        if error:
+            raise error
+    assert process.poll() is not None
+
+
+def test_the_endless_loop_ends_with_whoever_started_it():
+    with core_held() as process:
+        process.stdin.close()  # as when that process is killed
+        assert process.wait(timeout=20) == 0
 
 
 def test_a_report_is_shown_with_what_differs():

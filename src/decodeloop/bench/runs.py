@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import torch
 
+from decodeloop.bench.busy import core_held
 from decodeloop.bench.paths import PATHS, Path
 from decodeloop.checkpoints.bar import Progress, silent
 from decodeloop.checkpoints.folder import read_config
@@ -28,6 +29,7 @@ from decodeloop.cost.timing import median_seconds
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 
+BUSY_RUNS = 3  # at most: beside a busy program some paths take minutes for a run
 CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0}
 
 
@@ -44,6 +46,7 @@ class Settings:
     new_tokens: int = 64
     runs: int = 10
     threads: int = 0  # 0: as many as PyTorch takes
+    busy: bool = False  # afterwards once more, with one core held by another program
 
     def __post_init__(self) -> None:
         least = {"prompt_tokens": 1, "new_tokens": 2, "runs": 1, "threads": 0}
@@ -57,6 +60,10 @@ class Settings:
     @property
     def thread_count(self) -> int:
         return self.threads or torch.get_num_threads()
+
+    @property
+    def busy_runs(self) -> int:
+        return min(self.runs, BUSY_RUNS) if self.busy else 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,14 @@ class Row:
     peak_bytes: int | None  # above the state after imports
     bytes_per_s: float  # weights and cache that each token must read, over its time
     flops_per_s: float  # of the prefill, without what the causal mask throws away
+    busy_ttft_s: Spread | None = None  # these two beside a busy program, if that was asked for
+    busy_tokens_per_s: Spread | None = None
+
+    @property
+    def busy_share(self) -> float | None:
+        """What is left of the tokens per second beside a busy program."""
+        busy = self.busy_tokens_per_s
+        return None if busy is None else busy.median / self.tokens_per_s.median
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,7 @@ class Report:
                     **asdict(row),
                     "of_read_bandwidth": row.bytes_per_s / self.read,
                     "of_matmul_peak": row.flops_per_s / self.matmul,
+                    "busy_share": row.busy_share,
                 }
                 for row in self.rows
             ],
@@ -193,8 +209,10 @@ def bench(
     paths: Sequence[Path] = PATHS,
     told: Progress = silent,
     workers: Callable[..., contextlib.AbstractContextManager[list[Worker]]] = started,
+    busy: Callable[[], contextlib.AbstractContextManager[Any]] = core_held,
 ) -> Report:
-    """Run the paths in turn, round after round, after one round that is not counted.
+    """Run the paths in turn, round after round, after one round that is not counted; then a few
+    rounds beside a busy program, if that is asked for.
 
     ITL is the time from the first token to the last, over the tokens after the first; tokens per
     second is one over it.
@@ -204,19 +222,32 @@ def bench(
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(config.vocabulary, (settings.prompt_tokens,), generator=generator).tolist()
     found: dict[str, list[dict[str, Any]]] = {path.name: [] for path in paths}
-    failed: dict[str, str] = {}
+    found_busy: dict[str, list[dict[str, Any]]] = {path.name: [] for path in paths}
+    rounds = 1 + settings.runs + settings.busy_runs
+
+    def run_all(ready: Sequence[Worker], into: dict[str, list[dict[str, Any]]] | None) -> None:
+        for worker in ready:
+            if not worker.error:
+                answer = worker.run(ids, settings.new_tokens)
+                if into is not None and not worker.error:
+                    into[worker.path.name].append(answer)
+
     with workers(paths, settings, told) as ready:
-        for number in range(settings.runs + 1):
-            for worker in ready:
-                if not worker.error:
-                    answer = worker.run(ids, settings.new_tokens)
-                    if number and not worker.error:
-                        found[worker.path.name].append(answer)
+        for number in range(1 + settings.runs):
+            run_all(ready, found if number else None)
             if number:  # in turn with the rest: what the memory gives changes from minute to minute
                 peak_seconds.append(median_seconds([job for job, _ in peaks], 1))
-            told("run", (number + 1) / (settings.runs + 1))
+            told("run", (number + 1) / rounds)
+        with busy() if settings.busy else contextlib.nullcontext():
+            for number in range(1 + settings.runs, rounds):
+                run_all(ready, found_busy)
+                told("run", (number + 1) / rounds)
         failed = {worker.path.name: worker.error for worker in ready if worker.error}
-    rows = [row_of(path, found[path.name], config, settings) for path in paths if found[path.name]]
+    rows = [
+        row_of(path, found[path.name], found_busy[path.name], config, settings)
+        for path in paths
+        if found[path.name]
+    ]
     read, matmul = (
         amount / statistics.median(seconds)
         for (_, amount), seconds in zip(peaks, zip(*peak_seconds, strict=True), strict=True)
@@ -247,11 +278,14 @@ def peak_jobs() -> list[tuple[Job, float]]:
 
 
 def row_of(
-    path: Path, answers: Sequence[dict[str, Any]], config: ModelConfig, settings: Settings
+    path: Path,
+    answers: Sequence[dict[str, Any]],
+    busy_answers: Sequence[dict[str, Any]],
+    config: ModelConfig,
+    settings: Settings,
 ) -> Row:
     """What the answers of one path amount to."""
-    gaps = [(a["times"][-1] - a["times"][0]) / (len(a["times"]) - 1) for a in answers]
-    firsts = [a["times"][0] for a in answers]
+    firsts, gaps = firsts_and_gaps(answers)
     middle = settings.prompt_tokens + settings.new_tokens // 2  # positions, on average
     moved = decode_bytes(
         config,
@@ -263,18 +297,32 @@ def row_of(
     needed = prefill_flops(config, 1, settings.prompt_tokens)
     needed -= masked_flops(config, 1, settings.prompt_tokens)  # some leave them out, some do not
     peaks = [a["peak"] for a in answers if a["peak"] is not None]
+    busy_firsts, busy_gaps = firsts_and_gaps(busy_answers)
     return Row(
         name=path.name,
         bits=path.bits,
         activations=path.activations,
         cache=path.cache,
         ttft_s=spread(firsts),
-        tokens_per_s=spread([1 / gap if gap > 0 else math.inf for gap in gaps]),
+        tokens_per_s=rate_spread(gaps),
         peak_bytes=max(peaks) if peaks else None,
         bytes_per_s=moved / statistics.median(gaps),
         flops_per_s=needed / statistics.median(firsts),
+        busy_ttft_s=spread(busy_firsts) if busy_firsts else None,
+        busy_tokens_per_s=rate_spread(busy_gaps) if busy_gaps else None,
     )
+
+
+def firsts_and_gaps(answers: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """The TTFT and the ITL of each run, in seconds."""
+    times = [answer["times"] for answer in answers]
+    return [t[0] for t in times], [(t[-1] - t[0]) / (len(t) - 1) for t in times]
 
 
 def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
+
+
+def rate_spread(gaps: Sequence[float]) -> Spread:
+    """Tokens per second, of seconds per token."""
+    return spread([1 / gap if gap > 0 else math.inf for gap in gaps])

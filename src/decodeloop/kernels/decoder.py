@@ -147,11 +147,10 @@ class FastDecoder(Decoder):
         check_token_ids(token_ids, self.config.vocabulary)
         if cache is None or cache.length == 0:
             self.look_at_modules()
-        few = cache is not None and token_ids.numel() <= FEW and len(token_ids) == cache.batch
-        if self.weights and few:
+        B, N = len(token_ids), token_ids.numel()
+        if self.weights and cache is not None and N <= FEW and cache.batch == B:
             return self.step(token_ids, cache)
-        alone = len(token_ids) == 1 and (cache is None or cache.batch == 1)
-        if self.weights and alone:
+        if self.weights and B == 1 and (cache is None or cache.batch == 1):
             return self.prefill(token_ids, cache)
         return super().hidden(token_ids, cache)
 
