@@ -56,9 +56,11 @@ def show_report(report: Report, console: Console) -> None:
         f"{row.name} {row.bits:.3g} bits a weight, {row.activations} activations, {row.cache} cache"
         for row in report.rows
     )
-    held = (
+    busy = (
         f"Busy: medians of {settings.busy_runs} more runs, with one core held by an endless loop "
         f"in another process. "
+        if settings.busy
+        else ""
     )
     read, peak = with_unit(report.read, "B/s"), with_unit(report.matmul, "FLOP/s")
     console.print(
@@ -66,7 +68,7 @@ def show_report(report: Report, console: Console) -> None:
         f"over its time, and that against a read of {read}. GFLOP/s: the FLOPs of the prefill, "
         f"without scores that the mask throws away, over the TTFT, and that against a product of "
         f"{peak} in fp32 (in bf16 or int8 there is a higher one). MB: the most memory above the "
-        f"state after imports. {held if settings.busy else ''}The figures are of this machine, now.",
+        f"state after imports. {busy}The figures are of this machine, now.",
         style="dim",
         highlight=False,
         soft_wrap=True,
