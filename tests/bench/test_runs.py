@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from decodeloop.bench import PATHS, Settings, bench, config_of
+from decodeloop.bench import CONTENDERS, Settings, bench, config_of
+from decodeloop.bench.busy import core_held
+from decodeloop.bench.contenders import Clock, requantized
 from decodeloop.bench.figure import check_file, draw_report
-from decodeloop.bench.paths import Clock, requantized
 from decodeloop.bench.runs import Worker, started
 from decodeloop.bench.show import show_report
 from decodeloop.cost import decode_bytes, prefill_flops
@@ -16,15 +17,15 @@ from decodeloop.cost.flops import masked_flops
 from decodeloop.errors import UserError
 from decodeloop.model import SMOLLM2_135M
 
-OWN = tuple(path for path in PATHS if path.own)
+OWN = tuple(contender for contender in CONTENDERS if contender.own)
 
 
 class Fake:
-    """A path whose tokens come at times that one knows."""
+    """A contender whose tokens come at times that one knows."""
 
-    def __init__(self, path, first, gap, fails_at=None):
-        self.path, self.first, self.gap, self.fails_at = path, first, gap, fails_at
-        self.error, self.asked = "", []
+    def __init__(self, contender, first, gap, fails_at=None):
+        self.contender, self.first, self.gap, self.fails_at = contender, first, gap, fails_at
+        self.error, self.asked, self.busy = "", [], False
 
     def run(self, ids, new_tokens):
         self.asked.append((tuple(ids), new_tokens))
@@ -32,13 +33,14 @@ class Fake:
             self.error = "RuntimeError: no"
             return {"error": self.error}
         slow = 2 if len(self.asked) == 1 else 1  # the round that is not counted
+        slow *= 4 if self.busy else 1
         times = [slow * (self.first + n * self.gap) for n in range(new_tokens)]
         return {"times": times, "peak": 1000 * len(self.asked)}
 
 
 def fakes(*made):
     @contextlib.contextmanager
-    def workers(paths, settings, told):
+    def workers(contenders, settings, progress):
         yield made
 
     return workers
@@ -46,7 +48,9 @@ def fakes(*made):
 
 def run(*made, **options):
     settings = Settings(prompt_tokens=10, new_tokens=5, runs=3)
-    return bench(SMOLLM2_135M, settings, [m.path for m in made], workers=fakes(*made), **options)
+    return bench(
+        SMOLLM2_135M, settings, [m.contender for m in made], workers=fakes(*made), **options
+    )
 
 
 def test_medians_rates_and_ratios():
@@ -68,11 +72,11 @@ def test_medians_rates_and_ratios():
 
 def test_all_get_the_same_prompt_in_turn_after_a_round_that_does_not_count():
     a, b = Fake(OWN[0], 1, 1), Fake(OWN[1], 1, 1)
-    told = []
-    run(a, b, told=lambda step, fraction: told.append((step, fraction)))
+    progress = []
+    run(a, b, progress=lambda step, fraction: progress.append((step, fraction)))
     assert a.asked == b.asked
     assert len(a.asked) == 4 and a.asked[0][1] == 5 and len(a.asked[0][0]) == 10
-    assert told[-1] == ("run", 1.0)
+    assert progress[-1] == ("run", 1.0)
 
 
 def test_one_that_fails_is_named_and_the_others_go_on():
@@ -82,6 +86,69 @@ def test_one_that_fails_is_named_and_the_others_go_on():
     assert len(broken.asked) == 3 and len(whole.asked) == 4
     never = Fake(OWN[0], 1, 1, fails_at=1)
     assert [row.name for row in run(never, Fake(OWN[1], 1, 1)).rows] == ["fp32"]
+
+
+@contextlib.contextmanager
+def beside(*made):
+    """Another program, that makes all of them slower."""
+    for fake in made:
+        fake.busy = True
+    try:
+        yield
+    finally:
+        for fake in made:
+            fake.busy = False
+
+
+def test_beside_a_busy_program_each_is_run_again():
+    settings = Settings(prompt_tokens=10, new_tokens=5, runs=7, busy=True)
+    made = Fake(OWN[0], 0.5, 0.1), Fake(OWN[1], 0.2, 0.05, fails_at=9)
+    contenders, progress = [fake.contender for fake in made], []
+    report = bench(
+        SMOLLM2_135M,
+        settings,
+        contenders,
+        lambda step, fraction: progress.append(fraction),
+        workers=fakes(*made),
+        busy=lambda: beside(*made),
+    )
+    assert [len(fake.asked) for fake in made] == [1 + 7 + 3, 9]
+    assert not made[0].busy and progress == sorted(progress) and progress[-1] == 1.0
+    plain, broken = report.rows
+    assert plain.tokens_per_s.median == pytest.approx(10)
+    assert plain.busy_tokens_per_s.median == pytest.approx(2.5)
+    assert plain.busy_ttft_s.median == pytest.approx(2.0)
+    assert plain.busy_share == pytest.approx(0.25)
+    assert broken.tokens_per_s.median == pytest.approx(20)
+    assert broken.busy_tokens_per_s is None and broken.busy_share is None
+    data = json.loads(json.dumps(report.as_dict()))
+    assert data["settings"]["busy"] is True
+    assert data["paths"][0]["busy_tokens_per_s"]["median"] == pytest.approx(2.5)
+    assert data["paths"][0]["busy_share"] == pytest.approx(0.25)
+    out = io.StringIO()
+    show_report(report, Console(file=out, width=160))
+    assert "busy tokens/s" in out.getvalue() and "25%" in out.getvalue()
+    assert "one core held by an endless loop" in out.getvalue()
+
+
+def test_without_being_asked_nothing_is_held():
+    (row,) = run(Fake(OWN[0], 1, 1), busy=lambda: pytest.fail("held")).rows
+    assert row.busy_tokens_per_s is None and row.busy_ttft_s is None
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
+def test_the_endless_loop_ends_with_the_block(error):
+    with contextlib.suppress(*([error] if error else [])), core_held() as process:
+        assert process.poll() is None
+        if error:
+            raise error
+    assert process.poll() is not None
+
+
+def test_the_endless_loop_ends_with_whoever_started_it():
+    with core_held() as process:
+        process.stdin.close()  # as when that process is killed
+        assert process.wait(timeout=20) == 0
 
 
 def test_a_report_is_shown_with_what_differs():
@@ -128,8 +195,8 @@ def test_a_file_that_has_the_format_is_taken_as_it_is(tmp_path):
 
 def test_a_path_runs_in_a_process_of_its_own_and_says_what_went_wrong(tmp_path):
     settings = Settings(model="smollm2-135m", prompt_tokens=4, new_tokens=3, runs=1, threads=1)
-    (path,) = (p for p in PATHS if p.name == "int8")
-    with started([path], settings, lambda step, fraction: None) as (worker,):
+    (contender,) = (p for p in CONTENDERS if p.name == "int8")
+    with started([contender], settings, lambda step, fraction: None) as (worker,):
         assert worker.error == ""
         answer = worker.run([1, 2, 3, 4], 3)
         assert len(answer["times"]) == 3
@@ -138,7 +205,7 @@ def test_a_path_runs_in_a_process_of_its_own_and_says_what_went_wrong(tmp_path):
         worker.run([10**6], 3)  # no such token
         assert "outside the vocabulary" in worker.error
     assert worker.process.poll() is not None
-    broken = Worker(path, replace(settings, model=str(tmp_path)))
+    broken = Worker(contender, replace(settings, model=str(tmp_path)))
     assert "has no config.json" in broken.read()["error"]
     broken.close()
 

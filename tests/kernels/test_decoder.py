@@ -102,6 +102,137 @@ def test_a_prompt_in_pieces_and_without_a_cache(config, pieces):
     torch.testing.assert_close(torch.cat(found, dim=1), expected, **CLOSE)
 
 
+@settings(max_examples=30)
+@given(
+    config=configs(),
+    B=st.integers(1, 9),
+    before=st.sampled_from([1, 5, 127, 128, 140]),
+    pieces=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    int8=st.booleans(),
+)
+def test_a_few_tokens_of_one_text_or_of_several(config, B, before, pieces, int8):
+    """After a prompt, pieces of 1 to 9 tokens; some are taken back, and rows change places."""
+    torch.manual_seed(before)
+    plain = Decoder(config).eval()
+    decoders = (dequantized(plain), FastDecoder(quantized(plain))) if int8 else (
+        plain, FastDecoder(plain)
+    )  # fmt: skip
+    ids = torch.randint(config.vocabulary, (B, before + sum(pieces)))
+    rows = torch.randint(B, (max(1, B - 1),))
+    found = []
+    for decoder in decoders:
+        cache, logits = decoder.new_cache(B, before + sum(pieces)), []
+        with torch.inference_mode():
+            logits += [decoder(ids[:, :before], cache)]
+            for piece in ids[:, before:].split(pieces, dim=1):
+                logits += [decoder(piece, cache)]
+            cache.truncate(before + 1)
+            cache.select(rows)
+            if sum(pieces) > 1:
+                logits += [decoder(ids[rows, before + 1 :][:, : pieces[0]], cache)]
+        found.append((logits, cache))
+    (expected, kept), (logits, cache) = found
+    for one, other in zip(logits, expected, strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+    assert cache.length == kept.length
+    torch.testing.assert_close(cache.keys, kept.keys, **CLOSE)
+    torch.testing.assert_close(cache.values, kept.values, **CLOSE)
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Which ways a fast decoder goes, in turn."""
+    ways = []
+    for name in ("step", "prefill"):
+        own = getattr(FastDecoder, name)
+
+        def noted(self, *args, own=own, name=name):
+            ways.append(name)
+            return own(self, *args)
+
+        monkeypatch.setattr(FastDecoder, name, noted)
+    return ways
+
+
+@pytest.mark.parametrize(
+    ("B", "T", "way"),
+    [
+        (1, 1, ["step"]), (1, 2, ["step"]), (1, 8, ["step"]), (1, 9, ["prefill"]),
+        (2, 1, ["step"]), (8, 1, ["step"]), (2, 4, ["step"]), (9, 1, []), (3, 3, []),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("before", [0, 3])
+def test_up_to_eight_tokens_are_one_step(pair, taken, B, T, way, before):
+    plain, quick = pair
+    ids = torch.arange(B * (before + T)).view(B, -1)
+    mine, theirs = quick.new_cache(B, 21), plain.new_cache(B, 21)
+    with torch.inference_mode():
+        if before:
+            plain(ids[:, :before], theirs), quick(ids[:, :before], mine)
+        taken.clear()
+        torch.testing.assert_close(quick(ids[:, before:], mine), plain(ids[:, before:], theirs))
+        assert taken == way
+        own = quick.hidden(ids[:, before:], theirs, positions=torch.arange(T))
+        assert own.shape == (B, T, TINY.width) and taken == way  # positions of their own: plain
+
+
+def test_a_head_takes_up_to_eight_rows(pair):
+    plain, quick = pair
+    for shape in ((1, 1), (8,), (2, 4), (9,), (0,), ()):
+        x = torch.randn(*shape, TINY.width, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            torch.testing.assert_close(quick.head(x), plain.head(x), **CLOSE)
+
+
+def test_a_few_tokens_of_int8_are_multiplied_as_one_is(pair):
+    """Also where a prefill rounds its inputs to bf16: the tokens must be those of single steps."""
+    quick = FastDecoder(quantized(pair[0], torch.bfloat16))
+    ids = torch.randint(TINY.vocabulary, (1, 30), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        singly, together = quick.new_cache(1, 30), quick.new_cache(1, 30)
+        one = torch.cat([quick(token, singly) for token in ids.split(1, dim=1)], dim=1)
+        few = torch.cat([quick(piece, together) for piece in ids.split(8, dim=1)], dim=1)
+    torch.testing.assert_close(few, one, rtol=1e-4, atol=1e-4)
+    assert torch.equal(few.argmax(-1), one.argmax(-1))
+
+
+def test_a_batch_that_does_not_fit_the_cache_is_refused(pair):
+    quick = pair[1]
+    with torch.inference_mode(), pytest.raises(ShapeError, match="make it for this batch"):
+        quick(torch.tensor([[3], [4]]), quick.new_cache(3, 4))
+
+
+def test_what_is_changed_counts_from_the_next_prompt_of_a_batch_on(pair):
+    plain, _ = pair
+    prompts, more = torch.arange(24).view(2, 12), torch.tensor([[3], [4]])
+    with_other_numbers(plain)
+    found = []
+    for decoder in pair:
+        cache = decoder.new_cache(2, 13)
+        with torch.inference_mode():
+            decoder(prompts, cache)
+            found.append(decoder(more, cache))
+    torch.testing.assert_close(found[1], found[0], **CLOSE)
+
+
+def test_the_number_of_threads_changes_no_token(pair):
+    quick, threads = pair[1], torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            cache = quick.new_cache(1, 40)
+            with torch.inference_mode():
+                ids = torch.arange(30)[None]
+                found.append(
+                    torch.cat([quick(p, cache) for p in ids.split([1, 5, 1, 8, 15], 1)], 1)
+                )
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0].argmax(-1), found[1].argmax(-1))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
+
+
 def test_products_in_bf16_stay_near(pair):
     plain, _ = pair
     ids = torch.randint(TINY.vocabulary, (1, 150), generator=torch.Generator().manual_seed(0))
@@ -135,7 +266,7 @@ def test_generation_is_the_same(pair):
     assert plain == quick
 
 
-def test_batches_and_beams_go_through_the_plain_path(pair):
+def test_batches_and_beams_are_the_same(pair):
     prompts = [[3, 1, 4], [1, 5, 9, 2]]
     plain, quick = ([c.tokens for c in generate_batch(d, prompts, 8)] for d in pair)
     assert plain == quick
@@ -256,12 +387,15 @@ def test_a_full_cache_is_refused_and_left_as_it_is(pair):
     with torch.inference_mode():
         quick(torch.tensor([[3, 4]]), cache)
         before = cache.keys.clone()
-        for more in ([[5]], [[5, 6, 7]]):
+        for more in ([[5]], [[5, 6, 7]], [[5] * 9]):
             said = f"room for 2 positions: 2 are used and {len(more[0])} more"
             with pytest.raises(UserError, match=said):
                 quick(torch.tensor(more), cache)
     assert cache.length == 2
     assert torch.equal(cache.keys, before)
+    several = quick.new_cache(2, 1)
+    with torch.inference_mode(), pytest.raises(UserError, match="0 are used and 2 more"):
+        quick(torch.tensor([[3, 4], [5, 6]]), several)
 
 
 @pytest.mark.parametrize("other", [{"head_dim": 4}, {"kv_heads": 1, "heads": 3}])

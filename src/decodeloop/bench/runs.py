@@ -1,4 +1,4 @@
-"""Run the paths in turn, and say what came out: medians with their spread, rates, ratios."""
+"""Run the contenders in turn, and say what came out: medians with their spread, rates, ratios."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from decodeloop.bar import Progress, silent
-from decodeloop.bench.paths import PATHS, Path
+from decodeloop.bench.busy import core_held
+from decodeloop.bench.contenders import CONTENDERS, Contender
 from decodeloop.checkpoints.folder import read_config
 from decodeloop.checkpoints.gguf_file import GGUFFile
 from decodeloop.checkpoints.pinned import PINNED
@@ -28,6 +29,7 @@ from decodeloop.measure.machine import Job, matmul_job, stream_jobs
 from decodeloop.measure.timing import median_seconds
 from decodeloop.model import ModelConfig
 
+BUSY_RUNS = 3  # at most: beside a busy program some contenders take minutes for a run
 CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0}
 
 
@@ -44,6 +46,7 @@ class Settings:
     new_tokens: int = 64
     runs: int = 10
     threads: int = 0  # 0: as many as PyTorch takes
+    busy: bool = False  # afterwards once more, with one core held by another program
 
     def __post_init__(self) -> None:
         least = {"prompt_tokens": 1, "new_tokens": 2, "runs": 1, "threads": 0}
@@ -58,6 +61,10 @@ class Settings:
     def thread_count(self) -> int:
         return self.threads or torch.get_num_threads()
 
+    @property
+    def busy_runs(self) -> int:
+        return min(self.runs, BUSY_RUNS) if self.busy else 0
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -70,7 +77,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """What one path reached."""
+    """What one contender reached."""
 
     name: str
     bits: float
@@ -81,6 +88,14 @@ class Row:
     peak_bytes: int | None  # above the state after imports
     bytes_per_s: float  # weights and cache that each token must read, over its time
     flops_per_s: float  # of the prefill, without what the causal mask throws away
+    busy_ttft_s: Spread | None = None  # these two beside a busy program, if that was asked for
+    busy_tokens_per_s: Spread | None = None
+
+    @property
+    def busy_share(self) -> float | None:
+        """What is left of the tokens per second beside a busy program."""
+        busy = self.busy_tokens_per_s
+        return None if busy is None else busy.median / self.tokens_per_s.median
 
 
 @dataclass(frozen=True)
@@ -91,11 +106,11 @@ class Report:
     read: float  # bytes/s that this machine's memory gives
     matmul: float  # FLOP/s of a large fp32 product
     rows: tuple[Row, ...]
-    failed: dict[str, str]  # paths that could not run, and why
+    failed: dict[str, str]  # contenders that could not run, and why
 
     def ratios(self) -> dict[str, dict[str, float]]:
-        """Tokens per second of each own path over those of each other."""
-        own = {path.name for path in PATHS if path.own}
+        """Tokens per second of each own contender over those of each other."""
+        own = {contender.name for contender in CONTENDERS if contender.own}
         return {
             row.name: {
                 other.name: row.tokens_per_s.median / other.tokens_per_s.median
@@ -116,6 +131,7 @@ class Report:
                     **asdict(row),
                     "of_read_bandwidth": row.bytes_per_s / self.read,
                     "of_matmul_peak": row.flops_per_s / self.matmul,
+                    "busy_share": row.busy_share,
                 }
                 for row in self.rows
             ],
@@ -125,17 +141,17 @@ class Report:
 
 
 class Worker:
-    """A path in a process of its own."""
+    """A contender in a process of its own."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, contender: Contender, settings: Settings) -> None:
         threads = settings.thread_count
-        self.path = path
+        self.contender = contender
         self.process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
                 "decodeloop.bench.worker",
-                path.name,
+                contender.name,
                 settings.model,
                 str(threads),
             ],
@@ -172,15 +188,17 @@ class Worker:
 
 
 @contextlib.contextmanager
-def started(paths: Sequence[Path], settings: Settings, told: Progress) -> Iterator[list[Worker]]:
+def started(
+    contenders: Sequence[Contender], settings: Settings, progress: Progress
+) -> Iterator[list[Worker]]:
     """Workers that are ready, or have an error; they end with the block."""
     workers: list[Worker] = []
     try:
-        for number, path in enumerate(paths):
-            told("load", number / len(paths))
-            workers.append(Worker(path, settings))
+        for number, contender in enumerate(contenders):
+            progress("load", number / len(contenders))
+            workers.append(Worker(contender, settings))
             workers[-1].read()  # one after the other: loading takes all threads
-        told("load", 1.0)
+        progress("load", 1.0)
         yield workers
     finally:
         for worker in workers:
@@ -190,11 +208,13 @@ def started(paths: Sequence[Path], settings: Settings, told: Progress) -> Iterat
 def bench(
     config: ModelConfig,
     settings: Settings,
-    paths: Sequence[Path] = PATHS,
-    told: Progress = silent,
+    contenders: Sequence[Contender] = CONTENDERS,
+    progress: Progress = silent,
     workers: Callable[..., contextlib.AbstractContextManager[list[Worker]]] = started,
+    busy: Callable[[], contextlib.AbstractContextManager[Any]] = core_held,
 ) -> Report:
-    """Run the paths in turn, round after round, after one round that is not counted.
+    """Run the contenders in turn, round after round, after one that is not counted; then a few
+    rounds beside a busy program, if that is asked for.
 
     ITL is the time from the first token to the last, over the tokens after the first; tokens per
     second is one over it.
@@ -203,20 +223,33 @@ def bench(
     peak_seconds: list[list[float]] = []
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(config.vocabulary, (settings.prompt_tokens,), generator=generator).tolist()
-    found: dict[str, list[dict[str, Any]]] = {path.name: [] for path in paths}
-    failed: dict[str, str] = {}
-    with workers(paths, settings, told) as ready:
-        for number in range(settings.runs + 1):
-            for worker in ready:
-                if not worker.error:
-                    answer = worker.run(ids, settings.new_tokens)
-                    if number and not worker.error:
-                        found[worker.path.name].append(answer)
+    found: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
+    found_busy: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
+    rounds = 1 + settings.runs + settings.busy_runs
+
+    def run_all(ready: Sequence[Worker], into: dict[str, list[dict[str, Any]]] | None) -> None:
+        for worker in ready:
+            if not worker.error:
+                answer = worker.run(ids, settings.new_tokens)
+                if into is not None and not worker.error:
+                    into[worker.contender.name].append(answer)
+
+    with workers(contenders, settings, progress) as ready:
+        for number in range(1 + settings.runs):
+            run_all(ready, found if number else None)
             if number:  # in turn with the rest: what the memory gives changes from minute to minute
                 peak_seconds.append(median_seconds([job for job, _ in peaks], 1))
-            told("run", (number + 1) / (settings.runs + 1))
-        failed = {worker.path.name: worker.error for worker in ready if worker.error}
-    rows = [row_of(path, found[path.name], config, settings) for path in paths if found[path.name]]
+            progress("run", (number + 1) / rounds)
+        with busy() if settings.busy else contextlib.nullcontext():
+            for number in range(1 + settings.runs, rounds):
+                run_all(ready, found_busy)
+                progress("run", (number + 1) / rounds)
+        failed = {worker.contender.name: worker.error for worker in ready if worker.error}
+    rows = [
+        row_of(contender, found[contender.name], found_busy[contender.name], config, settings)
+        for contender in contenders
+        if found[contender.name]
+    ]
     read, matmul = (
         amount / statistics.median(seconds)
         for (_, amount), seconds in zip(peaks, zip(*peak_seconds, strict=True), strict=True)
@@ -232,7 +265,7 @@ def config_of(model: str) -> ModelConfig:
     """
     if model in PINNED:
         return read_config(pinned_folder(model))
-    path = FilePath(model)
+    path = Path(model)
     if path.is_dir():
         return read_config(path)
     if path.suffix == ".gguf" and path.is_file():
@@ -247,34 +280,51 @@ def peak_jobs() -> list[tuple[Job, float]]:
 
 
 def row_of(
-    path: Path, answers: Sequence[dict[str, Any]], config: ModelConfig, settings: Settings
+    contender: Contender,
+    answers: Sequence[dict[str, Any]],
+    busy_answers: Sequence[dict[str, Any]],
+    config: ModelConfig,
+    settings: Settings,
 ) -> Row:
-    """What the answers of one path amount to."""
-    gaps = [(a["times"][-1] - a["times"][0]) / (len(a["times"]) - 1) for a in answers]
-    firsts = [a["times"][0] for a in answers]
+    """What the answers of one contender amount to."""
+    firsts, gaps = firsts_and_gaps(answers)
     middle = settings.prompt_tokens + settings.new_tokens // 2  # positions, on average
     moved = decode_bytes(
         config,
         1,
         middle,
-        weight_bytes_per_number=path.bits / 8,
-        cache_bytes_per_number=CACHE_BYTES.get(path.cache, 2.0),
+        weight_bytes_per_number=contender.bits / 8,
+        cache_bytes_per_number=CACHE_BYTES.get(contender.cache, 2.0),
     )
     needed = prefill_flops(config, 1, settings.prompt_tokens)
     needed -= masked_flops(config, 1, settings.prompt_tokens)  # some leave them out, some do not
     peaks = [a["peak"] for a in answers if a["peak"] is not None]
+    busy_firsts, busy_gaps = firsts_and_gaps(busy_answers)
     return Row(
-        name=path.name,
-        bits=path.bits,
-        activations=path.activations,
-        cache=path.cache,
+        name=contender.name,
+        bits=contender.bits,
+        activations=contender.activations,
+        cache=contender.cache,
         ttft_s=spread(firsts),
-        tokens_per_s=spread([1 / gap if gap > 0 else math.inf for gap in gaps]),
+        tokens_per_s=rate_spread(gaps),
         peak_bytes=max(peaks) if peaks else None,
         bytes_per_s=moved / statistics.median(gaps),
         flops_per_s=needed / statistics.median(firsts),
+        busy_ttft_s=spread(busy_firsts) if busy_firsts else None,
+        busy_tokens_per_s=rate_spread(busy_gaps) if busy_gaps else None,
     )
+
+
+def firsts_and_gaps(answers: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """The TTFT and the ITL of each run, in seconds."""
+    times = [answer["times"] for answer in answers]
+    return [t[0] for t in times], [(t[-1] - t[0]) / (len(t) - 1) for t in times]
 
 
 def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
+
+
+def rate_spread(gaps: Sequence[float]) -> Spread:
+    """Tokens per second, of seconds per token."""
+    return spread([1 / gap if gap > 0 else math.inf for gap in gaps])

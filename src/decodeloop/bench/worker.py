@@ -1,4 +1,4 @@
-"""One path in a process of its own: what it takes of memory is then its alone.
+"""One contender in a process of its own: what it takes of memory is then its alone.
 
 It reads one JSON object a line, `{"ids": […], "new_tokens": n}`, and answers each with one.
 """
@@ -13,13 +13,13 @@ import os
 import sys
 from typing import Any
 
-from decodeloop.bench.paths import PATHS
+from decodeloop.bench.contenders import CONTENDERS
 from decodeloop.errors import UserError, one_line
 from decodeloop.measure.process import peak_resident_bytes, resident_bytes
 
 
 def main(name: str, model: str, threads: int) -> None:
-    """Load a path, and run it as often as asked."""
+    """Load a contender, and run it as often as asked."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")  # libraries may print what they like
     os.dup2(2, 1)
 
@@ -27,13 +27,13 @@ def main(name: str, model: str, threads: int) -> None:
         answers.write(json.dumps(data) + "\n")
         answers.flush()
 
-    (path,) = (p for p in PATHS if p.name == name)
+    (contender,) = (p for p in CONTENDERS if p.name == name)
     try:
-        for module in ("torch", "numba", "safetensors.torch", "tokenizers", path.module):
+        for module in ("torch", "numba", "safetensors.torch", "tokenizers", contender.module):
             with contextlib.suppress(ImportError):  # who needs one that is missing will say so
                 importlib.import_module(module or "json")
         before = resident_bytes()
-        run = path.load(model, threads)
+        run = contender.load(model, threads)
         answer(ready=True)
         for line in sys.stdin:
             asked = json.loads(line)

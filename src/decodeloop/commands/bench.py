@@ -23,6 +23,9 @@ def bench(
     ] = None,
     runs: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 10,
     threads: Annotated[int, typer.Option(help="As many as PyTorch takes, if not given.")] = 0,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="Also with one core held by an endless loop.")
+    ] = False,
     figure: Annotated[
         Path | None, typer.Option(help="Draw it as well: a .png, .svg or .pdf.")
     ] = None,
@@ -36,11 +39,11 @@ def bench(
 
     if figure is not None:
         check_file(figure)
-    settings = benches.Settings(model, context or prompt_tokens, new_tokens, runs, threads)
+    settings = benches.Settings(model, context or prompt_tokens, new_tokens, runs, threads, busy)
     config = benches.config_of(model)
-    paths = [path for path in benches.PATHS if path.own or (peers and path.installed)]
+    contenders = [one for one in benches.CONTENDERS if one.own or (peers and one.installed)]
     with progress_bar() as show:
-        report = benches.bench(config, settings, paths, show)
+        report = benches.bench(config, settings, contenders, show)
     if figure is not None:
         draw_report(report, figure)
     if as_json:

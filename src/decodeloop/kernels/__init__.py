@@ -61,9 +61,9 @@ def compile_all() -> None:
 
 @torch.inference_mode()
 def load_machine_code(int8: bool) -> None:
-    """Read a token and decode one more with a tiny decoder: the code is the same for all sizes, and
+    """Read a prompt and decode a token with a tiny decoder: the code is the same for all sizes, and
     is loaded (or compiled) now, not in front of somebody's first tokens."""
-    from decodeloop.kernels.decoder import FastDecoder
+    from decodeloop.kernels.decoder import FEW, FastDecoder
 
     with torch.random.fork_rng(devices=[]):  # its weights are drawn, which is nobody else's affair
         tiny = Decoder(TINY)
@@ -73,6 +73,6 @@ def load_machine_code(int8: bool) -> None:
                 if isinstance(module, nn.Linear):
                     setattr(owner, name, Int8Linear(Int8Matrix(module.weight)))
         tiny.embedding = Int8Embedding(Int8Matrix(tiny.embedding.weight))  # type: ignore[assignment]
-    cache, quick = ContiguousKVCache(TINY, 1, 2), FastDecoder(tiny)
-    for _ in range(2):
-        quick(torch.tensor([[0]]), cache)
+    cache, quick = ContiguousKVCache(TINY, 1, FEW + 2), FastDecoder(tiny)
+    for T in (FEW + 1, 1):  # a prefill, and a step: of one token or of a few, the code is the same
+        quick(torch.zeros(1, T, dtype=torch.long), cache)

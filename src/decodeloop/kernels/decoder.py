@@ -1,4 +1,4 @@
-"""A decoder that takes the fast path for one text, and the plain one otherwise.
+"""A decoder that takes the fast path for a text or a few, and the plain one otherwise.
 
 It has the shape of `Decoder`, and its very weights: the logits are the same but for the order of
 additions.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard, cast
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from decodeloop.errors import UserError
 from decodeloop.kernels import compiled
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
-from decodeloop.kernels.threads import numba_threads
+from decodeloop.kernels.threads import numba_threads, run_at_pace
 from decodeloop.model import (
     Attends,
     Block,
@@ -33,6 +35,7 @@ from decodeloop.model.block import Linear
 from decodeloop.model.decoder import LIBRARY_PARTS, Embedding, check_token_ids
 
 Array = np.ndarray[Any, Any]
+FEW = 8  # tokens that one step takes; with more, PyTorch's matrix products are faster
 
 KNOWN = {Block, SelfAttention, FeedForward, RMSNorm, Linear, Embedding, nn.ModuleList}
 KNOWN |= {Int8Embedding, Int8Linear, Int8Matrix}
@@ -73,9 +76,10 @@ def is_known(module: nn.Module) -> bool:
 class FastDecoder(Decoder):
     """A `Decoder` whose decode step is compiled, over another's modules.
 
-    The fast path is for one text, without positions or mask of its own, in a plain
-    `ContiguousKVCache` or none, where no gradients are asked for. Batches, beams and other caches
-    take the plain one.
+    A step takes up to `FEW` new tokens, of one text or of several that are equally long, and more
+    of one text are a prefill; both without positions or mask of their own, in a plain
+    `ContiguousKVCache`, where no gradients are asked for (a prefill needs no cache). All else
+    takes the plain path: larger batches, prompts of unequal length, other caches.
 
     Raises:
         UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, or
@@ -105,6 +109,7 @@ class FastDecoder(Decoder):
         self.embedding, self.layers = decoder.embedding, decoder.layers
         self.norm, self.output = decoder.norm, decoder.output
         self.frequencies = rotary_frequencies(self.config.head_dim, self.config.rope_base).numpy()
+        self.pace = Pace()
         self.eval()
         self.look_at_modules()
 
@@ -136,16 +141,18 @@ class FastDecoder(Decoder):
         mask: Tensor | None = None,
     ) -> Tensor:
         """As `Decoder.hidden`. Shapes: token_ids (B, T) → (B, T, C)."""
-        alone = token_ids.shape[:1] == (1,) and positions is None and mask is None
-        if not self.can_fill(cache) or not alone or torch.is_grad_enabled():  # no gradients there
+        own = positions is not None or mask is not None
+        if not self.can_fill(cache) or own or torch.is_grad_enabled():  # no gradients there
             return super().hidden(token_ids, cache, positions, mask)
         check_token_ids(token_ids, self.config.vocabulary)
-        if cache is not None and cache.length > 0 and token_ids.shape[1] == 1 and self.weights:
+        if cache is None or cache.length == 0:
+            self.look_at_modules()
+        B, N = len(token_ids), token_ids.numel()
+        if self.weights and cache is not None and N <= FEW and cache.batch == B:
             return self.step(token_ids, cache)
-        self.look_at_modules()
-        if not self.weights:
-            return super().hidden(token_ids, cache, positions, mask)
-        return self.prefill(token_ids, cache)
+        if self.weights and B == 1 and (cache is None or cache.batch == 1):
+            return self.prefill(token_ids, cache)
+        return super().hidden(token_ids, cache)
 
     def can_fill(self, cache: Attends | None) -> TypeGuard[ContiguousKVCache | None]:
         """Whether it is no cache, or a plain one of this model's shape: kernels check no bounds."""
@@ -172,32 +179,38 @@ class FastDecoder(Decoder):
         return normalised(x, self.norm.weight, config.norm_eps)[None]
 
     def step(self, token_ids: Tensor, cache: ContiguousKVCache) -> Tensor:
-        """One token through all layers. Shapes: (1, 1) → (1, 1, C)."""
-        cache.check_room(1)
-        place, config = cache.length, self.config
-        angles = np.float32(place) * self.frequencies  # (D/2,)
+        """A few tokens through all layers. Shapes: (B, T) → (B, T, C)."""
+        (B, T), config = token_ids.shape, self.config
+        cache.check_room(T)
+        # B·T tokens, one after the other: which text each belongs to, and its position there
+        texts, places = np.repeat(np.arange(B), T), np.tile(np.arange(T) + cache.length, B)
+        angles = places[:, None].astype(np.float32) * self.frequencies  # (B·T, D/2)
         cos, sin = np.cos(angles), np.sin(angles)
-        keys, values = cache.keys[:, 0].numpy(), cache.values[:, 0].numpy()  # (L, G, S, D)
-        token = int(token_ids)
-        x = self.table[token].astype(np.float32) * self.table_scale[token]  # (C,)
+        keys, values = cache.keys.numpy(), cache.values.numpy()  # (L, B, G, S, D)
+        ids = token_ids.reshape(-1).numpy()
+        x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (B·T, C)
+        layers = (
+            (x, texts, places, cos, sin, k, v, config.norm_eps, *weights)
+            for k, v, weights in zip(keys, values, self.weights, strict=True)
+        )
         out = np.empty_like(x)
-        with numba_threads():
-            for number, weights in enumerate(self.weights):
-                compiled.decode_layer(
-                    x, place, cos, sin, keys[number], values[number], config.norm_eps, *weights
-                )
-            compiled.rms_norm(x, self.last_norm, config.norm_eps, out)
-        cache.advance(1)
-        return torch.from_numpy(out).view(1, 1, -1)
+        with numba_threads() as most:
+            run_at_pace(self.pace, len(x), most, compiled.decode_layer, layers)
+            for row, normed in zip(x, out, strict=True):
+                compiled.rms_norm(row, self.last_norm, config.norm_eps, normed)
+        cache.advance(T)
+        return torch.from_numpy(out).view(B, T, -1)
 
     def head(self, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
-        one = (
-            hidden.numel() == self.config.width and hidden.is_cpu and hidden.dtype == torch.float32
-        )
-        if not one or not self.weights or torch.is_grad_enabled():
+        few = 0 < hidden.numel() <= FEW * self.config.width
+        here = hidden.is_cpu and hidden.dtype == torch.float32
+        if not few or not here or not self.weights or torch.is_grad_enabled():
             return super().head(hidden)
-        x, logits = hidden.detach().reshape(-1).contiguous().numpy(), torch.empty(len(self.scale))
-        with numba_threads():
-            compiled.matrix_vector(self.matrix, self.scale, x, logits.numpy())
-        return logits.view(*hidden.shape[:-1], -1)
+        x = hidden.detach().reshape(-1, self.config.width).contiguous()
+        # NumPy's zeros: PyTorch would call its threads together for so many, and wait for them
+        logits = np.zeros((len(x), len(self.scale)), np.float32)
+        with numba_threads() as most:
+            numba.set_num_threads(self.pace.best(most))
+            compiled.add_product(self.matrix, self.scale, x.numpy(), logits)
+        return torch.from_numpy(logits).view(*hidden.shape[:-1], -1)

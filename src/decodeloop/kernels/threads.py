@@ -4,27 +4,53 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, cast
 
 import numba
 import torch
+
+from decodeloop.kernels.pace import Pace
 
 # The simplest of Numba's threading layers ends the process if two threads are in kernels at once.
 LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def numba_threads() -> Iterator[None]:
-    """Inside, kernels may be called: nobody else does, and they take as many threads as PyTorch.
+def numba_threads() -> Iterator[int]:
+    """Inside, kernels may be called: nobody else does, and they take as many threads as PyTorch,
+    or as many as Numba has, if those are fewer. Gives that number; a kernel may be run with less.
 
     When Numba starts its threads, the first time, PyTorch would afterwards take as many as Numba
     has: both use OpenMP. So what it took is said again.
     """
     threads = torch.get_num_threads()
-    most: int = cast(Any, numba.config).NUMBA_NUM_THREADS
+    most = min(threads, cast(Any, numba.config).NUMBA_NUM_THREADS)
     with LOCK:
-        numba.set_num_threads(min(threads, most))
+        numba.set_num_threads(most)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        yield
+        try:
+            yield most
+        finally:
+            numba.set_num_threads(most)
+
+
+def run_at_pace(
+    pace: Pace,
+    kind: Hashable,
+    most: int,
+    kernel: Callable[..., None],
+    pieces: Iterable[tuple[Any, ...]],
+) -> None:
+    """Call a kernel with the arguments of each piece, inside of `numba_threads`, with as many
+    threads as the pace says."""
+    taken = most
+    for arguments in pieces:
+        threads = pace.threads(kind, most)
+        if threads != taken:
+            numba.set_num_threads(threads)
+            taken = threads
+        start = pace.clock()
+        kernel(*arguments)
+        pace.tell(kind, threads, pace.clock() - start)

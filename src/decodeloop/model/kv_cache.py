@@ -135,9 +135,9 @@ class ContiguousKVCache:
         return self.keys.shape[3]
 
     def is_plain(self, dtype: torch.dtype) -> bool:
-        """Whether it holds one text in this type on the CPU, and attends as the library does."""
+        """Whether it holds numbers of this type on the CPU, and attends as the library does."""
         own = (self._attention, self._causal_mask) != (grouped_query_attention, causal_mask)
-        return not own and self.batch == 1 and self.keys.is_cpu and self.keys.dtype == dtype
+        return not own and self.keys.is_cpu and self.keys.dtype == dtype
 
     def check_room(self, T: int) -> None:
         """Raise a `UserError` unless there is room for `T` more positions."""

@@ -1,7 +1,7 @@
 """The ways of decoding that are compared: this project's, and other engines, if they are installed.
 
 Each takes the same prompt ids, computes greedily with the same number of threads, goes on past the
-end of the text, and tells when each token was there. What differs is said in `Path`.
+end of the text, and tells when each token was there. What differs is said in `Contender`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from decodeloop.checkpoints.download import cache_folder, converted_folder
@@ -22,7 +22,7 @@ Run = Callable[[Sequence[int], int], list[float]]  # ids, new tokens → seconds
 
 
 @dataclass(frozen=True)
-class Path:
+class Contender:
     """One way of decoding, and what it does differently from others."""
 
     name: str
@@ -115,12 +115,12 @@ def load_transformers(model: str, threads: int) -> Run:
     return run
 
 
-def gguf_file(model: str) -> FilePath:
+def gguf_file(model: str) -> Path:
     """The file that all engines get, in its own format."""
     if model in PINNED:
         pinned = PINNED[model]
         return cache_folder() / pinned.name / pinned.file_name
-    return FilePath(model)
+    return Path(model)
 
 
 def load_llama_cpp(form: str) -> Callable[[str, int], Run]:
@@ -147,7 +147,7 @@ def load_llama_cpp(form: str) -> Callable[[str, int], Run]:
     return load
 
 
-def requantized(source: FilePath, form: str) -> FilePath:
+def requantized(source: Path, form: str) -> Path:
     """The file in another of llama.cpp's formats, made once and kept in the cache folder."""
     if form in source.name:
         return source
@@ -211,13 +211,15 @@ def load_openvino(model: str, threads: int) -> Run:
 
 # A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1. A prefill
 # of int8 weights takes bf16 inputs where the processor multiplies that, and fp32 ones elsewhere.
-PATHS = (
-    Path("plain", 32, "fp32", "fp32", load_own("fp32", compiled=False)),
-    Path("fp32", 32, "fp32", "fp32", load_own("fp32", compiled=True)),
-    Path("int8", 8 + 32 / 576, "fp32 (in a prefill bf16)", "fp32", load_own("int8", compiled=True)),
-    Path("transformers", 32, "fp32", "fp32", load_transformers, "transformers"),
-    Path("llama.cpp Q8_0", 8.5, "int8", "fp16", load_llama_cpp("Q8_0"), "llama_cpp"),
-    Path("llama.cpp Q4_1", 5.0, "int8", "fp16", load_llama_cpp("Q4_1"), "llama_cpp"),
-    Path("llama.cpp Q4_0", 4.5, "int8", "fp16", load_llama_cpp("Q4_0"), "llama_cpp"),
-    Path("openvino", 5.0, "chosen by it", "chosen by it", load_openvino, "openvino_genai"),
+CONTENDERS = (
+    Contender("plain", 32, "fp32", "fp32", load_own("fp32", compiled=False)),
+    Contender("fp32", 32, "fp32", "fp32", load_own("fp32", compiled=True)),
+    Contender(
+        "int8", 8 + 32 / 576, "fp32 (in a prefill bf16)", "fp32", load_own("int8", compiled=True)
+    ),
+    Contender("transformers", 32, "fp32", "fp32", load_transformers, "transformers"),
+    Contender("llama.cpp Q8_0", 8.5, "int8", "fp16", load_llama_cpp("Q8_0"), "llama_cpp"),
+    Contender("llama.cpp Q4_1", 5.0, "int8", "fp16", load_llama_cpp("Q4_1"), "llama_cpp"),
+    Contender("llama.cpp Q4_0", 4.5, "int8", "fp16", load_llama_cpp("Q4_0"), "llama_cpp"),
+    Contender("openvino", 5.0, "chosen by it", "chosen by it", load_openvino, "openvino_genai"),
 )
