@@ -208,6 +208,6 @@ def test_what_has_no_source_of_its_own_can_not_be_edited():
     def local():
         return 1
 
-    for right in (lambda: 1, local):
+    for right in (lambda: 1, local, Pile.put, None):
         with pytest.raises(BadEdit, match="expected a function or class of a module"):
             edits(right, "## it\n- 1 → 2\nA hint.")

@@ -19,10 +19,10 @@ each mistake is what a reader would see in a diff::
 ``##`` begins a mistake and names it. A ``-`` text stands in the source of the right answer exactly
 once: a part of a line, or several whole lines. The ``+`` lines take its place, indented like it;
 where there are none it is deleted. ``- old → new`` says both in one line. A mistake may have
-several such changes (an empty line keeps two deletions apart); all other lines are its hint.
+several such changes (an empty line keeps two deletions apart); what follows them is its hint.
 
 Nothing is compiled before a mistake is tried, so that a lesson is imported no slower for it. What
-an edit needs and the right answer does not is imported all the same, with a `noqa: F401`.
+only an edit needs is imported all the same, with a ``noqa: F401``: `ruff` reads no edits.
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ class Section:
 class Edited:
     """The right answer with changes, compiled when it is first called.
 
-    The copy sees the globals of the right answer, and in the place of the right answer itself, of
-    a function that calls itself for one, the copy.
+    The copy sees the globals of the right answer; a function that calls itself calls the copy.
     """
 
     right: Candidate
@@ -164,7 +163,7 @@ def edited(right: Candidate, text: str) -> dict[str, Candidate]:
 
 def sections(right: Candidate, text: str) -> list[Section]:
     """A text in its parts, one for each mistake."""
-    if not hasattr(right, "__qualname__") or "<" in right.__qualname__:
+    if not getattr(right, "__qualname__", "").isidentifier():
         raise BadEdit(f"{right!r} can't be edited: expected a function or class of a module.")
     found: list[Section] = []
     before = ""
@@ -191,7 +190,7 @@ def add(line: str, before: str, section: Section) -> None:
     if section.hint and line.startswith(("- ", "+ ")):
         raise BadEdit(f"mistake {section.name!r}: {line!r} stands behind the hint: changes first.")
     if line.startswith("- "):
-        old, *new = ARROW.split(line.removeprefix("- "))
+        old, *new = ARROW.split(line.removeprefix("- "), maxsplit=1)
         goes_on = before.startswith("- ") and not changes[-1].new
         if new or not goes_on:
             changes.append(Change())

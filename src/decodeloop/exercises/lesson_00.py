@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop.decode import greedy, next_token_loss
-from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
+from decodeloop.exercises.edits import edits
+from decodeloop.exercises.exercise import Case, Exercise, call
 
 LESSON = "00_start_here"
 
@@ -21,6 +22,11 @@ CUBE = torch.randn(2, 5, 11, generator=draws)
 
 def best_by_sorting(logits: Tensor) -> Tensor:
     return torch.sort(logits, dim=-1, descending=True).indices[..., 0]
+
+
+def best_place(logits: Tensor) -> Tensor:
+    """A right one."""
+    return logits.argmax(dim=-1)
 
 
 GREEDY = Exercise(
@@ -36,40 +42,30 @@ GREEDY = Exercise(
         call("logits (2, 5, 11)", CUBE, oracle=best_by_sorting),
         call("all logits negative", -TABLE.abs() - 1, oracle=best_by_sorting),
     ),
-    mistakes=(
-        Mistake(
-            "no axis",
-            "Without an axis, argmax looks at the whole tensor and gives one number. Each row "
-            "wants its own: name the last axis, the one of the vocabulary.",
-            lambda logits: logits.argmax(),
-        ),
-        Mistake(
-            "the value instead of its place",
-            "That is the largest logit itself. Asked for is its place in the row: the token id.",
-            lambda logits: logits.max(dim=-1).values,
-        ),
-        Mistake(
-            "the largest logit of all",
-            "That is the largest logit of the whole tensor. Asked for is, in each row, its place: "
-            "the token id.",
-            lambda logits: logits.max(),
-        ),
-        Mistake(
-            "the worst token",
-            "That is the token with the smallest logit. A larger logit means a more probable token.",
-            lambda logits: logits.argmin(dim=-1),
-        ),
-        Mistake(
-            "an axis too many",
-            "The ids are right, but the axis of the vocabulary is still there, with length 1: "
-            "(..., V) should become (...). Leave out keepdim, or index it away.",
-            lambda logits: logits.argmax(dim=-1, keepdim=True),
-        ),
-        Mistake(
-            "the first axis",
-            "That looks along the first axis. The logits of one position stand in the last.",
-            lambda logits: logits.argmax(dim=0),
-        ),
+    mistakes=edits(
+        best_place,
+        """
+## no axis
+- dim=-1
+Without an axis, argmax looks at the whole tensor and gives one number. Each row wants its own:
+name the last axis, the one of the vocabulary.
+## the value instead of its place
+- logits.argmax(dim=-1) → logits.max(dim=-1).values
+That is the largest logit itself. Asked for is its place in the row: the token id.
+## the largest logit of all
+- logits.argmax(dim=-1) → logits.max()
+That is the largest logit of the whole tensor. Asked for is, in each row, its place: the token id.
+## the worst token
+- argmax → argmin
+That is the token with the smallest logit. A larger logit means a more probable token.
+## an axis too many
+- dim=-1 → dim=-1, keepdim=True
+The ids are right, but the axis of the vocabulary is still there, with length 1: (..., V) should
+become (...). Leave out keepdim, or index it away.
+## the first axis
+- dim=-1 → dim=0
+That looks along the first axis. The logits of one position stand in the last.
+""",
     ),
     hints=(
         "A row of logits has one number for each token of the vocabulary. Where is the largest?",
@@ -88,9 +84,12 @@ def cross_entropy(logits: Tensor, token_ids: Tensor) -> Tensor:
     )
 
 
-def surprise(logits: Tensor, token_ids: Tensor) -> Tensor:
-    """−ln p of each token under the logits in the same place; the mistakes are made around it."""
-    return -logits.log_softmax(-1).gather(-1, token_ids[..., None])[..., 0]
+def mean_surprise(logits: Tensor, token_ids: Tensor) -> Tensor:
+    """A right one."""
+    forecasts, came = logits[:, :-1], token_ids[:, 1:]
+    log_p = forecasts.log_softmax(-1)
+    surprise = -log_p.gather(-1, came[..., None])[..., 0]
+    return surprise.mean()
 
 
 def uniform_case() -> Case:
@@ -117,89 +116,57 @@ NEXT_TOKEN_LOSS = Exercise(
         call("huge logits", 500 * LOGITS, IDS, oracle=cross_entropy),
         call("a vocabulary as long as the text", LOGITS[..., :6], IDS % 6, oracle=cross_entropy),
     ),
-    mistakes=(
-        Mistake(
-            "not shifted",
-            "You hold the logits at position t against token t, which the model had already read. "
-            "They are its forecast of token t + 1: drop the last logits and the first token.",
-            lambda logits, ids: surprise(logits, ids).mean(),
-        ),
-        Mistake(
-            "shifted the wrong way",
-            "You hold the logits at position t + 1 against token t. The logits at t forecast token "
-            "t + 1: it is logits[:, :-1] and token_ids[:, 1:].",
-            lambda logits, ids: surprise(logits[:, 1:], ids[:, :-1]).mean(),
-        ),
-        Mistake(
-            "the sign",
-            "Log-probabilities are negative, surprise is positive: one minus sign is missing.",
-            lambda logits, ids: -surprise(logits[:, :-1], ids[:, 1:]).mean(),
-        ),
-        Mistake(
-            "the sum",
-            "That is the sum over all tokens. Asked for is their mean, so that long and short "
-            "texts can be compared.",
-            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]).sum(),
-        ),
-        Mistake(
-            "the other logarithm",
-            "That is in bits: a logarithm to base 2. Asked for are nats: the natural logarithm.",
-            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]).mean() / math.log(2),
-        ),
-        Mistake(
-            "no mean",
-            "That is the surprise of each token by itself. Take the mean of them all: one number.",
-            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]),
-        ),
-        Mistake(
-            "probabilities instead of their logarithms",
-            "That is the mean probability, with a minus. Take the logarithm of each probability "
-            "first, then the mean.",
-            lambda logits, ids: -(-surprise(logits[:, :-1], ids[:, 1:])).exp().mean(),
-        ),
-        Mistake(
-            "the logit instead of the log-probability",
-            "You took the logits themselves. Only after log_softmax are they log-probabilities.",
-            lambda logits, ids: -logits[:, :-1].gather(-1, ids[:, 1:, None]).mean(),
-        ),
-        Mistake(
-            "softmax along the text",
-            "Your softmax runs along the positions. At each position the probabilities of all tokens "
-            "sum to 1: it is the last axis, that of the vocabulary.",
-            lambda logits, ids: -logits[:, :-1].log_softmax(1).gather(-1, ids[:, 1:, None]).mean(),
-        ),
-        Mistake(
-            "the perplexity",
-            "That is e to the loss: the perplexity. Asked for is the loss itself.",
-            lambda logits, ids: surprise(logits[:, :-1], ids[:, 1:]).mean().exp(),
-        ),
-        Mistake(
-            "the logarithm of a softmax",
-            "Right for small logits, but the probability of a token can be rounded to 0, whose "
-            "logarithm is -inf. `log_softmax` takes both steps at once and has no such trouble.",
-            lambda logits, ids: (
-                -logits[:, :-1].softmax(-1).log().gather(-1, ids[:, 1:, None]).mean()
-            ),
-        ),
-        Mistake(
-            "log2 of a softmax",
-            "That is in bits: a logarithm to base 2. Asked for are nats: the natural logarithm. And "
-            "`log_softmax` takes it in one step with the softmax, so that nothing is rounded to 0.",
-            lambda logits, ids: (
-                -logits[:, :-1].softmax(-1).log2().gather(-1, ids[:, 1:, None]).mean()
-            ),
-        ),
-        Mistake(
-            "exponentials that overflow",
-            "Right for small logits, but e^89 no longer fits into a 32-bit float: exp gives inf, and "
-            "inf / inf is NaN. `log_softmax` does the whole step and does not overflow.",
-            lambda logits, ids: (
-                -(logits.exp() / logits.exp().sum(-1, keepdim=True))[:, :-1]
-                .log()
-                .gather(-1, ids[:, 1:, None])
-                .mean()
-            ),
-        ),
+    mistakes=edits(
+        mean_surprise,
+        """
+## not shifted
+- logits[:, :-1], token_ids[:, 1:] → logits, token_ids
+You hold the logits at position t against token t, which the model had already read. They are its
+forecast of token t + 1: drop the last logits and the first token.
+## shifted the wrong way
+- logits[:, :-1], token_ids[:, 1:] → logits[:, 1:], token_ids[:, :-1]
+You hold the logits at position t + 1 against token t. The logits at t forecast token t + 1: it is
+logits[:, :-1] and token_ids[:, 1:].
+## the sign
+- surprise = -log_p → surprise = log_p
+Log-probabilities are negative, surprise is positive: one minus sign is missing.
+## the sum
+- surprise.mean() → surprise.sum()
+That is the sum over all tokens. Asked for is their mean, so that long and short texts can be
+compared.
+## the other logarithm
+- surprise.mean() → surprise.mean() / math.log(2)
+That is in bits: a logarithm to base 2. Asked for are nats: the natural logarithm.
+## no mean
+- return surprise.mean() → return surprise
+That is the surprise of each token by itself. Take the mean of them all: one number.
+## probabilities instead of their logarithms
+- forecasts.log_softmax(-1) → forecasts.softmax(-1)
+That is the mean probability, with a minus. Take the logarithm of each probability first, then the
+mean.
+## the logit instead of the log-probability
+- forecasts.log_softmax(-1) → forecasts
+You took the logits themselves. Only after log_softmax are they log-probabilities.
+## softmax along the text
+- log_softmax(-1) → log_softmax(1)
+Your softmax runs along the positions. At each position the probabilities of all tokens sum to 1:
+it is the last axis, that of the vocabulary.
+## the perplexity
+- surprise.mean() → surprise.mean().exp()
+That is e to the loss: the perplexity. Asked for is the loss itself.
+## the logarithm of a softmax
+- forecasts.log_softmax(-1) → forecasts.softmax(-1).log()
+Right for small logits, but the probability of a token can be rounded to 0, whose logarithm is
+-inf. `log_softmax` takes both steps at once and has no such trouble.
+## log2 of a softmax
+- forecasts.log_softmax(-1) → forecasts.softmax(-1).log2()
+That is in bits: a logarithm to base 2. Asked for are nats: the natural logarithm. And
+`log_softmax` takes it in one step with the softmax, so that nothing is rounded to 0.
+## exponentials that overflow
+- forecasts.log_softmax(-1) → (forecasts.exp() / forecasts.exp().sum(-1, keepdim=True)).log()
+Right for small logits, but e^89 no longer fits into a 32-bit float: exp gives inf, and inf / inf
+is NaN. `log_softmax` does the whole step and does not overflow.
+""",
     ),
     hints=(
         "First line up forecasts and tokens: the logits at position t forecast token t + 1. Which "

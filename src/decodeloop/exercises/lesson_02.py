@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.exercises.exercise import Exercise, Mistake, call
+from decodeloop.exercises.edits import edits
+from decodeloop.exercises.exercise import Case, Exercise, call
 from decodeloop.model import (
     grouped_query_attention,
     merge_heads,
@@ -42,6 +42,11 @@ def numbered(T: int, H: int, D: int) -> Tensor:
     return table.reshape(1, T, H * D)
 
 
+def cut_and_moved(x: Tensor, H: int) -> Tensor:
+    """A right one."""
+    return x.unflatten(-1, (H, -1)).transpose(1, 2)
+
+
 SPLIT_HEADS = Exercise(
     name="split_heads",
     lesson=LESSON,
@@ -56,54 +61,41 @@ SPLIT_HEADS = Exercise(
         call("one head: x (2, 4, 5), H = 1", tensors(2, 4, 5), 1, oracle=slices),
         call("heads of one channel: x (3, 2, 4), H = 4", tensors(3, 2, 4), 4, oracle=slices),
     ),
-    mistakes=(
-        Mistake(
-            "reshaped without a transpose",
-            "The shape is right, but the numbers are dealt out in the order in which they lie in "
-            "memory: your first head holds the first position's heads, not its own channels of every "
-            "position. Cut the last axis into (H, D) first, then move H in front of T.",
-            lambda x, H: x.reshape(x.shape[0], H, x.shape[1], -1),
-        ),
-        Mistake(
-            "heads and positions not swapped",
-            "You cut the last axis rightly, but the result is (B, T, H, D). Attention works on the "
-            "last two axes, so these must be (T, D): the heads belong in front of the positions.",
-            lambda x, H: x.reshape(*x.shape[:2], H, -1),
-        ),
-        Mistake(
-            "(D H) instead of (H D)",
-            "You take every H-th channel for a head. A head's D channels lie side by side: in the "
-            "pattern the axis that varies fastest stands on the right, so it is (H D).",
-            lambda x, H: x.unflatten(-1, (-1, H)).permute(0, 3, 1, 2),
-        ),
-        Mistake(
-            "H taken for D",
-            "You made heads of H channels each. H is how many heads there are: H=H in rearrange, or "
-            "x.shape[-1] // H channels for each.",
-            lambda x, H: x.unflatten(-1, (-1, H)).transpose(1, 2),
-        ),
-        Mistake(
-            "heads in front of the batch",
-            "The heads are right, but the batch must stay in front: (B, H, T, D).",
-            lambda x, H: slices(x, H).transpose(0, 1),
-        ),
-        Mistake(
-            "channels and positions swapped",
-            "Your last two axes are (D, T); they should be (T, D): a row for each position.",
-            lambda x, H: slices(x, H).mT,
-        ),
-        Mistake(
-            "transposed before cutting",
-            "You swapped positions and channels before you cut the channels, and then dealt the "
-            "numbers out anew. Cut the last axis first: unflatten it to (H, D), then swap T and H.",
-            lambda x, H: x.mT.reshape(x.shape[0], H, x.shape[1], -1),
-        ),
-        Mistake(
-            "a list of heads",
-            "Those are the right heads, but as separate tensors. One tensor is asked for, with the "
-            "heads as its axis number 1: torch.stack(heads, dim=1), or rearrange at once.",
-            lambda x, H: list(x.chunk(H, dim=-1)),
-        ),
+    mistakes=edits(
+        cut_and_moved,
+        """
+## reshaped without a transpose
+- x.unflatten(-1, (H, -1)).transpose(1, 2) → x.reshape(x.shape[0], H, x.shape[1], -1)
+The shape is right, but the numbers are dealt out in the order in which they lie in memory: your
+first head holds the first position's heads, not its own channels of every position. Cut the last
+axis into (H, D) first, then move H in front of T.
+## heads and positions not swapped
+- .transpose(1, 2)
+You cut the last axis rightly, but the result is (B, T, H, D). Attention works on the last two
+axes, so these must be (T, D): the heads belong in front of the positions.
+## (D H) instead of (H D)
+- (H, -1)).transpose(1, 2) → (-1, H)).permute(0, 3, 1, 2)
+You take every H-th channel for a head. A head's D channels lie side by side: in the pattern the
+axis that varies fastest stands on the right, so it is (H D).
+## H taken for D
+- (H, -1) → (-1, H)
+You made heads of H channels each. H is how many heads there are: H=H in rearrange, or x.shape[-1]
+// H channels for each.
+## heads in front of the batch
+- .transpose(1, 2) → .permute(2, 0, 1, 3)
+The heads are right, but the batch must stay in front: (B, H, T, D).
+## channels and positions swapped
+- .transpose(1, 2) → .permute(0, 2, 3, 1)
+Your last two axes are (D, T); they should be (T, D): a row for each position.
+## transposed before cutting
+- x.unflatten(-1, (H, -1)).transpose(1, 2) → x.mT.reshape(x.shape[0], H, x.shape[1], -1)
+You swapped positions and channels before you cut the channels, and then dealt the numbers out
+anew. Cut the last axis first: unflatten it to (H, D), then swap T and H.
+## a list of heads
+- x.unflatten(-1, (H, -1)).transpose(1, 2) → list(x.chunk(H, dim=-1))
+Those are the right heads, but as separate tensors. One tensor is asked for, with the heads as its
+axis number 1: torch.stack(heads, dim=1), or rearrange at once.
+""",
     ),
     hints=(
         "The last axis is H groups of D channels: name it (H D). Then write the axes in the order "
@@ -119,6 +111,11 @@ SPLIT_HEADS = Exercise(
 
 def side_by_side(x: Tensor) -> Tensor:
     return torch.cat([x[:, h] for h in range(x.shape[1])], dim=-1)
+
+
+def moved_and_joined(x: Tensor) -> Tensor:
+    """A right one."""
+    return x.transpose(1, 2).flatten(2)
 
 
 MERGE_HEADS = Exercise(
@@ -137,49 +134,38 @@ MERGE_HEADS = Exercise(
         call("one head: x (2, 1, 4, 5)", tensors(2, 1, 4, 5), oracle=side_by_side),
         call("heads of one channel: x (3, 4, 2, 1)", tensors(3, 4, 2, 1), oracle=side_by_side),
     ),
-    mistakes=(
-        Mistake(
-            "reshaped without a transpose",
-            "The shape is right, but each of your rows holds one head's numbers of several positions. "
-            "Move the heads back behind the positions first, then put (H D) together.",
-            lambda x: x.reshape(x.shape[0], x.shape[2], -1),
-        ),
-        Mistake(
-            "(D H) instead of (H D)",
-            "You interleave the heads: first the channel 0 of every head, then channel 1. A head's "
-            "channels stay side by side: (H D).",
-            lambda x: x.permute(0, 2, 3, 1).flatten(2),
-        ),
-        Mistake(
-            "positions merged instead of heads",
-            "You put the positions side by side, and have a row for each head. It should be a row for "
-            "each position, with the heads side by side: (B, T, H·D).",
-            lambda x: x.flatten(2),
-        ),
-        Mistake(
-            "the wrong axes swapped",
-            "You swapped the last two axes, (T, D). It is H and T, axes 1 and 2, that must change "
-            "places before the last two are put together.",
-            lambda x: x.mT.reshape(x.shape[0], x.shape[2], -1),
-        ),
-        Mistake(
-            "heads added up",
-            "You added the heads up, so nobody can tell them apart any more. Put them side by side: "
-            "H·D numbers for each position.",
-            lambda x: x.sum(1),
-        ),
-        Mistake(
-            "heads averaged",
-            "You took the mean of the heads. The point of several heads is that they are not averaged: "
-            "put them side by side, H·D numbers for each position.",
-            lambda x: x.mean(1),
-        ),
-        Mistake(
-            "the batch merged too",
-            "The rows are right, but the texts of the batch are one long text now: (B·T, H·D). Leave "
-            "the batch an axis of its own.",
-            lambda x: side_by_side(x).flatten(0, 1),
-        ),
+    mistakes=edits(
+        moved_and_joined,
+        """
+## reshaped without a transpose
+- x.transpose(1, 2).flatten(2) → x.reshape(x.shape[0], x.shape[2], -1)
+The shape is right, but each of your rows holds one head's numbers of several positions. Move the
+heads back behind the positions first, then put (H D) together.
+## (D H) instead of (H D)
+- x.transpose(1, 2) → x.permute(0, 2, 3, 1)
+You interleave the heads: first the channel 0 of every head, then channel 1. A head's channels stay
+side by side: (H D).
+## positions merged instead of heads
+- .transpose(1, 2)
+You put the positions side by side, and have a row for each head. It should be a row for each
+position, with the heads side by side: (B, T, H·D).
+## the wrong axes swapped
+- x.transpose(1, 2).flatten(2) → x.mT.reshape(x.shape[0], x.shape[2], -1)
+You swapped the last two axes, (T, D). It is H and T, axes 1 and 2, that must change places before
+the last two are put together.
+## heads added up
+- x.transpose(1, 2).flatten(2) → x.sum(1)
+You added the heads up, so nobody can tell them apart any more. Put them side by side: H·D numbers
+for each position.
+## heads averaged
+- x.transpose(1, 2).flatten(2) → x.mean(1)
+You took the mean of the heads. The point of several heads is that they are not averaged: put them
+side by side, H·D numbers for each position.
+## the batch merged too
+- .flatten(2) → .flatten(2).flatten(0, 1)
+The rows are right, but the texts of the batch are one long text now: (B·T, H·D). Leave the batch
+an axis of its own.
+""",
     ),
     hints=(
         "It is split_heads backwards: write the pattern the other way round.",
@@ -203,37 +189,15 @@ def joint_softmax(scores: Tensor) -> Tensor:
     return rows.reshape(B, T, H, S).transpose(1, 2)
 
 
-Repeat = Callable[[Tensor, int], Tensor]
-
-
-def interleaved(x: Tensor, times: int) -> Tensor:
-    return x.repeat_interleave(times, dim=1)
-
-
-def tiled(x: Tensor, times: int) -> Tensor:
-    return x.repeat(1, times, 1, 1)
-
-
-def wrong_sharing(
-    keys: Repeat = interleaved,
-    values: Repeat = interleaved,
-    queries: Callable[[Tensor, int], Tensor] = lambda q, G: q,
-    scale: Callable[[Tensor], float] = lambda q: math.sqrt(q.shape[-1]),
-    use: Callable[[Tensor, int], Tensor | None] = lambda mask, H: mask,
-    normalise: Callable[[Tensor], Tensor] = lambda s: torch.softmax(s, -1).nan_to_num(0.0),
-) -> Callable[..., Tensor]:
-    """Grouped-query attention with one of its steps exchanged."""
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        H, G = q.shape[1], k.shape[1]
-        q, k, v = queries(q, G), keys(k, H // G), values(v, H // G)
-        scores = q @ k.mT / scale(q)
-        mask = None if mask is None else use(mask, H)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -INF)
-        return normalise(scores) @ v
-
-    return attend
+def by_repeating(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """A right one."""
+    n = q.shape[1] // k.shape[1]
+    k = k.repeat_interleave(n, dim=1)
+    v = v.repeat_interleave(n, dim=1)
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -INF)
+    return scores.softmax(-1).nan_to_num(0.0) @ v
 
 
 def for_the_first_head(mask: Tensor, H: int) -> Tensor:
@@ -241,22 +205,6 @@ def for_the_first_head(mask: Tensor, H: int) -> Tensor:
     only = torch.ones(1, H, 1, 1, dtype=torch.bool)
     only[:, 0] = False
     return mask | only
-
-
-def first_heads_mask(mask: Tensor, H: int) -> Tensor:
-    return mask[:, :1] if mask.ndim == 4 else mask
-
-
-def averaged(q: Tensor, G: int) -> Tensor:
-    return q.unflatten(1, (G, -1)).mean(2)
-
-
-def averaged_and_shared(q: Tensor, G: int) -> Tensor:
-    return averaged(q, G).repeat_interleave(q.shape[1] // G, dim=1)
-
-
-def nothing(x: Tensor, times: int) -> Tensor:
-    return x
 
 
 def lower(T: int, S: int) -> Tensor:
@@ -311,88 +259,69 @@ GROUPED_QUERY_ATTENTION = Exercise(
             oracle=shared_sdpa,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "KV heads tiled instead of repeated",
-            "You lay the KV heads out as 0 1 2 0 1 2 …; neighbours should share: 0 0 0 1 1 1 …. "
-            "Query head h reads KV head h // (H/G), not h % G: repeat_interleave, not repeat.",
-            wrong_sharing(tiled, tiled),
-        ),
-        Mistake(
-            "keys repeated, values tiled",
-            "Your keys are shared by neighbours, 0 0 1 1, but your values lie as 0 1 0 1. So a head's "
-            "weights meet another head's values. Repeat both in the same way.",
-            wrong_sharing(values=tiled),
-        ),
-        Mistake(
-            "keys tiled, values repeated",
-            "Your values are shared by neighbours, 0 0 1 1, but your keys lie as 0 1 0 1. Repeat both "
-            "in the same way: repeat_interleave.",
-            wrong_sharing(keys=tiled),
-        ),
-        Mistake(
-            "all read the first KV head",
-            "All your query heads read KV head 0. That is right for G = 1 alone: head h reads "
-            "h // (H/G).",
-            lambda q, k, v, mask=None: shared_sdpa(q, k[:, :1], v[:, :1], mask),
-        ),
-        Mistake(
-            "query heads averaged per group",
-            "You averaged the query heads of a group, so G heads come out instead of H. The queries "
-            "stay apart; what they share are keys and values.",
-            wrong_sharing(nothing, nothing, queries=averaged),
-        ),
-        Mistake(
-            "query heads averaged, then repeated",
-            "All heads of a group give the same output in your function: you averaged their queries. "
-            "The queries stay apart; what they share are keys and values.",
-            wrong_sharing(queries=averaged_and_shared),
-        ),
-        Mistake(
-            "only the first of each group",
-            "Only G heads come out, those of the first G query heads. All H are asked for: repeat keys "
-            "and values until there are H of them.",
-            lambda q, k, v, mask=None: shared_sdpa(q[:, : k.shape[1]], k, v, mask),
-        ),
-        Mistake(
-            "scaled by √(H·D)",
-            "You divide by the root of the whole width, H·D. Each head's scores are sums of D products: "
-            "divide by √D.",
-            wrong_sharing(scale=lambda q: math.sqrt(q.shape[1] * q.shape[-1])),
-        ),
-        Mistake(
-            "one softmax over all heads",
-            "Your weights sum to 1 over all heads together. Each head shares out a weight of 1 of its "
-            "own: softmax along the keys, the last axis, alone.",
-            wrong_sharing(normalise=joint_softmax),
-        ),
-        Mistake(
-            "softmax over the heads",
-            "Your softmax runs along axis 1: there the heads compete for each key. Each head shares "
-            "out its own weight among the keys, the last axis.",
-            wrong_sharing(normalise=lambda s: torch.softmax(s, 1).nan_to_num(0.0)),
-        ),
-        Mistake(
-            "mask on the first head alone",
-            "You mask head 0 and let all others see everything. A mask holds for every head: it "
-            "broadcasts over the axis of the heads.",
-            wrong_sharing(use=for_the_first_head),
-        ),
-        Mistake(
-            "the first head's mask for all",
-            "A mask may be different for each head, (B, H, T, S). You use that of head 0 for all.",
-            wrong_sharing(use=first_heads_mask),
-        ),
-        Mistake(
-            "the mask ignored",
-            "The mask changes nothing in your function. Hand it on to `attention`.",
-            wrong_sharing(use=lambda mask, H: None),
-        ),
-        Mistake(
-            "the mask upside down",
-            "You hide what may be seen. In this course True means: may attend.",
-            wrong_sharing(use=lambda mask, H: ~mask),
-        ),
+    mistakes=edits(
+        by_repeating,
+        """
+## KV heads tiled instead of repeated
+- k.repeat_interleave(n, dim=1) → k.repeat(1, n, 1, 1)
+- v.repeat_interleave(n, dim=1) → v.repeat(1, n, 1, 1)
+You lay the KV heads out as 0 1 2 0 1 2 …; neighbours should share: 0 0 0 1 1 1 …. Query head h
+reads KV head h // (H/G), not h % G: repeat_interleave, not repeat.
+## keys repeated, values tiled
+- v.repeat_interleave(n, dim=1) → v.repeat(1, n, 1, 1)
+Your keys are shared by neighbours, 0 0 1 1, but your values lie as 0 1 0 1. So a head's weights
+meet another head's values. Repeat both in the same way.
+## keys tiled, values repeated
+- k.repeat_interleave(n, dim=1) → k.repeat(1, n, 1, 1)
+Your values are shared by neighbours, 0 0 1 1, but your keys lie as 0 1 0 1. Repeat both in the
+same way: repeat_interleave.
+## all read the first KV head
+- k.repeat_interleave(n, dim=1) → k[:, :1]
+- v.repeat_interleave(n, dim=1) → v[:, :1]
+All your query heads read KV head 0. That is right for G = 1 alone: head h reads h // (H/G).
+## query heads averaged per group
+- n = q.shape[1] // k.shape[1] → n, q = 1, q.unflatten(1, (k.shape[1], -1)).mean(2)
+You averaged the query heads of a group, so G heads come out instead of H. The queries stay apart;
+what they share are keys and values.
+## query heads averaged, then repeated
+- k = k.repeat_interleave
++ q = q.unflatten(1, (k.shape[1], -1)).mean(2).repeat_interleave(n, dim=1)
++ k = k.repeat_interleave
+All heads of a group give the same output in your function: you averaged their queries. The queries
+stay apart; what they share are keys and values.
+## only the first of each group
+- n = q.shape[1] // k.shape[1] → n, q = 1, q[:, : k.shape[1]]
+Only G heads come out, those of the first G query heads. All H are asked for: repeat keys and
+values until there are H of them.
+## scaled by √(H·D)
+- math.sqrt(q.shape[-1]) → math.sqrt(q.shape[1] * q.shape[-1])
+You divide by the root of the whole width, H·D. Each head's scores are sums of D products: divide
+by √D.
+## one softmax over all heads
+- scores.softmax(-1).nan_to_num(0.0) → joint_softmax(scores)
+Your weights sum to 1 over all heads together. Each head shares out a weight of 1 of its own:
+softmax along the keys, the last axis, alone.
+## softmax over the heads
+- softmax(-1) → softmax(1)
+Your softmax runs along axis 1: there the heads compete for each key. Each head shares out its own
+weight among the keys, the last axis.
+## mask on the first head alone
+- ~mask → ~for_the_first_head(mask, q.shape[1])
+You mask head 0 and let all others see everything. A mask holds for every head: it broadcasts over
+the axis of the heads.
+## the first head's mask for all
+- scores = scores.masked_fill
++ mask = mask[:, :1] if mask.ndim == 4 else mask
++ scores = scores.masked_fill
+A mask may be different for each head, (B, H, T, S). You use that of head 0 for all.
+## the mask ignored
+- if mask is not None:
+-     scores = scores.masked_fill(~mask, -INF)
+The mask changes nothing in your function. Hand it on to `attention`.
+## the mask upside down
+- ~mask → mask
+You hide what may be seen. In this course True means: may attend.
+""",
     ),
     hints=(
         "With G = H it would be `attention(q, k, v, mask)`. So make H keys and H values out of G.",
@@ -421,36 +350,29 @@ def in_plain_torch(
     return F.linear(shared_sdpa(q, k, v, mask).transpose(1, 2).flatten(2), w_output)
 
 
-Split = Callable[[Tensor, int], Tensor]
+def in_five_steps(
+    x: Tensor,
+    w_query: Tensor,
+    w_key: Tensor,
+    w_value: Tensor,
+    w_output: Tensor,
+    H: int,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """A right one."""
+    D = w_query.shape[0] // H
+    G = w_key.shape[0] // D
+    q, k, v = F.linear(x, w_query), F.linear(x, w_key), F.linear(x, w_value)
+    q, k, v = slices(q, H), slices(k, G), slices(v, G)
+    heads = shared_sdpa(q, k, v, mask)
+    return F.linear(side_by_side(heads), w_output)
 
 
-def wrong_layer(
-    project: Callable[[Tensor, Tensor], Tensor] = F.linear,
-    split: Split = slices,
-    attend: Callable[..., Tensor] = shared_sdpa,
-    merge: Callable[[Tensor], Tensor] = side_by_side,
-    output: Callable[[Tensor, Tensor], Tensor] = F.linear,
-    wide: bool = False,
-) -> Callable[..., Tensor]:
-    """The whole layer with one of its steps exchanged."""
+def layered(label: str, *inputs: object) -> Case:
+    return call(label, *inputs, oracle=in_plain_torch)
 
-    def layer(
-        x: Tensor,
-        w_query: Tensor,
-        w_key: Tensor,
-        w_value: Tensor,
-        w_output: Tensor,
-        H: int,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        G = w_key.shape[0] // (w_query.shape[0] // H)
-        q, k, v = (
-            split(project(x, w), 1 if wide else heads)
-            for w, heads in ((w_query, H), (w_key, G), (w_value, G))
-        )
-        return output(merge(attend(q, k, v, mask)), w_output)
 
-    return layer
+wrong_sharing = {mistake.name: mistake.wrong for mistake in GROUPED_QUERY_ATTENTION.mistakes}
 
 
 def reshaped(x: Tensor, H: int) -> Tensor:
@@ -486,174 +408,111 @@ MULTI_HEAD_ATTENTION = Exercise(
     minutes=10,
     difficulty=2,
     cases=(
-        call(
-            "C = 6, H = G = 3, no mask",
-            tensors(1, 4, 6),
-            *weights(6, 3, 3, 2),
-            3,
-            oracle=in_plain_torch,
+        layered("C = 6, H = G = 3, no mask", tensors(1, 4, 6), *weights(6, 3, 3, 2), 3),
+        layered(
+            "C = 12, H = G = 4, causal", tensors(2, 5, 12), *weights(12, 4, 4, 3), 4, lower(5, 5)
         ),
-        call(
-            "C = 12, H = G = 4, causal",
-            tensors(2, 5, 12),
-            *weights(12, 4, 4, 3),
-            4,
-            lower(5, 5),
-            oracle=in_plain_torch,
+        layered(
+            "C = 12, H = 6, G = 3, causal", tensors(2, 5, 12), *weights(12, 6, 3, 2), 6, lower(5, 5)
         ),
-        call(
-            "C = 12, H = 6, G = 3, causal",
-            tensors(2, 5, 12),
-            *weights(12, 6, 3, 2),
-            6,
-            lower(5, 5),
-            oracle=in_plain_torch,
+        layered(
+            "C = 10, H = 3, G = 1, D = 4: H·D is not C", tensors(2, 3, 10), *weights(10, 3, 1, 4), 3
         ),
-        call(
-            "C = 10, H = 3, G = 1, D = 4: H·D is not C",
-            tensors(2, 3, 10),
-            *weights(10, 3, 1, 4),
-            3,
-            oracle=in_plain_torch,
-        ),
-        call(
+        layered(
             "a mask for each text of the batch",
             tensors(2, 4, 8),
             *weights(8, 4, 2, 2),
             4,
             some(2, 1, 4, 4),
-            oracle=in_plain_torch,
         ),
-        call(
-            "a mask for each head",
-            tensors(2, 4, 6),
-            *weights(6, 3, 1, 2),
-            3,
-            some(1, 3, 4, 4),
-            oracle=in_plain_torch,
+        layered(
+            "a mask for each head", tensors(2, 4, 6), *weights(6, 3, 1, 2), 3, some(1, 3, 4, 4)
         ),
     ),
-    mistakes=(
-        Mistake(
-            "weights not transposed",
-            "You multiply by the weights as they lie. nn.Linear stores them as (out, in), so it is "
-            "x @ w.T. With square weights nothing crashes; with others it does.",
-            wrong_layer(project=lambda x, w: x @ w, output=lambda x, w: x @ w),
-        ),
-        Mistake(
-            "w_output not transposed",
-            "Queries, keys and values are right, but the output is multiplied by w_output as it lies: "
-            "it is stored as (C, H·D) = (out, in) too, so w_output.T.",
-            wrong_layer(output=lambda x, w: x @ w),
-        ),
-        Mistake(
-            "queries, keys and values not transposed",
-            "The output projection is right, but queries, keys and values are multiplied by their "
-            "weights as they lie: nn.Linear stores (out, in), so it is x @ w.T.",
-            wrong_layer(project=lambda x, w: x @ w),
-        ),
-        Mistake(
-            "output projection forgotten",
-            "You return the heads side by side. The last step mixes them: multiply by w_output.T.",
-            wrong_layer(output=lambda x, w: x),
-        ),
-        Mistake(
-            "no output projection, and KV heads not shared",
-            "Two things. You return the heads side by side: the last step mixes them, by w_output.T. And "
-            "with fewer KV heads than H, `attention` alone raises: grouped_query_attention shares them.",
-            wrong_layer(attend=unshared, output=lambda x, w: x),
-        ),
-        Mistake(
-            "scaled by √C",
-            "You divide the scores by √C, the root of the whole width. A head's scores are sums of D "
-            "products: divide by √D, or use your `attention`, which does.",
-            lambda x, w_query, w_key, w_value, w_output, H, mask=None: wrong_layer(
-                attend=wrong_sharing(scale=lambda q: math.sqrt(x.shape[-1]))
-            )(x, w_query, w_key, w_value, w_output, H, mask),
-        ),
-        Mistake(
-            "split by reshape",
-            "You cut the heads by reshape to (B, H, T, D): that mixes positions and heads. Cut the last "
-            "axis and move the heads: your split_heads.",
-            wrong_layer(split=reshaped),
-        ),
-        Mistake(
-            "merged by reshape",
-            "You put the heads together by reshape to (B, T, H·D) without moving them behind the "
-            "positions first: your merge_heads does both.",
-            wrong_layer(merge=lambda x: x.reshape(x.shape[0], x.shape[2], -1)),
-        ),
-        Mistake(
-            "split and merged by reshape",
-            "You split and merge by reshape alone. The two undo each other, so the shapes are right, "
-            "but inside, heads and positions are mixed. Use split_heads and merge_heads.",
-            wrong_layer(split=reshaped, merge=lambda x: x.reshape(x.shape[0], x.shape[2], -1)),
-        ),
-        Mistake(
-            "heads and positions swapped",
-            "Your heads stand where the positions should be, (B, T, H, D): so each position's heads "
-            "attend to one another, and no token sees another. Swap T and H.",
-            lambda x, w_query, w_key, w_value, w_output, H, mask=None: wrong_layer(
-                split=lambda x, H: slices(x, H).transpose(1, 2),
-                attend=lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v),
-                merge=lambda x: x.flatten(2),
-            )(x, w_query, w_key, w_value, w_output, H, mask),
-        ),
-        Mistake(
-            "(D H) instead of (H D)",
-            "You take every H-th channel for a head. A head's D channels lie side by side, since the "
-            "rows of w_query do: (H D).",
-            wrong_layer(split=every_hth, merge=lambda x: x.permute(0, 2, 3, 1).flatten(2)),
-        ),
-        Mistake(
-            "one wide head",
-            "You never split: that is one head of H·D channels, with one set of weights for all. Split "
-            "queries, keys and values into heads first.",
-            wrong_layer(wide=True),
-        ),
-        Mistake(
-            "KV heads tiled instead of repeated",
-            "Right for G = H and G = 1. Between them your query heads read the KV heads 0 1 2 0 1 2; it "
-            "should be 0 0 1 1 2 2: your grouped_query_attention does that.",
-            wrong_layer(attend=wrong_sharing(tiled, tiled)),
-        ),
-        Mistake(
-            "query heads averaged per group",
-            "Right for G = H. With fewer KV heads you average the queries of a group. They stay apart; "
-            "what they share are keys and values.",
-            wrong_layer(attend=wrong_sharing(queries=averaged_and_shared)),
-        ),
-        Mistake(
-            "one softmax over all heads",
-            "Your weights sum to 1 over all heads together. Each head shares out a weight of 1 of its "
-            "own: softmax along the keys alone.",
-            wrong_layer(attend=wrong_sharing(normalise=joint_softmax)),
-        ),
-        Mistake(
-            "mask on the first head alone",
-            "You mask head 0 and let all others see everything. A mask holds for every head: it "
-            "broadcasts over the axis of the heads.",
-            wrong_layer(attend=wrong_sharing(use=for_the_first_head)),
-        ),
-        Mistake(
-            "the mask ignored",
-            "The mask changes nothing in your function. Hand it on to grouped_query_attention.",
-            wrong_layer(attend=wrong_sharing(use=lambda mask, H: None)),
-        ),
-        Mistake(
-            "the mask upside down",
-            "You hide what may be seen. PyTorch's MultiheadAttention reads a mask that way; in this "
-            "course True means: may attend.",
-            wrong_layer(attend=wrong_sharing(use=lambda mask, H: ~mask)),
-        ),
-        Mistake(
-            "values made with the keys' weights",
-            "Your values are made with w_key. What a token offers and what it gives are two things: "
-            "values come from w_value.",
-            lambda x, w_query, w_key, w_value, w_output, H, mask=None: in_plain_torch(
-                x, w_query, w_key, w_key, w_output, H, mask
-            ),
-        ),
+    mistakes=edits(
+        in_five_steps,
+        """
+## weights not transposed
+- F.linear(x, w_query), F.linear(x, w_key), F.linear(x, w_value) → x @ w_query, x @ w_key, x @ w_value
+- F.linear(side_by_side(heads), w_output) → side_by_side(heads) @ w_output
+You multiply by the weights as they lie. nn.Linear stores them as (out, in), so it is x @ w.T. With
+square weights nothing crashes; with others it does.
+## w_output not transposed
+- F.linear(side_by_side(heads), w_output) → side_by_side(heads) @ w_output
+Queries, keys and values are right, but the output is multiplied by w_output as it lies: it is
+stored as (C, H·D) = (out, in) too, so w_output.T.
+## queries, keys and values not transposed
+- F.linear(x, w_query), F.linear(x, w_key), F.linear(x, w_value) → x @ w_query, x @ w_key, x @ w_value
+The output projection is right, but queries, keys and values are multiplied by their weights as
+they lie: nn.Linear stores (out, in), so it is x @ w.T.
+## output projection forgotten
+- F.linear(side_by_side(heads), w_output) → side_by_side(heads)
+You return the heads side by side. The last step mixes them: multiply by w_output.T.
+## no output projection, and KV heads not shared
+- shared_sdpa → unshared
+- F.linear(side_by_side(heads), w_output) → side_by_side(heads)
+Two things. You return the heads side by side: the last step mixes them, by w_output.T. And with
+fewer KV heads than H, `attention` alone raises: grouped_query_attention shares them.
+## scaled by √C
+- shared_sdpa(q, → shared_sdpa(q * math.sqrt(D / x.shape[-1]),
+You divide the scores by √C, the root of the whole width. A head's scores are sums of D products:
+divide by √D, or use your `attention`, which does.
+## split by reshape
+- slices(q, H), slices(k, G), slices(v, G) → reshaped(q, H), reshaped(k, G), reshaped(v, G)
+You cut the heads by reshape to (B, H, T, D): that mixes positions and heads. Cut the last axis and
+move the heads: your split_heads.
+## merged by reshape
+- side_by_side(heads) → heads.reshape(*x.shape[:2], -1)
+You put the heads together by reshape to (B, T, H·D) without moving them behind the positions
+first: your merge_heads does both.
+## split and merged by reshape
+- slices(q, H), slices(k, G), slices(v, G) → reshaped(q, H), reshaped(k, G), reshaped(v, G)
+- side_by_side(heads) → heads.reshape(*x.shape[:2], -1)
+You split and merge by reshape alone. The two undo each other, so the shapes are right, but inside,
+heads and positions are mixed. Use split_heads and merge_heads.
+## heads and positions swapped
+- slices(q, H), slices(k, G), slices(v, G) → (y.unflatten(-1, (-1, D)) for y in (q, k, v))
+- shared_sdpa(q, k, v, mask) → F.scaled_dot_product_attention(q, k, v)
+- side_by_side(heads) → heads.flatten(2)
+Your heads stand where the positions should be, (B, T, H, D): so each position's heads attend to
+one another, and no token sees another. Swap T and H.
+## (D H) instead of (H D)
+- slices(q, H), slices(k, G), slices(v, G) → every_hth(q, H), every_hth(k, G), every_hth(v, G)
+- side_by_side(heads) → heads.permute(0, 2, 3, 1).flatten(2)
+You take every H-th channel for a head. A head's D channels lie side by side, since the rows of
+w_query do: (H D).
+## one wide head
+- slices(q, H), slices(k, G), slices(v, G) → slices(q, 1), slices(k, 1), slices(v, 1)
+You never split: that is one head of H·D channels, with one set of weights for all. Split queries,
+keys and values into heads first.
+## KV heads tiled instead of repeated
+- shared_sdpa → wrong_sharing["KV heads tiled instead of repeated"]
+Right for G = H and G = 1. Between them your query heads read the KV heads 0 1 2 0 1 2; it should
+be 0 0 1 1 2 2: your grouped_query_attention does that.
+## query heads averaged per group
+- shared_sdpa → wrong_sharing["query heads averaged, then repeated"]
+Right for G = H. With fewer KV heads you average the queries of a group. They stay apart; what they
+share are keys and values.
+## one softmax over all heads
+- shared_sdpa → wrong_sharing["one softmax over all heads"]
+Your weights sum to 1 over all heads together. Each head shares out a weight of 1 of its own:
+softmax along the keys alone.
+## mask on the first head alone
+- shared_sdpa → wrong_sharing["mask on the first head alone"]
+You mask head 0 and let all others see everything. A mask holds for every head: it broadcasts over
+the axis of the heads.
+## the mask ignored
+- shared_sdpa(q, k, v, mask) → shared_sdpa(q, k, v)
+The mask changes nothing in your function. Hand it on to grouped_query_attention.
+## the mask upside down
+- shared_sdpa → wrong_sharing["the mask upside down"]
+You hide what may be seen. PyTorch's MultiheadAttention reads a mask that way; in this course True
+means: may attend.
+## values made with the keys' weights
+- F.linear(x, w_value) → F.linear(x, w_key)
+Your values are made with w_key. What a token offers and what it gives are two things: values come
+from w_value.
+""",
     ),
     hints=(
         "Five steps: project to queries, keys and values; split each into heads; attend; merge; "
@@ -689,10 +548,6 @@ def one_at_a_time(heads: Tensor, w_output: Tensor) -> Tensor:
     return torch.stack(outputs, dim=1)
 
 
-def by_columns(heads: Tensor, columns: Tensor) -> Tensor:
-    return torch.einsum("bhtd,chd->bhtc", heads, columns)
-
-
 HEAD_OUTPUTS = Exercise(
     name="head_outputs",
     lesson=LESSON,
@@ -720,40 +575,31 @@ HEAD_OUTPUTS = Exercise(
             oracle=one_at_a_time,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "added up already",
-            "That is the output of the whole layer, (B, T, C). Asked for is each head's part of it, "
-            "(B, H, T, C), before the sum.",
-            lambda heads, w: one_at_a_time(heads, w).sum(1),
-        ),
-        Mistake(
-            "(D H) instead of (H D)",
-            "You gave each head every H-th column of w_output. A head's D columns lie side by side.",
-            lambda heads, w: by_columns(heads, w.unflatten(1, (-1, heads.shape[1])).mT),
-        ),
-        Mistake(
-            "the first head's columns for all",
-            "You multiply every head by the first D columns of w_output. Each has its own: head h those "
-            "from h·D on.",
-            lambda heads, w: heads @ w[:, : heads.shape[-1]].T,
-        ),
-        Mistake(
-            "the columns in reverse",
-            "The columns are dealt out from the wrong end: head 0 has the first D, not the last.",
-            lambda heads, w: by_columns(heads, w.unflatten(1, (heads.shape[1], -1)).flip(1)),
-        ),
-        Mistake(
-            "heads behind the positions",
-            "The parts are right, but the axes are (B, T, H, C): the heads should stand in front of the "
-            "positions.",
-            lambda heads, w: one_at_a_time(heads, w).transpose(1, 2),
-        ),
-        Mistake(
-            "divided by the heads",
-            "You divide by H. The output is the sum of the parts, not their mean.",
-            lambda heads, w: one_at_a_time(heads, w) / heads.shape[1],
-        ),
+    mistakes=edits(
+        head_outputs,
+        """
+## added up already
+- ->bhtc → ->btc
+That is the output of the whole layer, (B, T, C). Asked for is each head's part of it, (B, H, T,
+C), before the sum.
+## (D H) instead of (H D)
+- (heads.shape[1], -1)) → (-1, heads.shape[1])).mT
+You gave each head every H-th column of w_output. A head's D columns lie side by side.
+## the first head's columns for all
+- torch.einsum("bhtd,chd->bhtc", heads, columns) → heads @ columns[:, 0].T
+You multiply every head by the first D columns of w_output. Each has its own: head h those from h·D
+on.
+## the columns in reverse
+- heads, columns) → heads, columns.flip(1))
+The columns are dealt out from the wrong end: head 0 has the first D, not the last.
+## heads behind the positions
+- ->bhtc → ->bthc
+The parts are right, but the axes are (B, T, H, C): the heads should stand in front of the
+positions.
+## divided by the heads
+- heads, columns) → heads, columns) / heads.shape[1]
+You divide by H. The output is the sum of the parts, not their mean.
+""",
     ),
     hints=(
         "Heads side by side, times w_output.T: which columns of w_output does head h meet?",
@@ -782,11 +628,6 @@ def pooled_by_slices(weight: Tensor, H: int, G: int) -> Tensor:
     return torch.cat([sum(heads[g * n : (g + 1) * n], torch.zeros(())) / n for g in range(G)])
 
 
-def cut(weight: Tensor, H: int) -> Tensor:
-    """(H·D, C) → (H, D, C)."""
-    return weight.unflatten(0, (H, -1))
-
-
 MEAN_POOL_KV_HEADS = Exercise(
     name="mean_pool_kv_heads",
     lesson=LESSON,
@@ -800,48 +641,33 @@ MEAN_POOL_KV_HEADS = Exercise(
         call("H = 4, G = 1: one for all", tensors(12, 7), 4, 1, oracle=pooled_by_slices),
         call("H = 3, G = 3: nothing to pool", tensors(6, 4), 3, 3, oracle=pooled_by_slices),
     ),
-    mistakes=(
-        Mistake(
-            "every G-th head pooled",
-            "You pooled heads 0, G, 2G, …. Neighbours are read by the same group of query heads, so "
-            "neighbours are pooled: 0 to H/G - 1 first.",
-            lambda weight, H, G: cut(weight, H).unflatten(0, (-1, G)).mean(0).flatten(0, 1),
-        ),
-        Mistake(
-            "added instead of averaged",
-            "You added the heads of a group up. Keys H/G times as large make scores H/G times as large: "
-            "take the mean.",
-            lambda weight, H, G: pooled_by_slices(weight, H, G) * (H // G),
-        ),
-        Mistake(
-            "the first of each group",
-            "You kept the first head of each group and dropped the others. What "
-            "those had learned is lost: take their mean.",
-            lambda weight, H, G: cut(weight, H)[:: H // G].flatten(0, 1),
-        ),
-        Mistake(
-            "channels averaged instead of heads",
-            "You averaged neighbouring rows: the channels of one head. A group is H/G whole heads of D "
-            "rows each: cut the rows into (G, H/G, D) first.",
-            lambda weight, H, G: weight.unflatten(0, (-1, H // G)).mean(1),
-        ),
-        Mistake(
-            "still H heads",
-            "The means are right, but each stands there H/G times. G heads are asked for: (G·D, C).",
-            lambda weight, H, G: (
-                cut(pooled_by_slices(weight, H, G), G)
-                .repeat_interleave(H // G, dim=0)
-                .flatten(0, 1)
-            ),
-        ),
-        Mistake(
-            "the rows in (D G) order",
-            "The means are right, but you laid the rows out channel by channel. A head's rows stay "
-            "together: (G D).",
-            lambda weight, H, G: (
-                cut(pooled_by_slices(weight, H, G), G).transpose(0, 1).flatten(0, 1)
-            ),
-        ),
+    mistakes=edits(
+        mean_pool_kv_heads,
+        """
+## every G-th head pooled
+- reshape(G, H // G, -1, C).mean(1) → reshape(H // G, G, -1, C).mean(0)
+You pooled heads 0, G, 2G, …. Neighbours are read by the same group of query heads, so neighbours
+are pooled: 0 to H/G - 1 first.
+## added instead of averaged
+- .mean(1) → .sum(1)
+You added the heads of a group up. Keys H/G times as large make scores H/G times as large: take the
+mean.
+## the first of each group
+- .mean(1) → [:, 0]
+You kept the first head of each group and dropped the others. What those had learned is lost: take
+their mean.
+## channels averaged instead of heads
+- reshape(G, H // G, -1, C) → reshape(-1, H // G, C)
+You averaged neighbouring rows: the channels of one head. A group is H/G whole heads of D rows
+each: cut the rows into (G, H/G, D) first.
+## still H heads
+- .mean(1) → .mean(1).repeat_interleave(H // G, dim=0)
+The means are right, but each stands there H/G times. G heads are asked for: (G·D, C).
+## the rows in (D G) order
+- .mean(1) → .mean(1).transpose(0, 1)
+The means are right, but you laid the rows out channel by channel. A head's rows stay together: (G
+D).
+""",
     ),
     hints=(
         "The rows of a weight are (H·D): H heads of D rows. G groups of H/G heads: cut the rows into "

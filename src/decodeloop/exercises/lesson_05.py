@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
 from decodeloop.model import TINY, Decoder
 
@@ -160,98 +161,8 @@ def read_for_two(candidate: Candidate) -> dict[str, Any]:
     return {"the first two ids": tokens, "lengths read until then": model.read}
 
 
-def wrong_loop(
-    choose: Callable[[Tensor], int] = lambda logits: int(logits[0, -1].argmax()),
-    grow: Callable[[Tensor, Tensor, Tensor], Tensor] = (
-        lambda prompt, sequence, new: torch.cat((sequence, new), dim=1)
-    ),
-    steps: Callable[[int], int] = lambda n: n,
-) -> Callable[..., Iterator[int]]:
-    """The loop with one of its parts exchanged."""
-
-    def run(model: Forward, token_ids: Tensor, max_new_tokens: int) -> Iterator[int]:
-        sequence = token_ids
-        for _ in range(steps(max_new_tokens)):
-            token = choose(model(sequence))
-            yield token
-            sequence = grow(token_ids, sequence, torch.tensor([[token]]))
-
-    return run
-
-
-def yields_the_prompt_too(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
-    yield from token_ids[0].tolist()
-    yield from wrong_loop()(model, token_ids, n)
-
-
-def overwrites(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
-    for _ in range(n):
-        token = int(model(token_ids)[0, -1].argmax())
-        yield token
-        token_ids[0, -1] = token
-
-
-def grows_the_prompt(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
-    for _ in range(n):
-        token = int(model(token_ids)[0, -1].argmax())
-        yield token
-        token_ids.data = torch.cat((token_ids, torch.tensor([[token]])), dim=1)
-
-
-def reads_once_more(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
-    sequence, logits = token_ids, model(token_ids)
-    for _ in range(n):
-        token = int(logits[0, -1].argmax())
-        yield token
-        sequence = torch.cat((sequence, torch.tensor([[token]])), dim=1)
-        logits = model(sequence)
-
-
-def appends_every_forecast(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
-    sequence = token_ids
-    for _ in range(n):
-        best = model(sequence).argmax(-1)  # (1, T)
-        yield int(best[0, -1])
-        sequence = torch.cat((sequence, best), dim=1)
-
-
-def counts_the_prompt(model: Forward, token_ids: Tensor, n: int) -> Iterator[int]:
-    sequence = token_ids
-    while sequence.shape[1] < n:
-        token = int(model(sequence)[0, -1].argmax())
-        yield token
-        sequence = torch.cat((sequence, torch.tensor([[token]])), dim=1)
-
-
-def returns_the_first(model: Forward, token_ids: Tensor, n: int) -> int | None:
-    for token in wrong_loop()(model, token_ids, n):
-        return token
-    return None
-
-
-def yields_the_sequence(model: Forward, token_ids: Tensor, n: int) -> Iterator[Tensor]:
-    sequence = token_ids
-    for _ in range(n):
-        token = model(sequence)[:, -1].argmax(-1, keepdim=True)  # (1, 1)
-        sequence = torch.cat((sequence, token), dim=1)
-        yield sequence
-
-
-def yields_the_sequence_before(model: Forward, token_ids: Tensor, n: int) -> Iterator[Tensor]:
-    sequence = token_ids
-    for _ in range(n):
-        yield sequence
-        token = int(model(sequence)[0, -1].argmax())
-        sequence = torch.cat((sequence, torch.tensor([[token]])), dim=1)
-
-
-def chooses_ahead(model: Forward, token_ids: Tensor, n: int) -> list[int]:
-    return list(wrong_loop()(model, token_ids, n))
-
-
-def yields_tensors(model: Forward, token_ids: Tensor, n: int) -> Iterator[Any]:
-    for token in wrong_loop()(model, token_ids, n):
-        yield torch.tensor(token)
+def collected(model: Forward, token_ids: Tensor, n: int) -> list[int]:
+    return list(generate_without_cache(model, token_ids, n))
 
 
 GENERATE_WITHOUT_CACHE = Exercise(
@@ -283,152 +194,138 @@ GENERATE_WITHOUT_CACHE = Exercise(
         ),
     ),
     mistakes=(
-        Mistake(
-            "forgets the past",
-            "After the first step you give the model the new token alone. Without a cache it has no "
-            "memory: it knows only what you pass. Append the new token to all that came before.",
-            wrong_loop(grow=lambda prompt, sequence, new: new),
-        ),
-        Mistake(
-            "forgets all but the prompt and the newest token",
-            "You append each new token to the prompt, not to the sequence so far, so the earlier new "
-            "tokens are lost. Keep the result of `torch.cat` and append to that.",
-            wrong_loop(grow=lambda prompt, sequence, new: torch.cat((prompt, new), dim=1)),
-        ),
-        Mistake(
-            "appends to the front",
-            "Your new token stands before the text. The order in `torch.cat` is the order in the "
-            "sequence: first what came before, then the new token.",
-            wrong_loop(grow=lambda prompt, sequence, new: torch.cat((new, sequence), dim=1)),
-        ),
-        Mistake(
-            "never appends",
-            "You give the same token for ever: the sequence never grows. Does `torch.cat` stand in "
-            "the loop, and is its result kept? It changes none of its inputs.",
-            wrong_loop(grow=lambda prompt, sequence, new: sequence),
-        ),
-        Mistake(
-            "keeps only a window",
-            "You drop the first token whenever you append one, so the sequence stays as long as the "
-            "prompt, and the model forgets how it began. Nothing is to be dropped.",
-            wrong_loop(grow=lambda prompt, sequence, new: torch.cat((sequence[:, 1:], new), dim=1)),
-        ),
-        Mistake(
-            "the last token overwritten",
-            "You write each new token over the last one, and into the caller's own tensor. The "
-            "sequence must get longer by one: `torch.cat` makes a new tensor, and leaves the old alone.",
-            overwrites,
-        ),
-        Mistake(
-            "the first position",
-            "You read the logits of the first position: the forecast of the second token of the "
-            "prompt. The token that is not there yet is forecast at the last position.",
-            wrong_loop(choose=lambda logits: int(logits[0, 0].argmax())),
-        ),
-        Mistake(
-            "the second last position",
-            "You read the logits of the second last position: the forecast of the last token, which "
-            "is there already. The logits at position t are about token t + 1: read the last ones.",
-            wrong_loop(choose=lambda logits: int(logits[0, -2].argmax())),
-        ),
-        Mistake(
-            "the best of all positions",
-            "You take the largest logit of the whole table of positions and tokens, and get a place "
-            "in that table. First choose the last position, then the best token there.",
-            wrong_loop(choose=lambda logits: int(logits.argmax())),
-        ),
-        Mistake(
-            "argmax over the wrong axis",
-            "Your argmax runs along the positions: it says where a token scores best. Asked for is, at "
-            "the last position, which token scores best: the last axis, that of the vocabulary.",
-            wrong_loop(choose=lambda logits: int(logits[0].argmax(0)[-1])),
-        ),
-        Mistake(
-            "max in place of argmax",
-            "You take the largest logit itself, not its place. `max` gives the value, `argmax` the "
-            "index, and in the last axis the index is the token's id.",
-            wrong_loop(choose=lambda logits: int(logits[0, -1].max())),
-        ),
-        Mistake(
-            "appends a token for every position",
-            "You append T tokens, not one: the best at every position. So the sequence doubles in each "
-            "step. Only the last position forecasts a token that is not there yet: append that one.",
-            appends_every_forecast,
-        ),
-        Mistake(
-            "the prompt is counted",
-            "You stop when the whole sequence has max_new_tokens positions, but the prompt is among "
-            "those, so too few new ones are made. Count the new tokens alone: `for _ in "
-            "range(max_new_tokens)`.",
-            counts_the_prompt,
-        ),
-        Mistake(
-            "return in the loop",
-            "You `return` the first token, and that ends the function. With `yield` in its place the "
-            "function hands out the token, waits, and goes on.",
-            returns_the_first,
-        ),
-        Mistake(
-            "yields the whole sequence",
-            "Each of your `yield`s hands out several ids at once. Asked for is the one new id: whoever "
-            "reads along has the earlier ones.",
-            yields_the_sequence,
-        ),
-        Mistake(
-            "yields the sequence before it has grown",
-            "Each of your `yield`s hands out the sequence so far, without the new id, even. Asked for "
-            "is that one id: whoever reads along has the earlier ones.",
-            yields_the_sequence_before,
-        ),
-        Mistake(
-            "one token too many",
-            "You yield one token more than was asked for. `range(max_new_tokens)` counts from 0 and has "
-            "max_new_tokens numbers.",
-            wrong_loop(steps=lambda n: n + 1),
-        ),
-        Mistake(
-            "one token too few",
-            "You yield one token less than was asked for. `range(max_new_tokens)` counts from 0 and has "
-            "max_new_tokens numbers.",
-            wrong_loop(steps=lambda n: n - 1),
-        ),
-        Mistake(
-            "the prompt is yielded too",
-            "You also yield the tokens of the prompt. The caller has those; only the new ones are asked "
-            "for.",
-            yields_the_prompt_too,
+        *edits(
+            generate_without_cache,
+            """
+## forgets the past
+- torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1) → token_ids.new_tensor([[token]])
+After the first step you give the model the new token alone. Without a cache it has no memory: it
+knows only what you pass. Append the new token to all that came before.
+## forgets all but the prompt and the newest token
+- torch.cat((sequence, → torch.cat((token_ids,
+You append each new token to the prompt, not to the sequence so far, so the earlier new tokens are
+lost. Keep the result of `torch.cat` and append to that.
+## appends to the front
+- (sequence, token_ids.new_tensor([[token]])) → (token_ids.new_tensor([[token]]), sequence)
+Your new token stands before the text. The order in `torch.cat` is the order in the sequence: first
+what came before, then the new token.
+## never appends
+- sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
+You give the same token for ever: the sequence never grows. Does `torch.cat` stand in the loop, and
+is its result kept? It changes none of its inputs.
+## keeps only a window
+- torch.cat((sequence, → torch.cat((sequence[:, 1:],
+You drop the first token whenever you append one, so the sequence stays as long as the prompt, and
+the model forgets how it began. Nothing is to be dropped.
+## the last token overwritten
+- sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ sequence[0, -1] = token
+You write each new token over the last one, and into the caller's own tensor. The sequence must get
+longer by one: `torch.cat` makes a new tensor, and leaves the old alone.
+## the first position
+- [0, -1] → [0, 0]
+You read the logits of the first position: the forecast of the second token of the prompt. The
+token that is not there yet is forecast at the last position.
+## the second last position
+- [0, -1] → [0, -2]
+You read the logits of the second last position: the forecast of the last token, which is there
+already. The logits at position t are about token t + 1: read the last ones.
+## the best of all positions
+- [0, -1].argmax() → .argmax()
+You take the largest logit of the whole table of positions and tokens, and get a place in that
+table. First choose the last position, then the best token there.
+## argmax over the wrong axis
+- [0, -1].argmax() → [0].argmax(0)[-1]
+Your argmax runs along the positions: it says where a token scores best. Asked for is, at the last
+position, which token scores best: the last axis, that of the vocabulary.
+## max in place of argmax
+- .argmax() → .max()
+You take the largest logit itself, not its place. `max` gives the value, `argmax` the index, and in
+the last axis the index is the token's id.
+## appends a token for every position
+- token = int(model(sequence)[0, -1].argmax())
+- yield token
+- sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ best = model(sequence).argmax(-1)
++ yield int(best[0, -1])
++ sequence = torch.cat((sequence, best), dim=1)
+You append T tokens, not one: the best at every position. So the sequence doubles in each step.
+Only the last position forecasts a token that is not there yet: append that one.
+## the prompt is counted
+- for _ in range(max_new_tokens): → while sequence.shape[1] < max_new_tokens:
+You stop when the whole sequence has max_new_tokens positions, but the prompt is among those, so
+too few new ones are made. Count the new tokens alone: `for _ in range(max_new_tokens)`.
+## return in the loop
+- yield token → return token
+You `return` the first token, and that ends the function. With `yield` in its place the function
+hands out the token, waits, and goes on.
+## yields the whole sequence
+- yield token
+- sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ yield sequence
+Each of your `yield`s hands out several ids at once. Asked for is the one new id: whoever reads
+along has the earlier ones.
+## yields the sequence before it has grown
+- token = int(
++ yield sequence
++ token = int(
+- yield token
+Each of your `yield`s hands out the sequence so far, without the new id, even. Asked for is that
+one id: whoever reads along has the earlier ones.
+## one token too many
+- range(max_new_tokens) → range(max_new_tokens + 1)
+You yield one token more than was asked for. `range(max_new_tokens)` counts from 0 and has
+max_new_tokens numbers.
+## one token too few
+- range(max_new_tokens) → range(max_new_tokens - 1)
+You yield one token less than was asked for. `range(max_new_tokens)` counts from 0 and has
+max_new_tokens numbers.
+## the prompt is yielded too
+- sequence = token_ids
++ yield from token_ids[0].tolist()
++ sequence = token_ids
+You also yield the tokens of the prompt. The caller has those; only the new ones are asked for.
+""",
         ),
         Mistake(
             "the whole text at once",
             "You give back the whole text, when it is done. Two things. The caller has the prompt: only "
             "the new ids are asked for. And whoever reads along wants each at once: `yield` it inside "
             "the loop.",
-            lambda model, ids, n: ids[0].tolist() + chooses_ahead(model, ids, n),
+            lambda model, ids, n: ids[0].tolist() + collected(model, ids, n),
         ),
-        Mistake(
-            "the caller's prompt grows",
-            "The ids are right, but the tensor that the caller gave you has grown: whoever generates "
-            "twice from the same prompt gets two different texts. Work on a tensor of your own.",
-            grows_the_prompt,
-        ),
-        Mistake(
-            "reads once more at the end",
-            "The ids are right, but the model is run once more than needed: after the last token, for "
-            "a forecast that nobody looks at. It is the longest and dearest pass of all. n tokens need "
-            "n passes.",
-            reads_once_more,
+        *edits(
+            generate_without_cache,
+            """
+## the caller's prompt grows
+- sequence = torch.cat → sequence.data = torch.cat
+The ids are right, but the tensor that the caller gave you has grown: whoever generates twice from
+the same prompt gets two different texts. Work on a tensor of your own.
+## reads once more at the end
+- sequence = token_ids → sequence, logits = token_ids, model(token_ids)
+- model(sequence)[0, -1] → logits[0, -1]
+- sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ logits = model(sequence)
+The ids are right, but the model is run once more than needed: after the last token, for a forecast
+that nobody looks at. It is the longest and dearest pass of all. n tokens need n passes.
+""",
         ),
         Mistake(
             "all at once",
             "The ids are right, but the first comes only when the last is done. Whoever reads along "
             "wants each at once: `yield` it inside the loop, in place of collecting a list.",
-            chooses_ahead,
+            collected,
         ),
-        Mistake(
-            "tensors instead of numbers",
-            "The ids are right, but they are tensors. Make each a Python number with int(...): only "
-            "then can it be looked up, compared and printed like any other.",
-            yields_tensors,
+        *edits(
+            generate_without_cache,
+            """
+## tensors instead of numbers
+- yield token → yield torch.tensor(token)
+The ids are right, but they are tensors. Make each a Python number with int(...): only then can it
+be looked up, compared and printed like any other.
+""",
         ),
     ),
     hints=(
@@ -457,8 +354,8 @@ def positions_computed(prompt_length: int, new_tokens: int) -> int:
     return new_tokens * prompt_length + new_tokens * (new_tokens - 1) // 2
 
 
-def added_up(prompt_length: int, new_tokens: int) -> int:
-    return sum(range(prompt_length, prompt_length + new_tokens))
+def added_up(P: int, n: int) -> int:
+    return sum(range(P, P + n))
 
 
 LENGTHS = ((3, 4), (20, 50), (1, 1), (5, 1), (1, 7), (7, 2), (100, 3))
@@ -471,55 +368,41 @@ POSITIONS_COMPUTED = Exercise(
     difficulty=1,
     tolerance=1e-9,
     cases=tuple(call(f"P = {P}, n = {n}", P, n, oracle=added_up) for P, n in LENGTHS),
-    mistakes=(
-        Mistake(
-            "forgets the growth",
-            "That is n · P, as if each step read the prompt alone. But the sequence grows: the second "
-            "step reads P + 1 positions, the third P + 2.",
-            lambda P, n: n * P,
-        ),
-        Mistake(
-            "one step too many",
-            "You add up n + 1 steps. The last token is chosen but never read: n tokens need n passes, "
-            "of P, P + 1, …, P + n - 1 positions.",
-            lambda P, n: added_up(P, n + 1),
-        ),
-        Mistake(
-            "begins at P + 1",
-            "Your steps read P + 1, P + 2, …, P + n positions. The first reads the prompt alone, which "
-            "is P; the last token is never read, so the last step reads P + n - 1.",
-            lambda P, n: added_up(P + 1, n),
-        ),
-        Mistake(
-            "one step too few",
-            "You add up n - 1 steps. The first new token needs a pass, too: that over the prompt.",
-            lambda P, n: added_up(P, n - 1),
-        ),
-        Mistake(
-            "each position once",
-            "P + n - 1 is the number of positions that there are: with a cache each is computed once "
-            "(lesson 06). Without one, each step computes all of them again.",
-            lambda P, n: P + n - 1,
-        ),
-        Mistake(
-            "the length of the text",
-            "P + n is how long the text is in the end. Asked for is the sum over all steps of what each "
-            "reads.",
-            lambda P, n: P + n,
-        ),
-        Mistake(
-            "every step as long as the last",
-            "That is n · (P + n - 1), as if each step read as much as the last one; the earlier ones "
-            "read less. In a formula a half is missing: 0 + 1 + … + (n - 1) is n · (n - 1) / 2, since "
-            "the numbers pair up, and there are n / 2 pairs.",
-            lambda P, n: n * (P + n - 1),
-        ),
-        Mistake(
-            "the prompt token by token",
-            "You add up 1, 2, …, as if the prompt were read token by token, too. It is all there from "
-            "the beginning: the first step reads its P positions at once.",
-            lambda P, n: sum(range(1, P + n)),
-        ),
+    mistakes=edits(
+        added_up,
+        """
+## forgets the growth
+- sum(range(P, P + n)) → n * P
+That is n · P, as if each step read the prompt alone. But the sequence grows: the second step reads
+P + 1 positions, the third P + 2.
+## one step too many
+- range(P, P + n) → range(P, P + n + 1)
+You add up n + 1 steps. The last token is chosen but never read: n tokens need n passes, of P, P +
+1, …, P + n - 1 positions.
+## begins at P + 1
+- range(P, P + n) → range(P + 1, P + n + 1)
+Your steps read P + 1, P + 2, …, P + n positions. The first reads the prompt alone, which is P; the
+last token is never read, so the last step reads P + n - 1.
+## one step too few
+- range(P, P + n) → range(P, P + n - 1)
+You add up n - 1 steps. The first new token needs a pass, too: that over the prompt.
+## each position once
+- sum(range(P, P + n)) → P + n - 1
+P + n - 1 is the number of positions that there are: with a cache each is computed once (lesson
+06). Without one, each step computes all of them again.
+## the length of the text
+- sum(range(P, P + n)) → P + n
+P + n is how long the text is in the end. Asked for is the sum over all steps of what each reads.
+## every step as long as the last
+- sum(range(P, P + n)) → n * (P + n - 1)
+That is n · (P + n - 1), as if each step read as much as the last one; the earlier ones read less.
+In a formula a half is missing: 0 + 1 + … + (n - 1) is n · (n - 1) / 2, since the numbers pair up,
+and there are n / 2 pairs.
+## the prompt token by token
+- range(P, P + n) → range(1, P + n)
+You add up 1, 2, …, as if the prompt were read token by token, too. It is all there from the
+beginning: the first step reads its P positions at once.
+""",
     ),
     hints=(
         "Write down for P = 3, n = 4 how many positions each step reads. How many terms are there? "
@@ -555,6 +438,12 @@ def share_by_marking(prompt_length: int, new_tokens: int) -> float:
     return again / computed
 
 
+def not_new(P: int, n: int) -> float:
+    """A right one."""
+    computed = sum(range(P, P + n))
+    return 1 - (P + n - 1) / computed
+
+
 REPEATED_SHARE = Exercise(
     name="repeated_share",
     lesson=LESSON,
@@ -564,40 +453,31 @@ REPEATED_SHARE = Exercise(
     kind="stretch",
     tolerance=1e-6,
     cases=tuple(call(f"P = {P}, n = {n}", P, n, oracle=share_by_marking) for P, n in LENGTHS),
-    mistakes=(
-        Mistake(
-            "the new share",
-            "That is the share that is computed for the first time. Asked for is the rest: 1 minus it.",
-            lambda P, n: (P + n - 1) / added_up(P, n),
-        ),
-        Mistake(
-            "the last token counted",
-            "You take P + n positions as needed. The last token is chosen but never read: P + n - 1 "
-            "positions are computed at least once.",
-            lambda P, n: 1 - (P + n) / added_up(P, n),
-        ),
-        Mistake(
-            "only the prompt is repeated",
-            "You count only the prompt as computed for the first time. Each step but the first also "
-            "computes one new position: that of the token made before it.",
-            lambda P, n: 1 - P / added_up(P, n),
-        ),
-        Mistake(
-            "only the new tokens are new",
-            "You count one new position for each step. But the first step computes the whole prompt "
-            "for the first time: P new positions, and then one for each of the other n - 1 steps.",
-            lambda P, n: 1 - n / added_up(P, n),
-        ),
-        Mistake(
-            "in percent",
-            "That is the share in percent. Asked for is a number between 0 and 1.",
-            lambda P, n: 100 * share_by_marking(P, n),
-        ),
-        Mistake(
-            "how many, not which share",
-            "That is how many positions are computed again. Divide by all that are computed.",
-            lambda P, n: added_up(P, n) - (P + n - 1),
-        ),
+    mistakes=edits(
+        not_new,
+        """
+## the new share
+- return 1 - → return
+That is the share that is computed for the first time. Asked for is the rest: 1 minus it.
+## the last token counted
+- (P + n - 1) → (P + n)
+You take P + n positions as needed. The last token is chosen but never read: P + n - 1 positions
+are computed at least once.
+## only the prompt is repeated
+- (P + n - 1) → P
+You count only the prompt as computed for the first time. Each step but the first also computes one
+new position: that of the token made before it.
+## only the new tokens are new
+- (P + n - 1) → n
+You count one new position for each step. But the first step computes the whole prompt for the
+first time: P new positions, and then one for each of the other n - 1 steps.
+## in percent
+- 1 - (P + n - 1) / computed → 100 * (1 - (P + n - 1) / computed)
+That is the share in percent. Asked for is a number between 0 and 1.
+## how many, not which share
+- 1 - (P + n - 1) / computed → computed - (P + n - 1)
+That is how many positions are computed again. Divide by all that are computed.
+""",
     ),
     hints=(
         "How many positions are there to compute at all, if each were computed once?",

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from decodeloop.cost import activation_bytes, max_batch, max_length, preset, weight_bytes
-from decodeloop.exercises.exercise import Case, Exercise, Mistake
+from decodeloop.exercises.edits import edits
+from decodeloop.exercises.exercise import Case, Exercise
 from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 LESSON = "09_memory"
@@ -75,15 +76,8 @@ def numbers(config: ModelConfig) -> int:
 
 
 def weighed(config: ModelConfig, bytes_per_number: float) -> float:
-    return numbers(config) * bytes_per_number
-
-
-def mistaken_weights(
-    more: Callable[[ModelConfig], float] = lambda config: 0,
-    times: Callable[[float], float] = lambda size: size,
-) -> Callable[[ModelConfig, float], float]:
-    """The right count of numbers with some added; the size of each changed."""
-    return lambda config, size: (numbers(config) + more(config)) * times(size)
+    count = numbers(config)
+    return count * bytes_per_number
 
 
 def all_norms(config: ModelConfig) -> int:
@@ -113,80 +107,54 @@ WEIGHT_BYTES = Exercise(
         counting("Qwen3-0.6B in bf16: norms on queries and keys", QWEN_3, 2, oracle=weighed),
         counting("a tiny model with a head of its own, fp32", UNTIED, 4, oracle=weighed),
     ),
-    mistakes=(
-        Mistake(
-            "a tied head twice",
-            "Too much by one table of V · C where the head is tied. It is the embedding itself, and "
-            'there is only one of it: parameters_by_part has 0 under "head" for that reason.',
-            mistaken_weights(lambda c: table(c) if c.tied else 0),
-        ),
-        Mistake(
-            "the head forgotten",
-            "Right for tied models. Where the head is a matrix of its own, it takes memory like any "
-            "other.",
-            mistaken_weights(lambda c: 0 if c.tied else -table(c)),
-        ),
-        Mistake(
-            "the embedding forgotten",
-            "The embedding is missing. Only a few of its rows are read for a text, but all of them "
-            "lie in memory.",
-            mistaken_weights(lambda c: -table(c)),
-        ),
-        Mistake(
-            "the norms forgotten",
-            "Short by a small fraction of a percent: the norms have weights too. Add all the parts, "
-            "and there is no need to know their names.",
-            mistaken_weights(lambda c: -all_norms(c)),
-        ),
-        Mistake(
-            "the positions forgotten",
-            "Right for models with RoPE. GPT-2 has learned a vector for each position, a table of "
-            "context · C numbers. Add all the parts, and there is no need to know their names.",
-            mistaken_weights(lambda c: -learned_positions(c)),
-        ),
-        Mistake(
-            "times the layers",
-            "The counts are for all layers together already: don't multiply by config.layers.",
-            lambda config, size: weighed(config, size) * config.layers,
-        ),
-        Mistake(
-            "bits for bytes",
-            "Eight times too much. `bytes_per_number` is in bytes already: 4 for fp32, whose 32 are "
-            "bits.",
-            mistaken_weights(times=lambda size: 8 * size),
-        ),
-        Mistake(
-            "divided by eight",
-            "Eight times too little. `bytes_per_number` is in bytes already; only bits would be "
-            "divided by 8.",
-            mistaken_weights(times=lambda size: size / 8),
-        ),
-        Mistake(
-            "numbers instead of bytes",
-            "You count the numbers. Each takes `bytes_per_number` bytes.",
-            mistaken_weights(times=lambda size: 1),
-        ),
-        Mistake(
-            "always 4 bytes",
-            "You take 4 bytes for each number, whatever is asked: 2 in bf16, 1 in int8.",
-            mistaken_weights(times=lambda size: 4),
-        ),
-        Mistake(
-            "rounded to whole bytes too early",
-            "Half a byte for each number is 4 bits. You round `bytes_per_number` to a whole number "
-            "before you multiply, and 0.5 becomes 0.",
-            mistaken_weights(times=lambda size: int(size)),
-        ),
-        Mistake(
-            "GB instead of bytes",
-            "That is in GB. Bytes are asked for: divide only where you print.",
-            lambda config, size: weighed(config, size) / 1e9,
-        ),
-        Mistake(
-            "GiB instead of bytes",
-            "That is in GiB. Bytes are asked for: divide only where you print.",
-            lambda config, size: weighed(config, size) / 2**30,
-        ),
+    mistakes=edits(
+        weighed,
+        """
+## a tied head twice
+- numbers(config) → numbers(config) + (table(config) if config.tied else 0)
+Too much by one table of V · C where the head is tied. It is the embedding itself, and there is
+only one of it: parameters_by_part has 0 under "head" for that reason.
+## the head forgotten
+- numbers(config) → numbers(config) - (0 if config.tied else table(config))
+Right for tied models. Where the head is a matrix of its own, it takes memory like any other.
+## the embedding forgotten
+- numbers(config) → numbers(config) - table(config)
+The embedding is missing. Only a few of its rows are read for a text, but all of them lie in
+memory.
+## the norms forgotten
+- numbers(config) → numbers(config) - all_norms(config)
+Short by a small fraction of a percent: the norms have weights too. Add all the parts, and there is
+no need to know their names.
+## the positions forgotten
+- numbers(config) → numbers(config) - learned_positions(config)
+Right for models with RoPE. GPT-2 has learned a vector for each position, a table of context · C
+numbers. Add all the parts, and there is no need to know their names.
+## times the layers
+- * bytes_per_number → * bytes_per_number * config.layers
+The counts are for all layers together already: don't multiply by config.layers.
+## bits for bytes
+- * bytes_per_number → * bytes_per_number * 8
+Eight times too much. `bytes_per_number` is in bytes already: 4 for fp32, whose 32 are bits.
+## divided by eight
+- * bytes_per_number → * bytes_per_number / 8
+Eight times too little. `bytes_per_number` is in bytes already; only bits would be divided by 8.
+## numbers instead of bytes
+-  * bytes_per_number
+You count the numbers. Each takes `bytes_per_number` bytes.
+## always 4 bytes
+- * bytes_per_number → * 4
+You take 4 bytes for each number, whatever is asked: 2 in bf16, 1 in int8.
+## rounded to whole bytes too early
+- * bytes_per_number → * int(bytes_per_number)
+Half a byte for each number is 4 bits. You round `bytes_per_number` to a whole number before you
+multiply, and 0.5 becomes 0.
+## GB instead of bytes
+- * bytes_per_number → * bytes_per_number / 1e9
+That is in GB. Bytes are asked for: divide only where you print.
+## GiB instead of bytes
+- * bytes_per_number → * bytes_per_number / 2**30
+That is in GiB. Bytes are asked for: divide only where you print.
+""",
     ),
     hints=(
         "parameters_by_part(config) is a dict: part → how many numbers. Which of them lie in memory? "
@@ -200,100 +168,22 @@ WEIGHT_BYTES = Exercise(
 
 
 def live(
-    config: ModelConfig,
-    batch: int,
-    T: int,
-    S: int,
-    bytes_per_number: float,
-    *,
-    logits: int = 1,
-    positions: int = 8,
-    tables: int = 3,
-    table_heads: str = "heads",
-    columns: Callable[[int, int], int] = lambda T, S: S + 1,
-    kv: int = 2,
-    kv_length: Callable[[int, int], int] = lambda T, S: T,
-    head_dim: Callable[[ModelConfig], int] = lambda config: config.head_dim,
-    kv_heads: str = "kv_heads",
-    qkv_in_feed_forward: bool = True,
-    vectors: tuple[int, int, int] = (2, 3, 1),
-    inner: int = 3,
-    mask: Callable[[int, float], float] = lambda entries, size: entries,
-    mask_heads: bool = True,
-    mask_in_feed_forward: bool = False,
-    hidden_in_head: Callable[[int, int], int] = lambda T, logits: T,
-    pick: Callable[[list[float]], float] = max,
-    stages: tuple[int, ...] = (0, 1, 2),
+    config: ModelConfig, batch: int, T: int, S: int, bytes_per_number: float, logits: int = 1
 ) -> float:
-    """The sum of what is alive in each stage, tensor by tensor; the mistakes change a term of it."""
-    C, F, H, D = config.width, config.feed_forward, config.heads, head_dim(config)
-    rows = batch * T
-    stream, feed = rows * C, rows * F
-    qkv = rows * D * H + batch * kv_length(T, S) * D * kv * getattr(config, kv_heads)
-    score_tables = tables * batch * getattr(config, table_heads) * T * columns(T, S)
-    entries = 0
-    if T > 1:
-        entries = T * S
-        if mask_heads and config.kv_heads < H:
-            entries += batch * H * T * S
-    attention = (vectors[0] * stream + qkv + score_tables) * bytes_per_number
-    feed_forward = vectors[1] * stream + qkv * qkv_in_feed_forward + inner * feed
-    alive = [
-        attention + mask(entries, bytes_per_number) + positions * T,
-        feed_forward * bytes_per_number + positions * T + entries * mask_in_feed_forward,
-        (vectors[2] * batch * hidden_in_head(T, logits) * C + batch * logits * config.vocabulary)
-        * bytes_per_number,
-    ]
-    return pick([alive[stage] for stage in stages])
-
-
-def mistaken(**changed: Any) -> Callable[..., float]:
-    """`live` with a term changed."""
-
-    def count(
-        config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1
-    ) -> float:
-        return live(config, batch, T, S, size, **{"logits": logits, **changed})
-
-    return count
-
-
-def logits_everywhere(
-    config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1
-) -> float:
-    return live(config, batch, T, S, size, logits=T)
-
-
-def in_all_layers(
-    config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1
-) -> float:
-    return config.layers * live(config, batch, T, S, size, logits=logits)
-
-
-def one_row(config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1) -> float:
-    return live(config, 1, T, S, size, logits=logits)
-
-
-def always_four(
-    config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1
-) -> float:
-    return live(config, batch, T, S, 4, logits=logits)
-
-
-def as_numbers(
-    config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1
-) -> float:
-    return live(config, batch, T, S, 1, logits=logits)
-
-
-def in_bits(config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1) -> float:
-    return live(config, batch, T, S, 8 * size, logits=logits)
-
-
-def in_megabytes(
-    config: ModelConfig, batch: int, T: int, S: int, size: float, logits: int = 1
-) -> float:
-    return live(config, batch, T, S, size, logits=logits) / 1e6
+    """The oracle: the sum of what is alive in each stage, tensor by tensor."""
+    size = bytes_per_number
+    C, F, V = config.width, config.feed_forward, config.vocabulary
+    H, G, D = config.heads, config.kv_heads, config.head_dim
+    stream, feed = batch * T * C, batch * T * F
+    qkv = batch * T * H * D + batch * T * 2 * G * D
+    tables = 3 * batch * H * T * (S + 1)
+    spread = batch * H * T * S if G < H else 0
+    mask = T * S + spread if T > 1 else 0
+    positions = 8 * T
+    attention = (2 * stream + qkv + tables) * size + mask + positions
+    feed_forward = (3 * stream + qkv + 3 * feed) * size + positions
+    head = (stream + batch * logits * V) * size
+    return max(attention, feed_forward, head)
 
 
 WIDE = replace(TINY, kv_heads=6, feed_forward=200)  # a KV head for each query head
@@ -319,220 +209,133 @@ ACTIVATION_BYTES = Exercise(
         counting("the same, feed-forward", WIDE, 2, 5, 7, 2, oracle=live),
         counting("D is not C / H", TINY, 3, 30, 31, 4, oracle=live),
     ),
-    mistakes=(
-        Mistake(
-            "the stages added",
-            "You add the three stages. They come one after another, and what the first held is given "
-            "back before the next needs it: the largest decides, `max`.",
-            mistaken(pick=sum),
-        ),
-        Mistake(
-            "times the layers",
-            "You count every layer. But a layer gives its memory back before the next one runs, and "
-            "leaves only x behind: config.layers plays no part. (In training it would.)",
-            in_all_layers,
-        ),
-        Mistake(
-            "one table",
-            "You count one table of T · S. At the worst moment there are three: the scores, their "
-            "exponentials, and the weights.",
-            mistaken(tables=1),
-        ),
-        Mistake(
-            "two tables",
-            "You count two tables of T · S. At the worst moment there are three: the scores, their "
-            "exponentials, and the weights.",
-            mistaken(tables=2),
-        ),
-        Mistake(
-            "a table for each KV head",
-            "A query head that shares its keys still has scores of its own: the tables are "
-            "(B, H, T, S), with H = config.heads.",
-            mistaken(table_heads="kv_heads"),
-        ),
-        Mistake(
-            "T · T",
-            "Right for a first prefill. The keys include those that are in the cache already: each "
-            "of the T queries has S scores, not T.",
-            mistaken(columns=lambda T, S: T + 1),
-        ),
-        Mistake(
-            "S · S",
-            "Right for a first prefill. Only T of the S positions ask: a table has T rows and S "
-            "columns.",
-            lambda config, batch, T, S, size, logits=1: live(
-                config,
-                batch,
-                T,
-                S,
-                size,
-                logits=logits,
-                columns=lambda T, S: S * (S + 1) / T,  # type: ignore[arg-type,return-value]
-            ),
-        ),
-        Mistake(
-            "the numbers of each row forgotten",
-            "Short by three numbers for each query of each head: its largest score, its sum, and "
-            "that sum clamped. Count S + 1 columns for each table.",
-            mistaken(columns=lambda T, S: S),
-        ),
-        Mistake(
-            "q, k and v forgotten in the feed-forward stage",
-            "Your feed-forward stage has no q, k and v. Nobody needs them any more, but the block's "
-            "function still has names for them, so they are alive.",
-            mistaken(qkv_in_feed_forward=False),
-        ),
-        Mistake(
-            "H heads for keys and values",
-            "You count H heads for keys and values. They have config.kv_heads.",
-            mistaken(kv_heads="heads"),
-        ),
-        Mistake(
-            "keys or values forgotten",
-            "You count keys or values, one of the two: both have (B, T, G · D) numbers.",
-            mistaken(kv=1),
-        ),
-        Mistake(
-            "one tensor of F",
-            "You count one tensor of (B, T, F) in the feed-forward stage. While gate and up are "
-            "multiplied three are alive: both factors, and the product.",
-            mistaken(inner=1),
-        ),
-        Mistake(
-            "two tensors of F",
-            "You count two tensors of (B, T, F) in the feed-forward stage. While gate and up are "
-            "multiplied three are alive: both factors, and the product.",
-            mistaken(inner=2),
-        ),
-        Mistake(
-            "the mask forgotten",
-            "Your attention stage has no mask. A boolean takes a byte, and where heads share, there "
-            "is one for each score: add mask_bytes(config, batch, T, S).",
-            mistaken(mask=lambda entries, size: 0),
-        ),
-        Mistake(
-            "the mask in the model's type",
-            "mask_bytes gives bytes already; you multiply it by bytes_per_number once more. The same "
-            "for the positions, if you put them into the same parentheses.",
-            mistaken(mask=lambda entries, size: entries * size),
-        ),
-        Mistake(
-            "mask and positions in the model's type",
-            "mask_bytes and 8 · T are bytes already; you multiply both by bytes_per_number.",
-            lambda config, batch, T, S, size, logits=1: live(
-                config,
-                batch,
-                T,
-                S,
-                size,
-                logits=logits,
-                mask=lambda entries, size: entries * size,
-                positions=8 * size,
-            ),
-        ),
-        Mistake(
-            "the positions in the model's type",
-            "You multiply the positions by bytes_per_number. They are whole numbers of 8 bytes each, "
-            "whatever the model's type: 8 · T is in bytes already.",
-            lambda config, batch, T, S, size, logits=1: live(
-                config, batch, T, S, size, logits=logits, positions=8 * size
-            ),
-        ),
-        Mistake(
-            "the mask once for all heads",
-            "You count the mask as T · S. Where query heads share a KV head it is written out for "
-            "each head as well: add mask_bytes(config, batch, T, S), which knows.",
-            mistaken(mask_heads=False),
-        ),
-        Mistake(
-            "the mask in the feed-forward stage too",
-            "Your feed-forward stage has the mask in it. That was a variable of attend's, which has "
-            "returned: it is gone.",
-            mistaken(mask_in_feed_forward=True),
-        ),
-        Mistake(
-            "keys and values of S positions",
-            "You count k and v of all S positions. Those of earlier tokens lie in the cache, which "
-            "is counted elsewhere: new are T.",
-            mistaken(kv_length=lambda T, S: S),
-        ),
-        Mistake(
-            "C / H for D",
-            "You take C / H for the size of a head. It often is, but a model may choose another: "
-            "config.head_dim.",
-            mistaken(head_dim=lambda config: config.width // config.heads),
-        ),
-        Mistake(
-            "hidden vectors of the logits' positions alone",
-            "In the head stage you count hidden vectors for `logits` positions. The head runs on so "
-            "many, but all T final vectors of each row are still there.",
-            mistaken(hidden_in_head=lambda T, logits: logits),
-        ),
-        Mistake(
-            "the positions forgotten",
-            "Short by 8 · T bytes: the positions are alive in the first two stages, whole numbers of "
-            "8 bytes each.",
-            mistaken(positions=0),
-        ),
-        Mistake(
-            "the head forgotten",
-            "There is a third stage: the logits. In a decode step they are most of what is alive, "
-            "for the vocabulary is large.",
-            mistaken(stages=(0, 1)),
-        ),
-        Mistake(
-            "the attention stage forgotten",
-            "Right for short texts. The tables of attention grow with T · S, and overtake the rest.",
-            mistaken(stages=(1, 2)),
-        ),
-        Mistake(
-            "the feed-forward stage forgotten",
-            "Right for long texts. In short ones the three tensors of (B, T, F) are more than the "
-            "tables.",
-            mistaken(stages=(0, 2)),
-        ),
-        Mistake(
-            "the attention stage alone",
-            "Right where the tables of attention are the most. Return the largest of the three "
-            "stages.",
-            mistaken(stages=(0,)),
-        ),
-        Mistake(
-            "logits of every position",
-            "You count logits for all T positions. The head runs on `logits` positions of each row, "
-            "usually one.",
-            logits_everywhere,
-        ),
-        Mistake(
-            "logits of one position, always",
-            "You count one position's logits for each row, whatever `logits` says.",
-            mistaken(logits=1),
-        ),
-        Mistake(
-            "one row",
-            "That is one row of the batch. Each row has activations of its own.",
-            one_row,
-        ),
-        Mistake(
-            "always 4 bytes",
-            "You take 4 bytes for each number, whatever is asked: `bytes_per_number` is 2 in bf16.",
-            always_four,
-        ),
-        Mistake(
-            "numbers instead of bytes",
-            "You count the numbers. Each takes `bytes_per_number` bytes.",
-            as_numbers,
-        ),
-        Mistake(
-            "bits for bytes",
-            "Eight times too much: `bytes_per_number` is in bytes already.",
-            in_bits,
-        ),
-        Mistake(
-            "megabytes instead of bytes",
-            "That is in MB. Bytes are asked for: divide only where you print.",
-            in_megabytes,
-        ),
+    mistakes=edits(
+        live,
+        """
+## the stages added
+- max(attention, feed_forward, head) → attention + feed_forward + head
+You add the three stages. They come one after another, and what the first held is given back before
+the next needs it: the largest decides, `max`.
+## times the layers
+- return max → return config.layers * max
+You count every layer. But a layer gives its memory back before the next one runs, and leaves only
+x behind: config.layers plays no part. (In training it would.)
+## one table
+- tables = 3 * batch → tables = batch
+You count one table of T · S. At the worst moment there are three: the scores, their exponentials,
+and the weights.
+## two tables
+- tables = 3 * batch → tables = 2 * batch
+You count two tables of T · S. At the worst moment there are three: the scores, their exponentials,
+and the weights.
+## a table for each KV head
+- tables = 3 * batch * H → tables = 3 * batch * G
+A query head that shares its keys still has scores of its own: the tables are (B, H, T, S), with H
+= config.heads.
+## T · T
+- T * (S + 1) → T * (T + 1)
+Right for a first prefill. The keys include those that are in the cache already: each of the T
+queries has S scores, not T.
+## S · S
+- T * (S + 1) → S * (S + 1)
+Right for a first prefill. Only T of the S positions ask: a table has T rows and S columns.
+## the numbers of each row forgotten
+- T * (S + 1) → T * S
+Short by three numbers for each query of each head: its largest score, its sum, and that sum
+clamped. Count S + 1 columns for each table.
+## q, k and v forgotten in the feed-forward stage
+- 3 * stream + qkv → 3 * stream
+Your feed-forward stage has no q, k and v. Nobody needs them any more, but the block's function
+still has names for them, so they are alive.
+## H heads for keys and values
+- 2 * G * D → 2 * H * D
+You count H heads for keys and values. They have config.kv_heads.
+## keys or values forgotten
+- 2 * G * D → G * D
+You count keys or values, one of the two: both have (B, T, G · D) numbers.
+## one tensor of F
+- 3 * feed) → feed)
+You count one tensor of (B, T, F) in the feed-forward stage. While gate and up are multiplied three
+are alive: both factors, and the product.
+## two tensors of F
+- 3 * feed) → 2 * feed)
+You count two tensors of (B, T, F) in the feed-forward stage. While gate and up are multiplied
+three are alive: both factors, and the product.
+## the mask forgotten
+-  + mask
+Your attention stage has no mask. A boolean takes a byte, and where heads share, there is one for
+each score: add mask_bytes(config, batch, T, S).
+## the mask in the model's type
+- + mask → + mask * size
+mask_bytes gives bytes already; you multiply it by bytes_per_number once more. The same for the
+positions, if you put them into the same parentheses.
+## mask and positions in the model's type
+- + mask → + mask * size
+- 8 * T → 8 * T * size
+mask_bytes and 8 · T are bytes already; you multiply both by bytes_per_number.
+## the positions in the model's type
+- 8 * T → 8 * T * size
+You multiply the positions by bytes_per_number. They are whole numbers of 8 bytes each, whatever
+the model's type: 8 · T is in bytes already.
+## the mask once for all heads
+- T * S + spread → T * S
+You count the mask as T · S. Where query heads share a KV head it is written out for each head as
+well: add mask_bytes(config, batch, T, S), which knows.
+## the mask in the feed-forward stage too
+- 3 * feed) * size → 3 * feed) * size + mask
+Your feed-forward stage has the mask in it. That was a variable of attend's, which has returned: it
+is gone.
+## keys and values of S positions
+- batch * T * 2 * G → batch * S * 2 * G
+You count k and v of all S positions. Those of earlier tokens lie in the cache, which is counted
+elsewhere: new are T.
+## C / H for D
+- config.head_dim → config.width // config.heads
+You take C / H for the size of a head. It often is, but a model may choose another:
+config.head_dim.
+## hidden vectors of the logits' positions alone
+- head = (stream → head = (batch * logits * C
+In the head stage you count hidden vectors for `logits` positions. The head runs on so many, but
+all T final vectors of each row are still there.
+## the positions forgotten
+- 8 * T → 0
+Short by 8 · T bytes: the positions are alive in the first two stages, whole numbers of 8 bytes
+each.
+## the head forgotten
+- max(attention, feed_forward, head) → max(attention, feed_forward)
+There is a third stage: the logits. In a decode step they are most of what is alive, for the
+vocabulary is large.
+## the attention stage forgotten
+- max(attention, feed_forward, head) → max(feed_forward, head)
+Right for short texts. The tables of attention grow with T · S, and overtake the rest.
+## the feed-forward stage forgotten
+- max(attention, feed_forward, head) → max(attention, head)
+Right for long texts. In short ones the three tensors of (B, T, F) are more than the tables.
+## the attention stage alone
+- max(attention, feed_forward, head) → attention
+Right where the tables of attention are the most. Return the largest of the three stages.
+## logits of every position
+- batch * logits * V → batch * T * V
+You count logits for all T positions. The head runs on `logits` positions of each row, usually one.
+## logits of one position, always
+- batch * logits * V → batch * V
+You count one position's logits for each row, whatever `logits` says.
+## one row
+- size = bytes_per_number → batch, size = 1, bytes_per_number
+That is one row of the batch. Each row has activations of its own.
+## always 4 bytes
+- size = bytes_per_number → size = 4
+You take 4 bytes for each number, whatever is asked: `bytes_per_number` is 2 in bf16.
+## numbers instead of bytes
+- size = bytes_per_number → size = 1
+You count the numbers. Each takes `bytes_per_number` bytes.
+## bits for bytes
+- size = bytes_per_number → size = 8 * bytes_per_number
+Eight times too much: `bytes_per_number` is in bytes already.
+## megabytes instead of bytes
+- max(attention, feed_forward, head) → max(attention, feed_forward, head) / 1e6
+That is in MB. Bytes are asked for: divide only where you print.
+""",
     ),
     hints=(
         "Write three sums, one for each of the three stages in bold, and return the largest.",
@@ -580,122 +383,80 @@ def batch_by_trying(
     return counted_up(lambda batch: fixed + batch * each, memory_bytes)
 
 
-def share(
-    weights: Callable[[float, int], float] = lambda W, other: W,
-    each: Callable[[float, float], float] = lambda W, each: each,
-    reserve: Callable[[float], float] = lambda r: r,
-    size: Callable[[float, float], float] = lambda weight, cache: cache,
-    weight_size: Callable[[float, float], float] = lambda weight, cache: weight,
-    length: Callable[[int, ModelConfig], int] = lambda n, config: n,
-    heads: str = "kv_heads",
-    kinds: int = 2,
-    layers: bool = True,
-    least: float = 0,
-    rounded: Callable[[float], float] = math.floor,
-    units: float = 1,
-) -> Callable[..., float]:
-    """(room) / (what each takes) with a part changed; for batches and for lengths alike."""
-
-    def count(
-        config: ModelConfig,
-        memory_bytes: float,
-        other: int,  # the length, or the batch
-        weight_bytes_per_number: float = 2,
-        cache_bytes_per_number: float = 2,
-        kept: float = 0,
-    ) -> float:
-        sizes = weight_bytes_per_number, cache_bytes_per_number
-        W = weighed(config, weight_size(*sizes))
-        one = kinds * getattr(config, heads) * config.head_dim * size(*sizes)
-        cache = one * (config.layers if layers else 1) * length(other, config)
-        room = memory_bytes * units - reserve(kept) - weights(W, other)
-        return max(least, rounded(room / each(W, cache)))
-
-    return count
+def batch_that_fits(
+    config: ModelConfig,
+    memory_bytes: float,
+    length: int,
+    weight_bytes_per_number: float = 2,
+    cache_bytes_per_number: float = 2,
+    reserve: float = 0,
+) -> float:
+    """A right one."""
+    W = weighed(config, weight_bytes_per_number)
+    one = 2 * config.layers * config.kv_heads * config.head_dim * cache_bytes_per_number
+    room, each = memory_bytes - reserve - W, length * one
+    return max(0, math.floor(room / each))
 
 
-FITTING_MISTAKES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    (
-        "rounded up",
-        "One too many: the last one has only part of the room that it needs. Round down.",
-        {"rounded": math.ceil},
-    ),
-    (
-        "rounded to the nearest",
-        "Sometimes one too many: `round` rounds up where half of the room is there. Round down.",
-        {"rounded": round},
-    ),
-    (
-        "not rounded",
-        "There is no part of one: round down to a whole number.",
-        {"rounded": lambda x: x},
-    ),
-    (
-        "the weights forgotten",
-        "You divide all of the memory among the caches. The weights lie in it too, once.",
-        {"weights": lambda W, other: 0},
-    ),
-    (
-        "negative",
-        "Where not even the weights fit, the room is negative, and so is your answer. Then nothing "
-        "fits: 0.",
-        {"least": -math.inf},
-    ),
-    (
-        "at least one",
-        "Where nothing fits, the answer is 0, not 1.",
-        {"least": 1},
-    ),
-    (
-        "the reserve forgotten",
-        "You use all of the memory: `reserve` bytes of it are to stay free.",
-        {"reserve": lambda r: 0},
-    ),
-    (
-        "the reserve added",
-        "You add the reserve to the room. It is what must stay free: subtract it.",
-        {"reserve": lambda r: -r},
-    ),
-    (
-        "the cache in the type of the weights",
-        "Weights and cache may have different types: the cache's numbers take "
-        "cache_bytes_per_number each.",
-        {"size": lambda weight, cache: weight},
-    ),
-    (
-        "the weights in the type of the cache",
-        "Weights and cache may have different types: the weights' numbers take "
-        "weight_bytes_per_number each.",
-        {"weight_size": lambda weight, cache: cache},
-    ),
-    (
-        "H instead of G",
-        "You count the query heads. What is stored are keys and values, and they have "
-        "config.kv_heads heads.",
-        {"heads": "heads"},
-    ),
-    (
-        "keys alone",
-        "You count the keys. Values are stored as well.",
-        {"kinds": 1},
-    ),
-    (
-        "one layer",
-        "You count the cache of one layer. Each layer has keys and values of its own.",
-        {"layers": False},
-    ),
-    (
-        "the memory in GB",
-        "`memory_bytes` is in bytes already: don't multiply it by a billion.",
-        {"units": 1e9},
-    ),
-)
+def length_that_fits(
+    config: ModelConfig,
+    memory_bytes: float,
+    batch: int,
+    weight_bytes_per_number: float = 2,
+    cache_bytes_per_number: float = 2,
+    reserve: float = 0,
+) -> float:
+    """A right one."""
+    W = weighed(config, weight_bytes_per_number)
+    one = 2 * config.layers * config.kv_heads * config.head_dim * cache_bytes_per_number
+    room, each = memory_bytes - reserve - W, batch * one
+    return max(0, math.floor(room / each))
 
 
-def fitting_mistakes(*own: tuple[str, str, dict[str, Any]]) -> tuple[Mistake, ...]:
-    return tuple(
-        Mistake(name, hint, share(**changed)) for name, hint, changed in (*FITTING_MISTAKES, *own)
-    )
+MISTAKES_OF_BOTH = """
+## rounded up
+- math.floor → math.ceil
+One too many: the last one has only part of the room that it needs. Round down.
+## rounded to the nearest
+- math.floor → round
+Sometimes one too many: `round` rounds up where half of the room is there. Round down.
+## not rounded
+- math.floor(room / each) → room / each
+There is no part of one: round down to a whole number.
+## the weights forgotten
+- reserve - W → reserve
+You divide all of the memory among the caches. The weights lie in it too, once.
+## negative
+- max(0, → max(-math.inf,
+Where not even the weights fit, the room is negative, and so is your answer. Then nothing fits: 0.
+## at least one
+- max(0, → max(1,
+Where nothing fits, the answer is 0, not 1.
+## the reserve forgotten
+- memory_bytes - reserve → memory_bytes
+You use all of the memory: `reserve` bytes of it are to stay free.
+## the reserve added
+- memory_bytes - reserve → memory_bytes + reserve
+You add the reserve to the room. It is what must stay free: subtract it.
+## the cache in the type of the weights
+- config.head_dim * cache → config.head_dim * weight
+Weights and cache may have different types: the cache's numbers take cache_bytes_per_number each.
+## the weights in the type of the cache
+- weighed(config, weight → weighed(config, cache
+Weights and cache may have different types: the weights' numbers take weight_bytes_per_number each.
+## H instead of G
+- config.kv_heads → config.heads
+You count the query heads. What is stored are keys and values, and they have config.kv_heads heads.
+## keys alone
+- one = 2 * config → one = config
+You count the keys. Values are stored as well.
+## one layer
+- 2 * config.layers → 2
+You count the cache of one layer. Each layer has keys and values of its own.
+## the memory in GB
+- memory_bytes - reserve → 1e9 * memory_bytes - reserve
+`memory_bytes` is in bytes already: don't multiply it by a billion.
+"""
 
 
 LLAMA_3_70B = replace(
@@ -726,24 +487,22 @@ MAX_BATCH = Exercise(
         fits("a byte less", batch_by_trying, UNTIED, int(EXACT) - 1, 7, 4, 4),
         fits("more is kept than there is", batch_by_trying, UNTIED, 10_000, 7, 1, 4, 20_000),
     ),
-    mistakes=fitting_mistakes(
-        (
-            "the weights for each text",
-            "You count the weights once for each text. All texts share them: subtract them once, and "
-            "divide what is left by the cache of one text. (The primer makes this mistake: “resource "
-            "requirements would be m times higher”.)",
-            {"weights": lambda W, other: 0, "each": lambda W, each: W + each},
-        ),
-        (
-            "a text of one token",
-            "You divide by the cache of a single token. A text has `length` of them.",
-            {"length": lambda n, config: 1},
-        ),
-        (
-            "always the whole context",
-            "You give each text the longest context of the model. Here it has `length` tokens.",
-            {"length": lambda n, config: config.context},
-        ),
+    mistakes=edits(
+        batch_that_fits,
+        MISTAKES_OF_BOTH
+        + """
+## the weights for each text
+- reserve - W, length * one → reserve, W + length * one
+You count the weights once for each text. All texts share them: subtract them once, and divide what
+is left by the cache of one text. (The primer makes this mistake: “resource requirements would be m
+times higher”.)
+## a text of one token
+- length * one → one
+You divide by the cache of a single token. A text has `length` of them.
+## always the whole context
+- length * one → config.context * one
+You give each text the longest context of the model. Here it has `length` tokens.
+""",
     ),
     hints=(
         "What is there, less what lies there once (the weights) and what must stay free, is the room "
@@ -790,18 +549,18 @@ MAX_LENGTH = Exercise(
         fits("exactly 7 fit", length_by_trying, UNTIED, int(EXACT), 3, 4, 4),
         fits("a byte less", length_by_trying, UNTIED, int(EXACT) - 1, 3, 4, 4),
     ),
-    mistakes=fitting_mistakes(
-        (
-            "one text",
-            "That is the length of one text alone. `batch` texts grow at the same time: each has a "
-            "share of the room.",
-            {"length": lambda n, config: 1},
-        ),
-        (
-            "the weights for each text",
-            "You count the weights once for each text. All texts share them: subtract them once.",
-            {"weights": lambda W, batch: batch * W},
-        ),
+    mistakes=edits(
+        length_that_fits,
+        MISTAKES_OF_BOTH
+        + """
+## one text
+- batch * one → one
+That is the length of one text alone. `batch` texts grow at the same time: each has a share of the
+room.
+## the weights for each text
+- reserve - W → reserve - batch * W
+You count the weights once for each text. All texts share them: subtract them once.
+""",
     ),
     hints=(
         "The same room as in max_batch. One more token for every text costs batch tokens of cache.",

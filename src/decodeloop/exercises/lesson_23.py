@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from decodeloop.exercises.edits import Edited, edits
 from decodeloop.exercises.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
 from decodeloop.kernels import dequantize, quantize
 
@@ -175,39 +176,6 @@ def is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def writes(value: Callable[..., Any]) -> Candidate:
-    """A function that writes what `value` gives for its arguments into the last one."""
-
-    def write(*arguments: Any) -> None:
-        *inputs, out = map(bare, arguments)
-        with np.errstate(all="ignore"):
-            out[...] = value(*inputs)
-
-    return write
-
-
-def adds(value: Callable[..., Any]) -> Candidate:
-    def add(*arguments: Any) -> None:
-        *inputs, out = map(bare, arguments)
-        out += value(*inputs)
-
-    return add
-
-
-def returns(value: Callable[..., Any]) -> Candidate:
-    return lambda *arguments: value(*map(bare, arguments[:-1]))
-
-
-RETURNED = (
-    "`out` is as it was, NaN in most cases. The result is to be written into the array that you "
-    "are given, element by element: out[i] = … . A new array, returned, would be new memory in "
-    "every step; and `out = …` alone only gives the name to another array."
-)
-ADDED = (
-    "You add to what `out` held before. Its old contents are nobody's: start each element anew, "
-    "with = and not +=."
-)
-
 # --- matrix_vector --------------------------------------------------------------------------------
 
 
@@ -227,32 +195,9 @@ def torch_matrix_vector(matrix: Tensor, scale: Tensor, x: Tensor) -> Tensor:
     return torch.mv(matrix.float(), x) * scale
 
 
-def products(matrix: Array, x: Array) -> Array:
-    return matrix.astype(np.float32) * x  # (R, C)
-
-
-def wrapped(values: Array) -> Array:
-    """As 8 bits hold them: cut to whole numbers, modulo 256."""
-    return (np.trunc(values).astype(np.int64) + 128) % 256 - 128
-
-
-def summed_in_its_own_type(matrix: Array, scale: Array, x: Array) -> Array:
-    if matrix.dtype != np.int8:
-        return products(matrix, x).sum(1) * scale
-    total = np.zeros(len(matrix))
-    for column in products(matrix, x).T:
-        total = wrapped(total + column).astype(float)
-    return total * scale
-
-
-def scaled_by_column(matrix: Array, scale: Array, x: Array, out: Array) -> None:
-    for r in range(matrix.shape[0]):
-        out[r] = sum(float(matrix[r, c]) * scale[c] * x[c] for c in range(matrix.shape[1]))
-
-
-def read_by_columns(matrix: Array, scale: Array, x: Array, out: Array) -> None:
-    for r in range(matrix.shape[0]):
-        out[r] = scale[r] * sum(float(matrix[c, r]) * x[c] for c in range(matrix.shape[1]))
+def wrapped(total: float) -> float:
+    """As 8 bits hold it: cut to a whole number, modulo 256."""
+    return float((math.trunc(float(total)) + 128) % 256 - 128)
 
 
 def down_the_columns(matrix: Array, scale: Array, x: Array, out: Array) -> None:
@@ -266,22 +211,6 @@ def down_the_columns(matrix: Array, scale: Array, x: Array, out: Array) -> None:
         out[r] *= scale[r]
 
 
-def without_prange(matrix: Array, scale: Array, x: Array, out: Array) -> None:
-    for r in range(matrix.shape[0]):
-        total = np.float32(0)
-        for c in range(matrix.shape[1]):
-            total += np.float32(matrix[r, c]) * x[c]
-        out[r] = total * scale[r]
-
-
-def prange_inside(matrix: Array, scale: Array, x: Array, out: Array) -> None:
-    for r in range(matrix.shape[0]):
-        total = np.float32(0)
-        for c in prange(matrix.shape[1]):
-            total += np.float32(matrix[r, c]) * x[c]
-        out[r] = total * scale[r]
-
-
 TALL = normal(6, 3), scales(6), normal(3)  # more rows than columns, which `manner` relies on
 AS_IT_SHOULD = "row by row, prange on the rows"
 
@@ -291,6 +220,8 @@ def manner(candidate: Candidate) -> str:
 
     Of a wrong one only that it is: its other cases say more.
     """
+    if isinstance(candidate, Edited):
+        candidate = candidate.compiled
     matrix, scale, x = array_copies(TALL)
     out = np.full(len(matrix), math.nan, np.float32)
     reads: list[tuple[int, ...]] = []
@@ -367,69 +298,66 @@ MATRIX_VECTOR = Exercise(
         vector_case("an x with NaN in it", SPARSE, scales(2), WITH_NAN),
         Case("the way through the matrix", manner, lambda: AS_IT_SHOULD),
     ),
+    # two of them give the right result on some matrix: without a prange they are those of learners
+    # who have none, and of those who have one, since only cases that failed are compared
     mistakes=(
-        Mistake(
-            "out not written",
-            RETURNED,
-            returns(lambda m, s, x: products(m, x).sum(1) * s),
-        ),
-        Mistake(
-            "out added to",
-            ADDED,
-            adds(lambda m, s, x: products(m, x).sum(1) * s),
-        ),
-        Mistake(
-            "the scale forgotten",
-            "The sums are right, but not scaled: the row's sum is multiplied by scale[r], once, at "
-            "the end.",
-            writes(lambda m, s, x: products(m, x).sum(1)),
-        ),
-        Mistake(
-            "divided by the scale",
-            "You divide by the scale. A row holds whole numbers, and each stands for itself "
-            "times scale[r].",
-            writes(lambda m, s, x: products(m, x).sum(1) / s),
-        ),
-        Mistake(
-            "a scale for each column",
-            "You take scale[c], the one of the column. There is one for each row: scale has R "
-            "entries, and scale[r] stands outside of the inner loop.",
-            scaled_by_column,
-        ),
-        Mistake(
-            "rows and columns exchanged",
-            "You read matrix[c, r]. The output has one number for each row: r counts rows and is "
-            "the first index, c runs along the row.",
-            read_by_columns,
-        ),
-        Mistake(
-            "the last column left out",
-            "Your inner loop ends one too early: range(C) goes to C - 1 by itself.",
-            writes(lambda m, s, x: products(m, x)[:, :-1].sum(1) * s),
-        ),
-        Mistake(
-            "only the last product",
-            "Only the last product of a row arrives. Add up, with +=, in a variable that is 0 at "
-            "the start of each row.",
-            writes(lambda m, s, x: products(m, x)[:, -1] * s),
-        ),
-        Mistake(
-            "the total not started anew",
-            "Each row begins with the sum of those above it. Set the total to 0 inside the outer "
-            "loop, before the inner one.",
-            writes(lambda m, s, x: products(m, x).sum(1).cumsum() * s),
-        ),
-        Mistake(
-            "summed in 8 bits",
-            "Right for fp32. With int8 you add up in the matrix's own type, which ends at 127: the "
-            "sum wraps around, and fractions are cut off. Let the total be np.float32(0).",
-            writes(summed_in_its_own_type),
-        ),
-        Mistake(
-            "zeros skipped",
-            "Right but for NaN. 0 · NaN is NaN, and it must come out as NaN, or nobody notices "
-            "that something went wrong upstream. Don't skip zeros.",
-            writes(lambda m, s, x: np.where(m == 0, 0.0, products(m, x)).sum(1) * s),
+        *edits(
+            matrix_vector,
+            """
+## out not written
+- out[r] = total → out = total
+`out` is as it was, NaN in most cases. The result is to be written into the array that you are
+given, element by element: out[i] = … . A new array, returned, would be new memory in every step;
+and `out = …` alone only gives the name to another array.
+## out added to
+- out[r] = total → out[r] += total
+You add to what `out` held before. Its old contents are nobody's: start each element anew, with =
+and not +=.
+## the scale forgotten
+- total * scale[r] → total
+The sums are right, but not scaled: the row's sum is multiplied by scale[r], once, at the end.
+## divided by the scale
+- total * scale[r] → total / scale[r]
+You divide by the scale. A row holds whole numbers, and each stands for itself times scale[r].
+## a scale for each column
+- * x[c] → * scale[c] * x[c]
+- total * scale[r] → total
+You take scale[c], the one of the column. There is one for each row: scale has R entries, and
+scale[r] stands outside of the inner loop.
+## rows and columns exchanged
+- np.float32(matrix[r, c]) → np.float32(matrix[c, r])
+You read matrix[c, r]. The output has one number for each row: r counts rows and is the first
+index, c runs along the row.
+## the last column left out
+- range(matrix.shape[1]) → range(matrix.shape[1] - 1)
+Your inner loop ends one too early: range(C) goes to C - 1 by itself.
+## only the last product
+- total += → total =
+Only the last product of a row arrives. Add up, with +=, in a variable that is 0 at the start of
+each row.
+## the total not started anew
+- for r in prange(matrix.shape[0]):
+-     total = np.float32(0)
++ total = np.float32(0)
++ for r in prange(matrix.shape[0]):
+Each row begins with the sum of those above it. Set the total to 0 inside the outer loop, before
+the inner one.
+## summed in 8 bits
+- total += np.float32(matrix[r, c]) * x[c]
++ total += np.float32(matrix[r, c]) * x[c]
++ if matrix.dtype == np.int8:
++     total = wrapped(total)
+- prange(matrix.shape[0]) → range(matrix.shape[0])
+Right for fp32. With int8 you add up in the matrix's own type, which ends at 127: the sum wraps
+around, and fractions are cut off. Let the total be np.float32(0).
+## zeros skipped
+- total += np.float32(matrix[r, c]) * x[c]
++ if matrix[r, c] != 0:
++     total += np.float32(matrix[r, c]) * x[c]
+- prange(matrix.shape[0]) → range(matrix.shape[0])
+Right but for NaN. 0 · NaN is NaN, and it must come out as NaN, or nobody notices that something
+went wrong upstream. Don't skip zeros.
+""",
         ),
         Mistake(
             "the outer loop over columns",
@@ -438,19 +366,19 @@ MATRIX_VECTOR = Exercise(
             "over columns c.",
             down_the_columns,
         ),
-        Mistake(
-            "prange left out",
-            "The result is right, but nothing tells the compiler which loop may be shared out to "
-            "threads: write the outer one as `for r in prange(R):`, with the prange that the "
-            "notebook imported.",
-            without_prange,
-        ),
-        Mistake(
-            "prange on the inner loop",
-            "The result is right, but prange stands at the inner loop: threads would be woken once "
-            "for each row, for some hundred additions. It belongs to the outer loop, the one over "
-            "rows.",
-            prange_inside,
+        *edits(
+            matrix_vector,
+            """
+## prange left out
+- prange(matrix.shape[0]) → range(matrix.shape[0])
+The result is right, but nothing tells the compiler which loop may be shared out to threads: write
+the outer one as `for r in prange(R):`, with the prange that the notebook imported.
+## prange on the inner loop
+- prange(matrix.shape[0]) → range(matrix.shape[0])
+- range(matrix.shape[1]) → prange(matrix.shape[1])
+The result is right, but prange stands at the inner loop: threads would be woken once for each row,
+for some hundred additions. It belongs to the outer loop, the one over rows.
+""",
         ),
     ),
     hints=(
@@ -483,32 +411,6 @@ def torch_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, x.shape, weight, eps)
 
 
-def normed(
-    mean: Callable[[Array], Any] = lambda x: (x * x).mean(),
-    root: Callable[[Any, float], Any] = lambda mean, eps: np.sqrt(mean + eps),
-    weigh: Callable[[Array, Array], Array] = lambda y, weight: y * weight,
-) -> Callable[[Array, Array, float], Array]:
-    """A norm of which one step is made in another way."""
-    return lambda x, weight, eps: weigh(x / root(mean(x), eps), weight)
-
-
-def added_up_in_out(cleared: bool, read_again: bool) -> Candidate:
-    """The sum of squares is kept in the first place of the result."""
-
-    def wrong(x: Array, weight: Array, eps: float, out: Array) -> None:
-        C = x.shape[0]
-        if cleared:
-            out[0] = 0
-        for c in range(C):
-            out[0] += x[c] * x[c]
-        total = out[0]
-        for c in range(C):
-            mean = (out[0] if read_again else total) / np.float32(C)
-            out[c] = x[c] / np.sqrt(mean + np.float32(eps)) * weight[c]
-
-    return wrong
-
-
 def norm_case(label: str, x: Array, weight: Array, eps: float, filler: float = math.nan) -> Case:
     return into(label, x, weight, eps, shape=x.shape, oracle=torch_rms_norm, filler=filler)
 
@@ -536,77 +438,84 @@ RMS_NORM_INTO = Exercise(
         norm_case("a vector of zeros", np.zeros(3, np.float32), normal(3), 1e-5),
         norm_case("a weight that is 0", normal(3), np.array([0, 1, -2], np.float32), 1e-6),
     ),
-    mistakes=(
-        Mistake("out not written", RETURNED, returns(normed())),
-        Mistake("out added to", ADDED, adds(normed())),
-        Mistake(
-            "the sum in place of the mean",
-            "You take the sum of the squares. Divide it by the number of channels before the root.",
-            writes(normed(mean=lambda x: (x * x).sum())),
-        ),
-        Mistake(
-            "eps outside of the root",
-            "You add eps after the root. It stands inside: √(mean + eps). The case with a large eps "
-            "tells the two apart.",
-            writes(normed(root=lambda mean, eps: np.sqrt(mean) + eps)),
-        ),
-        Mistake(
-            "eps divided with the sum",
-            "You divide eps by C, too: (total + eps) / C. The mean is total / C, and eps is added "
-            "to it as it is.",
-            writes(lambda x, w, eps: x / np.sqrt(((x * x).sum() + eps) / len(x)) * w),
-        ),
-        Mistake(
-            "added up in out",
-            "You add up in out[0], which holds something already. Take a variable of your own: "
-            "total = np.float32(0).",
-            added_up_in_out(cleared=False, read_again=False),
-        ),
-        Mistake(
-            "the sum overwritten",
-            "The first channel is right: you keep the sum in out[0], and writing the first result "
-            "destroys it. Take a variable of your own: total = np.float32(0).",
-            added_up_in_out(cleared=True, read_again=True),
-        ),
-        Mistake(
-            "eps forgotten",
-            "Right where the numbers are large. Add eps to the mean, inside of the root: a vector "
-            "of zeros gives 0 / 0 without it.",
-            writes(normed(root=lambda mean, eps: np.sqrt(mean))),
-        ),
-        Mistake(
-            "the root forgotten",
-            "You divide by the mean of the squares, not by its root.",
-            writes(normed(root=lambda mean, eps: mean + eps)),
-        ),
-        Mistake(
-            "the weight forgotten",
-            "The vector is normalised but not weighted: multiply each channel by weight[c].",
-            writes(normed(weigh=lambda y, weight: y)),
-        ),
-        Mistake(
-            "one plus the weight",
-            "You multiply by 1 + weight. That is Gemma's norm; here it is the weight itself.",
-            writes(normed(weigh=lambda y, weight: y * (1 + weight))),
-        ),
-        Mistake(
-            "the mean subtracted",
-            "You divide by the standard deviation about the mean. An RMS norm subtracts no mean: "
-            "the squares of x itself.",
-            writes(normed(mean=lambda x: x.var())),
-        ),
-        Mistake(
-            "layer norm",
-            "That is layer norm: it subtracts the mean first. An RMS norm subtracts nothing.",
-            writes(lambda x, w, eps: normed()(x - x.mean(), w, eps)),
-        ),
-        Mistake(
-            "one loop in place of two",
-            "You divide while you are still adding up: the first channels see a part of the sum. "
-            "All squares must be in before the first channel is written: two loops, one after the "
-            "other.",
-            writes(lambda x, w, eps: x / np.sqrt((x * x).cumsum() / len(x) + eps) * w),
-        ),
+    mistakes=edits(
+        rms_norm_into,
+        """
+## out not written
+- out[c] = → out =
+`out` is as it was, NaN in most cases. The result is to be written into the array that you are
+given, element by element: out[i] = … . A new array, returned, would be new memory in every step;
+and `out = …` alone only gives the name to another array.
+## out added to
+- out[c] = → out[c] +=
+You add to what `out` held before. Its old contents are nobody's: start each element anew, with =
+and not +=.
+## the sum in place of the mean
+- total / np.float32(x.shape[0]) → total
+You take the sum of the squares. Divide it by the number of channels before the root.
+## eps outside of the root
+- np.sqrt(total / np.float32(x.shape[0]) + np.float32(eps))
++ (np.sqrt(total / np.float32(x.shape[0])) + np.float32(eps))
+You add eps after the root. It stands inside: √(mean + eps). The case with a large eps tells the
+two apart.
+## eps divided with the sum
+- total / np.float32(x.shape[0]) + np.float32(eps)
++ (total + np.float32(eps)) / np.float32(x.shape[0])
+You divide eps by C, too: (total + eps) / C. The mean is total / C, and eps is added to it as it
+is.
+## added up in out
+- total = np.float32(0)
+- for c in range(x.shape[0]):
+-     total += x[c] * x[c]
++ for c in range(x.shape[0]):
++     out[0] += x[c] * x[c]
+- total / np → out[0] / np
+You add up in out[0], which holds something already. Take a variable of your own: total =
+np.float32(0).
+## the sum overwritten
+- total = np.float32(0) → out[0] = 0
+- total += → out[0] +=
+- scale = np.float32(1) / np.sqrt(total / np.float32(x.shape[0]) + np.float32(eps))
+- for c in range(x.shape[0]):
++ for c in range(x.shape[0]):
++     scale = np.float32(1) / np.sqrt(out[0] / np.float32(x.shape[0]) + np.float32(eps))
+The first channel is right: you keep the sum in out[0], and writing the first result destroys it.
+Take a variable of your own: total = np.float32(0).
+## eps forgotten
+-  + np.float32(eps)
+Right where the numbers are large. Add eps to the mean, inside of the root: a vector of zeros gives
+0 / 0 without it.
+## the root forgotten
+- np.sqrt( → (
+You divide by the mean of the squares, not by its root.
+## the weight forgotten
+-  * weight[c]
+The vector is normalised but not weighted: multiply each channel by weight[c].
+## one plus the weight
+- * weight[c] → * (1 + weight[c])
+You multiply by 1 + weight. That is Gemma's norm; here it is the weight itself.
+## the mean subtracted
+- total = np.float32(0)
++ total, mean = np.float32(0), sum(x[c] for c in range(x.shape[0])) / x.shape[0]
+- total += x[c] * x[c] → total += (x[c] - mean) * (x[c] - mean)
+You divide by the standard deviation about the mean. An RMS norm subtracts no mean: the squares of
+x itself.
+## layer norm
+- total = np.float32(0)
++ total, mean = np.float32(0), sum(x[c] for c in range(x.shape[0])) / x.shape[0]
+- total += x[c] * x[c] → total += (x[c] - mean) * (x[c] - mean)
+- x[c] * scale → (x[c] - mean) * scale
+That is layer norm: it subtracts the mean first. An RMS norm subtracts nothing.
+## one loop in place of two
+- total += x[c] * x[c]
++ total += x[c] * x[c]
++ scale = np.float32(1) / np.sqrt(total / np.float32(x.shape[0]) + np.float32(eps))
++ out[c] = x[c] * scale * weight[c]
+- for c in range(x.shape[0]):
+-     out[c] = x[c] * scale * weight[c]
+You divide while you are still adding up: the first channels see a part of the sum. All squares
+must be in before the first channel is written: two loops, one after the other.
+""",
     ),
     hints=(
         "Two loops over the channels, one after the other: the first adds up squares, the second "
@@ -664,23 +573,12 @@ def rounding(label: str, weight: Tensor) -> Case:
     return Case(label, run, lambda: torch_quantize(weight.clone()), (weight,))
 
 
-def quantized_by(
-    peak: Callable[[Tensor], Tensor] = lambda w: w.abs().amax(1, keepdim=True),
-    largest: float = 127,
-    round_: Callable[[Tensor], Tensor] = torch.round,
-    kind: torch.dtype = torch.int8,
-    finish: Callable[[Tensor], Tensor] = lambda scale: scale[:, 0],
-    guard: bool = True,
-) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A quantization of which one step is made in another way."""
-
-    def wrong(weight: Tensor) -> tuple[Tensor, Tensor]:
-        scale = peak(weight) / largest
-        if guard:
-            scale = torch.where(scale == 0, 1.0, scale)
-        return round_(weight / scale).to(kind), finish(scale)
-
-    return wrong
+def row_by_row(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A right one."""
+    peak = weight.abs().amax(1, keepdim=True)
+    scale = peak / 127
+    scale = torch.where(scale == 0, 1.0, scale)
+    return torch.round(weight / scale).to(torch.int8), scale[:, 0]
 
 
 # no quotient lies near a half, where the last bit would decide
@@ -705,101 +603,69 @@ QUANTIZE = Exercise(
         rounding("a tiny row and a large one", TINY_ROW),
         rounding("one number", torch.tensor([[-0.3]])),
     ),
-    mistakes=(
-        Mistake(
-            "a scale for each column",
-            "Those are the largest magnitudes of the columns. A row shares a scale: take the "
-            "maximum along the row, dim=1, so that there are R of them.",
-            quantized_by(
-                peak=lambda w: w.abs().amax(0, keepdim=True), finish=lambda scale: scale[0]
-            ),
-        ),
-        Mistake(
-            "one scale for the whole matrix",
-            "One scale for the whole matrix: a row of small weights is rounded to zeros. Take the "
-            "largest magnitude of each row: abs().amax(1).",
-            quantized_by(peak=lambda w: w.abs().max(), finish=lambda scale: scale),
-        ),
-        Mistake(
-            "the same scale for every row",
-            "All rows have the scale of the largest weight of the matrix: a row of small weights is "
-            "rounded to zeros. Take the largest magnitude of each row: abs().amax(1).",
-            quantized_by(
-                peak=lambda w: w.abs().max().expand(len(w), 1), finish=lambda scale: scale[:, 0]
-            ),
-        ),
-        Mistake(
-            "cut off in place of rounded",
-            "You cut the fraction off: .to(torch.int8) goes toward zero. Round first, and the error "
-            "is half as large.",
-            quantized_by(round_=torch.trunc),
-        ),
-        Mistake(
-            "rounded down",
-            "You round down. The nearest whole number is .round(); down has twice the error, and "
-            "always in one direction.",
-            quantized_by(round_=torch.floor),
-        ),
-        Mistake(
-            "the largest without its magnitude",
-            "You take the largest number of a row, not the largest magnitude: -2.54 is larger than "
-            "1.0 here. Without abs() such rows leave the range of 8 bits and wrap around.",
-            quantized_by(peak=lambda w: w.amax(1, keepdim=True)),
-        ),
-        Mistake(
-            "128",
-            "The largest magnitude becomes 128, and int8 ends at 127: +128 wraps around to -128. "
-            "Divide by 127.",
-            quantized_by(largest=128),
-        ),
-        Mistake(
-            "division by zero",
-            "Right but for a row of zeros: its scale is 0, and 0 / 0 is NaN. Let such a row have "
-            "scale 1: torch.where(scale == 0, 1.0, scale).",
-            quantized_by(guard=False),
-        ),
-        Mistake(
-            "a row of zeros has another scale",
-            "Right but for the scale of a row of zeros: it is 1, and yours is 1/127. Replace the "
-            "scale where it is 0, after the division by 127, and not the magnitude before it.",
-            quantized_by(
-                peak=lambda w: torch.where((w == 0).all(1), 1.0, w.abs().amax(1))[:, None],
-                guard=False,
-            ),
-        ),
-        Mistake(
-            "the outputs exchanged",
-            "Both are right, in the wrong order: first the int8 matrix, then the scales.",
-            lambda weight: quantized_by()(weight)[::-1],
-        ),
-        Mistake(
-            "not stored in 8 bits",
-            "The numbers are right, but they are still stored as floats, four bytes each: nothing "
-            "is saved. Add .to(torch.int8).",
-            quantized_by(kind=torch.float32),
-        ),
-        Mistake(
-            "the scale with an axis too many",
-            "Your scale is (R, 1). Divide by it in that shape, and give it back as (R,): "
-            "scale[:, 0].",
-            quantized_by(finish=lambda scale: scale),
-        ),
-        Mistake(
-            "rows and scales not lined up",
-            "The quotient must have the scale as a column. (R, C) / (R,) lines the scales up with "
-            "the columns: it fails, or, where R = C, divides each column. Write "
-            "weight / scale[:, None].",
-            lambda weight: (
-                (weight / (weight.abs().amax(1) / 127)).round().to(torch.int8),
-                weight.abs().amax(1) / 127,
-            ),
-        ),
-        Mistake(
-            "the scale upside down",
-            "The whole numbers are right. But the scale is what they are to be multiplied by: "
-            "magnitude / 127, not 127 / magnitude.",
-            quantized_by(finish=lambda scale: 1 / scale[:, 0]),
-        ),
+    mistakes=edits(
+        row_by_row,
+        """
+## a scale for each column
+- amax(1, → amax(0,
+- scale[:, 0] → scale[0]
+Those are the largest magnitudes of the columns. A row shares a scale: take the maximum along the
+row, dim=1, so that there are R of them.
+## one scale for the whole matrix
+- weight.abs().amax(1, keepdim=True) → weight.abs().max()
+- scale[:, 0] → scale
+One scale for the whole matrix: a row of small weights is rounded to zeros. Take the largest
+magnitude of each row: abs().amax(1).
+## the same scale for every row
+- weight.abs().amax(1, keepdim=True) → weight.abs().max().expand(len(weight), 1)
+All rows have the scale of the largest weight of the matrix: a row of small weights is rounded to
+zeros. Take the largest magnitude of each row: abs().amax(1).
+## cut off in place of rounded
+- torch.round → torch.trunc
+You cut the fraction off: .to(torch.int8) goes toward zero. Round first, and the error is half as
+large.
+## rounded down
+- torch.round → torch.floor
+You round down. The nearest whole number is .round(); down has twice the error, and always in one
+direction.
+## the largest without its magnitude
+- weight.abs().amax → weight.amax
+You take the largest number of a row, not the largest magnitude: -2.54 is larger than 1.0 here.
+Without abs() such rows leave the range of 8 bits and wrap around.
+## 128
+- / 127 → / 128
+The largest magnitude becomes 128, and int8 ends at 127: +128 wraps around to -128. Divide by 127.
+## division by zero
+- scale = torch.where(scale == 0, 1.0, scale)
+Right but for a row of zeros: its scale is 0, and 0 / 0 is NaN. Let such a row have scale 1:
+torch.where(scale == 0, 1.0, scale).
+## a row of zeros has another scale
+- scale = peak / 127
+- scale = torch.where(scale == 0, 1.0, scale)
++ peak = torch.where(peak == 0, 1.0, peak)
++ scale = peak / 127
+Right but for the scale of a row of zeros: it is 1, and yours is 1/127. Replace the scale where it
+is 0, after the division by 127, and not the magnitude before it.
+## the outputs exchanged
+- torch.round(weight / scale).to(torch.int8), scale[:, 0]
++ scale[:, 0], torch.round(weight / scale).to(torch.int8)
+Both are right, in the wrong order: first the int8 matrix, then the scales.
+## not stored in 8 bits
+- .to(torch.int8)
+The numbers are right, but they are still stored as floats, four bytes each: nothing is saved. Add
+.to(torch.int8).
+## the scale with an axis too many
+- scale[:, 0] → scale
+Your scale is (R, 1). Divide by it in that shape, and give it back as (R,): scale[:, 0].
+## rows and scales not lined up
+- weight / scale → weight / scale[:, 0]
+The quotient must have the scale as a column. (R, C) / (R,) lines the scales up with the columns:
+it fails, or, where R = C, divides each column. Write weight / scale[:, None].
+## the scale upside down
+- scale[:, 0] → 1 / scale[:, 0]
+The whole numbers are right. But the scale is what they are to be multiplied by: magnitude / 127,
+not 127 / magnitude.
+""",
     ),
     hints=(
         "Step by step: the largest magnitude of each row; the scale, one number for each row; the "
@@ -842,6 +708,11 @@ def scales_of(rows: int) -> Tensor:
     return torch.from_numpy(scales(rows))
 
 
+def rows_times_scales(quantized: Tensor, scale: Tensor) -> Tensor:
+    """A right one."""
+    return quantized.float() * scale[:, None]
+
+
 DEQUANTIZE = Exercise(
     name="dequantize",
     lesson=LESSON,
@@ -858,41 +729,31 @@ DEQUANTIZE = Exercise(
         back_to_floats("(5, 2)", bytes_of(5, 2), scales_of(5)),
         back_to_floats("(1, 4)", bytes_of(1, 4), scales_of(1)),
     ),
-    mistakes=(
-        Mistake(
-            "a scale for each column",
-            "The scales were spread along the columns: (3, 3) * (3,) multiplies columns. Each row "
-            "has its own: scale[:, None].",
-            lambda quantized, scale: quantized * scale,
-        ),
-        Mistake(
-            "divided by the scale",
-            "You divide by the scale. The whole number times the scale gives the weight back.",
-            lambda quantized, scale: quantized / scale[:, None],
-        ),
-        Mistake(
-            "the scale forgotten",
-            "Those are the whole numbers themselves, as floats. Multiply each row by its scale.",
-            lambda quantized, scale: quantized.float(),
-        ),
-        Mistake(
-            "cut to whole numbers",
-            "The products have been made whole numbers again: most weights are smaller than 1 and "
-            "become 0. Let the result be floats.",
-            lambda quantized, scale: (quantized * scale[:, None]).int(),
-        ),
-        Mistake(
-            "the scale cut to a whole number",
-            "You made the scale a whole number before multiplying: 0.02 becomes 0. Make the matrix "
-            "a float one instead.",
-            lambda quantized, scale: quantized.int() * scale.int()[:, None],
-        ),
-        Mistake(
-            "the scale of the first row for all",
-            "Every row was multiplied by the first row's scale. Each row has its own: "
-            "scale[:, None].",
-            lambda quantized, scale: quantized * scale[0],
-        ),
+    mistakes=edits(
+        rows_times_scales,
+        """
+## a scale for each column
+- scale[:, None] → scale
+The scales were spread along the columns: (3, 3) * (3,) multiplies columns. Each row has its own:
+scale[:, None].
+## divided by the scale
+- * scale[:, None] → / scale[:, None]
+You divide by the scale. The whole number times the scale gives the weight back.
+## the scale forgotten
+-  * scale[:, None]
+Those are the whole numbers themselves, as floats. Multiply each row by its scale.
+## cut to whole numbers
+- quantized.float() * scale[:, None] → (quantized.float() * scale[:, None]).int()
+The products have been made whole numbers again: most weights are smaller than 1 and become 0. Let
+the result be floats.
+## the scale cut to a whole number
+- * scale[:, None] → * scale.int()[:, None]
+You made the scale a whole number before multiplying: 0.02 becomes 0. Make the matrix a float one
+instead.
+## the scale of the first row for all
+- scale[:, None] → scale[0]
+Every row was multiplied by the first row's scale. Each row has its own: scale[:, None].
+""",
     ),
     hints=(
         "Each row times its own scale. Which shape must the scale have, so that (R, C) times it "
@@ -942,71 +803,6 @@ def sdpa(q: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:
     return found[0, :, 0]
 
 
-def attending(
-    root: Callable[[int], float] = math.sqrt,
-    seen: Callable[[int, int], slice] = lambda length, S: slice(length),
-    head: Callable[[int, int, int], int] = lambda h, H, G: h // (H // G),
-    peak: Callable[[Array], Any] = np.max,
-    share: Callable[[Array], Array] = lambda e: e / e.sum(),
-    mix: Callable[[Array, Array], Array] = lambda keys, values: values,
-) -> Callable[..., Array]:
-    """Attention over a cache of which one step is made in another way."""
-
-    def wrong(q: Array, keys: Array, values: Array, length: int) -> Array:
-        (H, D), (G, S, _) = q.shape, keys.shape
-        rows = []
-        for h in range(H):
-            g = head(h, H, G)
-            k, v = keys[g, seen(length, S)], values[g, seen(length, S)]
-            scores = (k @ q[h] / np.float32(root(D))).astype(np.float32)
-            rows.append(share(np.exp(scores - np.float32(peak(scores)))) @ mix(k, v))
-        return np.stack(rows)
-
-    return wrong
-
-
-def running(fade_total: bool, fade_out: bool) -> Candidate:
-    """Online softmax that forgets to fade one of its sums, or both."""
-
-    def wrong(q: Array, keys: Array, values: Array, length: int) -> Array:
-        (H, D), G = q.shape, keys.shape[0]
-        found = np.zeros((H, D))
-        for h in range(H):
-            g, peak, total = h // (H // G), -math.inf, 0.0
-            for s in range(length):
-                score = float(q[h] @ keys[g, s]) / math.sqrt(D)
-                fade = math.exp(min(0.0, peak - score))
-                peak = max(peak, score)
-                weight = math.exp(score - peak)
-                total = total * (fade if fade_total else 1) + weight
-                found[h] = found[h] * (fade if fade_out else 1) + weight * values[g, s]
-            found[h] /= total
-        return found
-
-    return wrong
-
-
-def unshifted(q: Array, keys: Array, values: Array, length: int) -> Array:
-    """Exponentials of the scores themselves: in 64 bits they fit, and what they weigh does not."""
-    (H, D), G = q.shape, keys.shape[0]
-    found = np.zeros((H, D), np.float32)
-    for h in range(H):
-        g, total = h // (H // G), np.float64(0)
-        for s in range(length):
-            weight = np.exp(float(q[h] @ keys[g, s]) / math.sqrt(D))
-            total += weight
-            found[h] = found[h] + weight * values[g, s]
-        found[h] = found[h] / total
-    return found
-
-
-def faded_only(q: Array, keys: Array, values: Array, length: int, out: Array) -> None:
-    """Relies on a first fade of 0 to clear `out`."""
-    with np.errstate(all="ignore"):
-        bare(out)[...] *= np.float32(0)
-        bare(out)[...] += attending()(*map(bare, (q, keys, values)), length)
-
-
 def cache_case(
     label: str, H: int, G: int, D: int, S: int, length: int, size: float = 1.0, spare: float = 1.0
 ) -> Case:
@@ -1044,107 +840,88 @@ ATTEND = Exercise(
         cache_case("large scores", 4, 2, 6, 7, 6, size=12.0),
         into("all scores near -1000", *FAR_BELOW, 3, shape=(1, 4), oracle=sdpa),
     ),
-    mistakes=(
-        Mistake("out not written", RETURNED, returns(attending())),
-        Mistake(
-            "out not started from zero",
-            "You add to what `out` held before. Set all its D numbers to 0 before the first "
-            "position, for each head.",
-            adds(attending()),
-        ),
-        Mistake(
-            "out faded before it was set",
-            "You never set out[h] to 0. Fading by e^(-∞) = 0 clears ordinary numbers, but what `out` "
-            "holds is nobody's: 0 · NaN is NaN. Set all D numbers of out[h] to 0 before the first "
-            "position.",
-            faded_only,
-        ),
-        Mistake(
-            "the largest begins at 0",
-            "Right where some score is near 0 or above. You begin with a largest score of 0, so "
-            "scores near -1000 all have weight e^-1000 = 0. Begin with np.float32(-np.inf).",
-            writes(attending(peak=lambda scores: np.maximum(0, scores.max()))),
-        ),
-        Mistake(
-            "forgot 1/√D",
-            "The scores are not scaled: divide each by √D, as in lesson 01.",
-            writes(attending(root=lambda D: 1.0)),
-        ),
-        Mistake(
-            "divided by D",
-            "You divide the scores by D, not by its root.",
-            writes(attending(root=float)),
-        ),
-        Mistake(
-            "the largest not subtracted",
-            "Right for small scores. e^89 no longer fits into fp32: take exp(score - largest), and "
-            "no exponential is more than 1.",
-            writes(attending(peak=lambda scores: 0.0)),
-        ),
-        Mistake(
-            "the largest not subtracted, in 64 bits",
-            "Right for small scores. You take exp(score) itself: large ones give numbers that fp32 "
-            "can't hold (inf), scores near -1000 give 0 / 0 (NaN). Take exp(score - largest): no "
-            "exponential is then more than 1.",
-            writes(unshifted),
-        ),
-        Mistake(
-            "one position too many",
-            "You read position `length`, which is not there yet: the positions are 0 to "
-            "length - 1, range(length).",
-            writes(attending(seen=lambda length, S: slice(length + 1))),
-        ),
-        Mistake(
-            "one position too few",
-            "You leave out position length - 1, which is the newest: the token must see itself. "
-            "range(length) ends there.",
-            writes(attending(seen=lambda length, S: slice(max(1, length - 1)))),
-        ),
-        Mistake(
-            "the whole cache",
-            "You go through all S positions that there is room for. Only the first `length` have "
-            "been written.",
-            writes(attending(seen=lambda length, S: slice(S))),
-        ),
-        Mistake(
-            "heads shared in the wrong order",
-            "Heads 0 and 1 of 4 share KV head 0, 2 and 3 share KV head 1: g = h // (H // G). You take "
-            "h % G, which deals them out in turn.",
-            writes(attending(head=lambda h, H, G: h % G)),
-        ),
-        Mistake(
-            "the first KV head for all",
-            "Every head reads the first KV head. Head h reads g = h // (H // G).",
-            writes(attending(head=lambda h, H, G: 0)),
-        ),
-        Mistake(
-            "not divided by the sum",
-            "The weights don't sum to 1: divide all of out[h] by their sum, after the last position.",
-            writes(attending(share=lambda e: e)),
-        ),
-        Mistake(
-            "keys in place of values",
-            "You mix the keys. They decide how much is taken; what is taken are the values.",
-            writes(attending(mix=lambda keys, values: keys)),
-        ),
-        Mistake(
-            "nothing faded",
-            "When a new largest score comes, all that was added up so far was weighted against the "
-            "old one. Multiply both the sum of weights and out[h] by exp(old - new).",
-            writes(running(fade_total=False, fade_out=False)),
-        ),
-        Mistake(
-            "only the sum faded",
-            "When a new largest score comes you fade the sum of the weights, but not the values "
-            "added up so far: multiply out[h] by exp(old - new), too.",
-            writes(running(fade_total=True, fade_out=False)),
-        ),
-        Mistake(
-            "only out faded",
-            "When a new largest score comes you fade out[h], but not the sum of the weights: "
-            "multiply it by exp(old - new), too.",
-            writes(running(fade_total=False, fade_out=True)),
-        ),
+    mistakes=edits(
+        attend,
+        """
+## out not written
+- H, D = q.shape
++ H, D = q.shape
++ out = np.zeros((H, D), np.float32)
+`out` is as it was, NaN in most cases. The result is to be written into the array that you are
+given, element by element: out[i] = … . A new array, returned, would be new memory in every step;
+and `out = …` alone only gives the name to another array.
+## out not started from zero
+- peak, total =
++ held = [out[h, d] for d in range(D)]
++ peak, total =
+- out[h, d] /= total → out[h, d] = held[d] + out[h, d] / total
+You add to what `out` held before. Set all its D numbers to 0 before the first position, for each
+head.
+## out faded before it was set
+- for d in range(D):
+-     out[h, d] = 0
+You never set out[h] to 0. Fading by e^(-∞) = 0 clears ordinary numbers, but what `out` holds is
+nobody's: 0 · NaN is NaN. Set all D numbers of out[h] to 0 before the first position.
+## the largest begins at 0
+- np.float32(-np.inf) → np.float32(0)
+Right where some score is near 0 or above. You begin with a largest score of 0, so scores near
+-1000 all have weight e^-1000 = 0. Begin with np.float32(-np.inf).
+## forgot 1/√D
+- score /= np.float32(math.sqrt(D))
+The scores are not scaled: divide each by √D, as in lesson 01.
+## divided by D
+- math.sqrt(D) → D
+You divide the scores by D, not by its root.
+## the largest not subtracted
+- if score > peak: → if False:
+- np.exp(score - peak) → np.exp(score)
+Right for small scores. e^89 no longer fits into fp32: take exp(score - largest), and no
+exponential is more than 1.
+## the largest not subtracted, in 64 bits
+- if score > peak: → if False:
+- np.exp(score - peak) → np.exp(np.float64(score))
+Right for small scores. You take exp(score) itself: large ones give numbers that fp32 can't hold
+(inf), scores near -1000 give 0 / 0 (NaN). Take exp(score - largest): no exponential is then more
+than 1.
+## one position too many
+- range(length) → range(min(length + 1, keys.shape[1]))
+You read position `length`, which is not there yet: the positions are 0 to length - 1,
+range(length).
+## one position too few
+- range(length) → range(max(1, length - 1))
+You leave out position length - 1, which is the newest: the token must see itself. range(length)
+ends there.
+## the whole cache
+- range(length) → range(keys.shape[1])
+You go through all S positions that there is room for. Only the first `length` have been written.
+## heads shared in the wrong order
+- h // share → h % keys.shape[0]
+Heads 0 and 1 of 4 share KV head 0, 2 and 3 share KV head 1: g = h // (H // G). You take h % G,
+which deals them out in turn.
+## the first KV head for all
+- h // share → 0
+Every head reads the first KV head. Head h reads g = h // (H // G).
+## not divided by the sum
+- for d in range(D):
+-     out[h, d] /= total
+The weights don't sum to 1: divide all of out[h] by their sum, after the last position.
+## keys in place of values
+- weight * values[g, s, d] → weight * keys[g, s, d]
+You mix the keys. They decide how much is taken; what is taken are the values.
+## nothing faded
+- np.exp(peak - score) → 1
+When a new largest score comes, all that was added up so far was weighted against the old one.
+Multiply both the sum of weights and out[h] by exp(old - new).
+## only the sum faded
+- for d in range(D):
+-     out[h, d] *= fade
+When a new largest score comes you fade the sum of the weights, but not the values added up so far:
+multiply out[h] by exp(old - new), too.
+## only out faded
+- total *= fade
+When a new largest score comes you fade out[h], but not the sum of the weights: multiply it by
+exp(old - new), too.
+""",
     ),
     hints=(
         "A loop over heads, in it a loop over positions. For each head keep three things: the "
@@ -1181,30 +958,6 @@ def torch_gated(w_gate: Tensor, s_gate: Tensor, w_up: Tensor, s_up: Tensor, x: T
     return F.silu(torch.mv(w_gate.float(), x) * s_gate) * (torch.mv(w_up.float(), x) * s_up)
 
 
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
-def gating(
-    combine: Callable[[Array, Array], Array] = lambda gate, up: gate * sigmoid(gate) * up,
-    scale_gate: bool = True,
-    scale_up: bool = True,
-) -> Callable[..., Array]:
-    """A gated layer of which one step is made in another way."""
-
-    def wrong(w_gate: Array, s_gate: Array, w_up: Array, s_up: Array, x: Array) -> Array:
-        gate = products(w_gate, x).sum(1) * (s_gate if scale_gate else 1)
-        up = products(w_up, x).sum(1) * (s_up if scale_up else 1)
-        return combine(gate, up)
-
-    return wrong
-
-
-def scaled_afterwards(w_gate: Array, s_gate: Array, w_up: Array, s_up: Array, x: Array) -> Array:
-    gate, up = products(w_gate, x).sum(1), products(w_up, x).sum(1)
-    return gate * sigmoid(gate) * up * s_gate * s_up
-
-
 def gate_case(
     label: str, rows: int, columns: int, store: Callable[..., Array], filler: float = math.nan
 ) -> Case:
@@ -1233,70 +986,58 @@ GATED = Exercise(
         gate_case("int8, (5, 4)", 5, 4, whole),
         gate_case("one row", 1, 2, normal),
     ),
-    mistakes=(
-        Mistake("out not written", RETURNED, returns(gating())),
-        Mistake("out added to", ADDED, adds(gating())),
-        Mistake(
-            "the sigmoid alone",
-            "You multiply by the sigmoid of the gate. SiLU is the gate times its sigmoid: "
-            "gate / (1 + exp(-gate)).",
-            writes(gating(lambda gate, up: sigmoid(gate) * up)),
-        ),
-        Mistake(
-            "gate and up exchanged",
-            "The SiLU goes around the wrong one: silu(gate) · up.",
-            writes(gating(lambda gate, up: up * sigmoid(up) * gate)),
-        ),
-        Mistake(
-            "the sign in the exponent",
-            "exp(gate) in place of exp(-gate): large gates should pass, and yours close.",
-            writes(gating(lambda gate, up: gate * sigmoid(-gate) * up)),
-        ),
-        Mistake(
-            "no gate function",
-            "You multiply the two sums. The gate goes through SiLU first.",
-            writes(gating(lambda gate, up: gate * up)),
-        ),
-        Mistake(
-            "SiLU of the product",
-            "You take the SiLU of the product of both. It goes around the gate alone.",
-            writes(gating(lambda gate, up: gate * up * sigmoid(gate * up))),
-        ),
-        Mistake(
-            "the gate's scale forgotten",
-            "s_gate is missing: the sum of the gate's row is multiplied by s_gate[r] before the "
-            "SiLU.",
-            writes(gating(scale_gate=False)),
-        ),
-        Mistake(
-            "the up scale forgotten",
-            "s_up is missing: the other sum is multiplied by s_up[r].",
-            writes(gating(scale_up=False)),
-        ),
-        Mistake(
-            "both scales forgotten",
-            "Neither sum is scaled: multiply the gate's by s_gate[r] before the SiLU, and the other "
-            "by s_up[r].",
-            writes(gating(scale_gate=False, scale_up=False)),
-        ),
-        Mistake(
-            "the sign in the exponent, and no scales",
-            "Two things: it is exp(-gate), and both sums want their scales, s_gate[r] before the "
-            "SiLU and s_up[r].",
-            writes(
-                gating(
-                    lambda gate, up: gate / (1 + np.exp(gate)) * up,
-                    scale_gate=False,
-                    scale_up=False,
-                )
-            ),
-        ),
-        Mistake(
-            "scaled after the SiLU",
-            "You scale the gate after the SiLU. It is not linear: silu(2 · x) is not 2 · silu(x). "
-            "Scale the sum first.",
-            writes(scaled_afterwards),
-        ),
+    mistakes=edits(
+        gated,
+        """
+## out not written
+- out[r] = → out =
+`out` is as it was, NaN in most cases. The result is to be written into the array that you are
+given, element by element: out[i] = … . A new array, returned, would be new memory in every step;
+and `out = …` alone only gives the name to another array.
+## out added to
+- out[r] = → out[r] +=
+You add to what `out` held before. Its old contents are nobody's: start each element anew, with =
+and not +=.
+## the sigmoid alone
+- gate / (np → np.float32(1) / (np
+You multiply by the sigmoid of the gate. SiLU is the gate times its sigmoid: gate / (1 +
+exp(-gate)).
+## gate and up exchanged
+- gate *= s_gate[r]
++ gate, up = up * s_up[r], gate * s_gate[r]
+- * up * s_up[r] → * up
+The SiLU goes around the wrong one: silu(gate) · up.
+## the sign in the exponent
+- np.exp(-gate) → np.exp(gate)
+exp(gate) in place of exp(-gate): large gates should pass, and yours close.
+## no gate function
+- gate / (np.float32(1) + np.exp(-gate)) * up → gate * up
+You multiply the two sums. The gate goes through SiLU first.
+## SiLU of the product
+- gate *= s_gate[r] → gate *= s_gate[r] * up * s_up[r]
+- np.exp(-gate)) * up * s_up[r] → np.exp(-gate))
+You take the SiLU of the product of both. It goes around the gate alone.
+## the gate's scale forgotten
+- gate *= s_gate[r]
+s_gate is missing: the sum of the gate's row is multiplied by s_gate[r] before the SiLU.
+## the up scale forgotten
+- * up * s_up[r] → * up
+s_up is missing: the other sum is multiplied by s_up[r].
+## both scales forgotten
+- gate *= s_gate[r]
+- * up * s_up[r] → * up
+Neither sum is scaled: multiply the gate's by s_gate[r] before the SiLU, and the other by s_up[r].
+## the sign in the exponent, and no scales
+- gate *= s_gate[r]
+- np.exp(-gate)) * up * s_up[r] → np.exp(gate)) * up
+Two things: it is exp(-gate), and both sums want their scales, s_gate[r] before the SiLU and
+s_up[r].
+## scaled after the SiLU
+- gate *= s_gate[r]
+- * up * s_up[r] → * s_gate[r] * up * s_up[r]
+You scale the gate after the SiLU. It is not linear: silu(2 · x) is not 2 · silu(x). Scale the sum
+first.
+""",
     ),
     hints=(
         "matrix_vector with two sums in place of one: both are added up in the same inner loop.",

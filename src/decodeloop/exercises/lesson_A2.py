@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
-from decodeloop.model import attention, causal_mask, merge_heads, split_heads
+from decodeloop.exercises.edits import edits
+from decodeloop.exercises.exercise import Case, Exercise, call
+from decodeloop.model import attention, causal_mask, merge_heads, split_heads  # noqa: F401, an edit
 
 LESSON = "A2_encoders"
 draws = torch.Generator().manual_seed(102)
@@ -63,57 +63,6 @@ def torch_cross_attention(
     )
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed.transpose(1, 2).flatten(-2) @ w_output.T
-
-
-def wrong_cross_attention(
-    sources: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = lambda x, m: (x, m, m),
-    weights: Callable[..., tuple[Tensor, ...]] = lambda *w: w,
-    split: Callable[[Tensor, int], Tensor] = split_heads,
-    merge: Callable[[Tensor], Tensor] = merge_heads,
-    factor: Callable[[int, int], float] = lambda D, C: 1.0,
-    adapt: Callable[[Tensor | None, int, int], Tensor | None] = lambda mask, T, S: mask,
-    project: bool = True,
-) -> Candidate:
-    """Cross-attention with one of its parts exchanged; `factor` multiplies the scores."""
-
-    def attend(
-        x: Tensor,
-        memory: Tensor,
-        w_query: Tensor,
-        w_key: Tensor,
-        w_value: Tensor,
-        w_output: Tensor,
-        H: int,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        *three, last = weights(w_query, w_key, w_value, w_output)
-        q, k, v = (
-            split(F.linear(source, weight), H)
-            for source, weight in zip(sources(x, memory), three, strict=True)
-        )
-        q = q * factor(q.shape[-1], x.shape[-1])
-        mixed = merge(attention(q, k, v, adapt(mask, q.shape[-2], k.shape[-2])))
-        return F.linear(mixed, last) if project else mixed
-
-    return attend
-
-
-def one_head(x: Tensor, H: int) -> Tensor:
-    return split_heads(x, 1)
-
-
-def cut_from_positions(x: Tensor, H: int) -> Tensor:
-    B, T, width = x.shape
-    return x.reshape(B, H, T, width // H)
-
-
-def laid_in_a_row(x: Tensor) -> Tensor:
-    B, H, T, D = x.shape
-    return x.reshape(B, T, H * D)
-
-
-def causal_without_a_mask(mask: Tensor | None, T: int, S: int) -> Tensor:
-    return causal_mask(T, S) if mask is None else mask
 
 
 def projections(C: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -185,97 +134,86 @@ CROSS_ATTENTION = Exercise(
             oracle=torch_cross_attention,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "the roles swapped",
-            "Your queries come from the memory, and keys and values from x. Then each *input* token "
-            "asks, and you get S rows; the output asks: T rows. Queries come from x.",
-            wrong_cross_attention(sources=lambda x, m: (m, x, x)),
-        ),
-        Mistake(
-            "values from x",
-            "Your keys come from the memory but your values from x: then the scores say which input "
-            "token fits, and what is fetched is not that token. It only runs where S = T. Keys and "
-            "values are two projections of the same text, the memory.",
-            wrong_cross_attention(sources=lambda x, m: (x, m, x)),
-        ),
-        Mistake(
-            "keys from x",
-            "Your values come from the memory but your keys from x, so each query is compared with "
-            "tokens of its own text. It only runs where S = T. Keys and values both come from the "
-            "memory.",
-            wrong_cross_attention(sources=lambda x, m: (x, x, m)),
-        ),
-        Mistake(
-            "the memory ignored",
-            "That is self-attention: you never look at the memory. Change the memory and your output "
-            "stays the same. Keys and values come from it.",
-            wrong_cross_attention(sources=lambda x, m: (x, x, x)),
-        ),
-        Mistake(
-            "everything from the memory",
-            "That is the self-attention of the memory: x plays no part in it, and you get S rows. The "
-            "queries come from x.",
-            wrong_cross_attention(sources=lambda x, m: (m, m, m)),
-        ),
-        Mistake(
-            "always causal",
-            "You mask causally where no mask was asked for. The input is all there before the first "
-            "output token: every query may see all of it. Pass on the mask that you were given, also "
-            "when it is None.",
-            wrong_cross_attention(adapt=causal_without_a_mask),
-        ),
-        Mistake(
-            "the mask ignored",
-            "Right without a mask, but the mask that was given plays no part. Pass it on to `attention`.",
-            wrong_cross_attention(adapt=lambda mask, T, S: None),
-        ),
-        Mistake(
-            "the mask upside down",
-            "You hide what may be seen. True means: may attend, and `attention` takes it so.",
-            wrong_cross_attention(adapt=lambda mask, T, S: None if mask is None else ~mask),
-        ),
-        Mistake(
-            "no output projection",
-            "Those are the heads side by side, (B, T, H·D). They still go through w_output, which mixes "
-            "the heads and gives (B, T, C).",
-            wrong_cross_attention(project=False),
-        ),
-        Mistake(
-            "weights not transposed",
-            "You multiply x by the weights as they are stored, (outputs, inputs). It only runs where "
-            "they are square. F.linear(x, w) is x @ w.T.",
-            wrong_cross_attention(weights=lambda *w: tuple(weight.T for weight in w)),
-        ),
-        Mistake(
-            "key and value weights swapped",
-            "w_key and w_value have changed places. Both meet the memory: w_key gives what a query is "
-            "compared with, w_value what it gets.",
-            wrong_cross_attention(weights=lambda q, k, v, o: (q, v, k, o)),
-        ),
-        Mistake(
-            "one head only",
-            "You attend once over all H·D channels. Cut queries, keys and values into H heads first, "
-            "with split_heads: each head has a softmax of its own.",
-            wrong_cross_attention(split=one_head),
-        ),
-        Mistake(
-            "heads cut out of positions",
-            "A reshape of (B, T, H·D) to (B, H, T, D) keeps the numbers in their order, so that a "
-            "“head” is a stretch of positions. Axes must be swapped too: split_heads does it.",
-            wrong_cross_attention(split=cut_from_positions, merge=laid_in_a_row),
-        ),
-        Mistake(
-            "forgot 1/√D",
-            "The scores are not scaled. Use `attention`, which divides by √D, or divide yourself.",
-            wrong_cross_attention(factor=lambda D, C: math.sqrt(D)),
-        ),
-        Mistake(
-            "divided by √C",
-            "You divide the scores by the root of the whole width. A score is a sum over one head's D "
-            "numbers: divide by √D, as `attention` does.",
-            wrong_cross_attention(factor=lambda D, C: math.sqrt(D / C)),
-        ),
+    mistakes=edits(
+        cross_attention,
+        """
+## the roles swapped
+- F.linear(x, w_query) → F.linear(memory, w_query)
+- F.linear(memory, w_key) → F.linear(x, w_key)
+- F.linear(memory, w_value) → F.linear(x, w_value)
+Your queries come from the memory, and keys and values from x. Then each *input* token asks, and
+you get S rows; the output asks: T rows. Queries come from x.
+## values from x
+- F.linear(memory, w_value) → F.linear(x, w_value)
+Your keys come from the memory but your values from x: then the scores say which input token fits,
+and what is fetched is not that token. It only runs where S = T. Keys and values are two
+projections of the same text, the memory.
+## keys from x
+- F.linear(memory, w_key) → F.linear(x, w_key)
+Your values come from the memory but your keys from x, so each query is compared with tokens of its
+own text. It only runs where S = T. Keys and values both come from the memory.
+## the memory ignored
+- F.linear(memory, w_key) → F.linear(x, w_key)
+- F.linear(memory, w_value) → F.linear(x, w_value)
+That is self-attention: you never look at the memory. Change the memory and your output stays the
+same. Keys and values come from it.
+## everything from the memory
+- F.linear(x, w_query) → F.linear(memory, w_query)
+That is the self-attention of the memory: x plays no part in it, and you get S rows. The queries
+come from x.
+## always causal
+- return F.linear
++ mask = causal_mask(q.shape[-2], k.shape[-2]) if mask is None else mask
++ return F.linear
+You mask causally where no mask was asked for. The input is all there before the first output
+token: every query may see all of it. Pass on the mask that you were given, also when it is None.
+## the mask ignored
+- attention(q, k, v, mask) → attention(q, k, v)
+Right without a mask, but the mask that was given plays no part. Pass it on to `attention`.
+## the mask upside down
+- attention(q, k, v, mask) → attention(q, k, v, None if mask is None else ~mask)
+You hide what may be seen. True means: may attend, and `attention` takes it so.
+## no output projection
+- F.linear(merge_heads(attention(q, k, v, mask)), w_output) → merge_heads(attention(q, k, v, mask))
+Those are the heads side by side, (B, T, H·D). They still go through w_output, which mixes the
+heads and gives (B, T, C).
+## weights not transposed
+- F.linear(x, w_query) → x @ w_query
+- F.linear(memory, w_key) → memory @ w_key
+- F.linear(memory, w_value) → memory @ w_value
+- F.linear(merge_heads(attention(q, k, v, mask)), w_output)
++ merge_heads(attention(q, k, v, mask)) @ w_output
+You multiply x by the weights as they are stored, (outputs, inputs). It only runs where they are
+square. F.linear(x, w) is x @ w.T.
+## key and value weights swapped
+- F.linear(memory, w_key) → F.linear(memory, w_value)
+- F.linear(memory, w_value) → F.linear(memory, w_key)
+w_key and w_value have changed places. Both meet the memory: w_key gives what a query is compared
+with, w_value what it gets.
+## one head only
+- F.linear(x, w_query), H → F.linear(x, w_query), 1
+- F.linear(memory, w_key), H → F.linear(memory, w_key), 1
+- F.linear(memory, w_value), H → F.linear(memory, w_value), 1
+You attend once over all H·D channels. Cut queries, keys and values into H heads first, with
+split_heads: each head has a softmax of its own.
+## heads cut out of positions
+- q = split_heads(F.linear(x, w_query), H)
++ q = F.linear(x, w_query).reshape(x.shape[0], H, x.shape[1], -1)
+- k = split_heads(F.linear(memory, w_key), H)
++ k = F.linear(memory, w_key).reshape(x.shape[0], H, memory.shape[1], -1)
+- v = split_heads(F.linear(memory, w_value), H)
++ v = F.linear(memory, w_value).reshape(x.shape[0], H, memory.shape[1], -1)
+- merge_heads(attention(q, k, v, mask)) → attention(q, k, v, mask).reshape(*x.shape[:2], -1)
+A reshape of (B, T, H·D) to (B, H, T, D) keeps the numbers in their order, so that a “head” is a
+stretch of positions. Axes must be swapped too: split_heads does it.
+## forgot 1/√D
+- attention(q, → attention(q * math.sqrt(q.shape[-1]),
+The scores are not scaled. Use `attention`, which divides by √D, or divide yourself.
+## divided by √C
+- attention(q, → attention(q * math.sqrt(q.shape[-1] / x.shape[-1]),
+You divide the scores by the root of the whole width. A score is a sum over one head's D numbers:
+divide by √D, as `attention` does.
+""",
     ),
     hints=(
         "Who asks? The text that is being written, x. Who is asked, and who answers? The text that "
@@ -336,70 +274,50 @@ MEAN_POOL = Exercise(
             oracle=row_by_row,
         ),
     ),
-    mistakes=(
-        Mistake(
-            "the padding counted",
-            "You average over all T positions, the padding too. Then the vector of a text depends on "
-            "how long its neighbours in the batch are.",
-            lambda x, real: x.mean(1),
-        ),
-        Mistake(
-            "divided by T",
-            "The padding is out of the sum, but you still divide by T. Divide each row by the number of "
-            "its own real tokens, real.sum(1).",
-            lambda x, real: (x * real[..., None]).sum(1) / x.shape[1],
-        ),
-        Mistake(
-            "the padding in the sum",
-            "You divide by the right number, but the padding's vectors are still in the sum. Multiply x "
-            "by `real` first.",
-            lambda x, real: x.sum(1) / real.sum(1, keepdim=True),
-        ),
-        Mistake(
-            "divided by everybody's tokens",
-            "You divide every row by the number of real tokens in the whole batch. Each row has its own: "
-            "real.sum(1, keepdim=True).",
-            lambda x, real: (x * real[..., None]).sum(1) / real.sum(),
-        ),
-        Mistake(
-            "not divided",
-            "That is the sum, and a long text has a large one. Divide each row by the number of its real "
-            "tokens.",
-            lambda x, real: (x * real[..., None]).sum(1),
-        ),
-        Mistake(
-            "one vector for the whole batch",
-            "x[real] lays the real tokens of all texts into one long row, so you average over the batch. "
-            "Each text needs a mean of its own: (B, C).",
-            lambda x, real: x[real].mean(0),
-        ),
-        Mistake(
-            "over the batch",
-            "Your sum runs over axis 0, the texts. The positions of one text are axis 1.",
-            lambda x, real: (x * real[..., None]).sum(0) / real.sum(0)[..., None],
-        ),
-        Mistake(
-            "an axis too many",
-            "The values are right, but the axis of the positions is still there, with length 1: "
-            "(B, 1, C). Sum without keepdim.",
-            lambda x, real: row_by_row(x, real)[:, None],
-        ),
-        Mistake(
-            "the padding averaged",
-            "That is the mean of what is *not* real. True stands on the real tokens.",
-            lambda x, real: (x * ~real[..., None]).sum(1) / (~real[..., None]).sum(1),
-        ),
-        Mistake(
-            "the first token",
-            "That is the vector of the first position. BERT does take it, since there a special token "
-            "stands in front; asked for here is the mean of the real ones.",
-            lambda x, real: x[:, 0],
-        ),
-        Mistake(
-            "the largest value",
-            "That is max pooling: the largest value of each channel. Asked for is the mean.",
-            lambda x, real: x.masked_fill(~real[..., None], -math.inf).amax(1),
-        ),
+    mistakes=edits(
+        mean_pool,
+        """
+## the padding counted
+- (x * weights).sum(1) / weights.sum(1) → x.mean(1)
+You average over all T positions, the padding too. Then the vector of a text depends on how long
+its neighbours in the batch are.
+## divided by T
+- / weights.sum(1) → / x.shape[1]
+The padding is out of the sum, but you still divide by T. Divide each row by the number of its own
+real tokens, real.sum(1).
+## the padding in the sum
+- (x * weights).sum(1) → x.sum(1)
+You divide by the right number, but the padding's vectors are still in the sum. Multiply x by
+`real` first.
+## divided by everybody's tokens
+- / weights.sum(1) → / weights.sum()
+You divide every row by the number of real tokens in the whole batch. Each row has its own:
+real.sum(1, keepdim=True).
+## not divided
+-  / weights.sum(1)
+That is the sum, and a long text has a large one. Divide each row by the number of its real tokens.
+## one vector for the whole batch
+- (x * weights).sum(1) / weights.sum(1) → x[real].mean(0)
+x[real] lays the real tokens of all texts into one long row, so you average over the batch. Each
+text needs a mean of its own: (B, C).
+## over the batch
+- (x * weights).sum(1) / weights.sum(1) → (x * weights).sum(0) / weights.sum(0)
+Your sum runs over axis 0, the texts. The positions of one text are axis 1.
+## an axis too many
+- (x * weights).sum(1) / weights.sum(1) → (x * weights).sum(1, True) / weights.sum(1, True)
+The values are right, but the axis of the positions is still there, with length 1: (B, 1, C). Sum
+without keepdim.
+## the padding averaged
+- weights = real → weights = (~real)
+That is the mean of what is *not* real. True stands on the real tokens.
+## the first token
+- (x * weights).sum(1) / weights.sum(1) → x[:, 0]
+That is the vector of the first position. BERT does take it, since there a special token stands in
+front; asked for here is the mean of the real ones.
+## the largest value
+- (x * weights).sum(1) / weights.sum(1) → x.masked_fill(~real[..., None], -math.inf).amax(1)
+That is max pooling: the largest value of each channel. Asked for is the mean.
+""",
     ),
     hints=(
         "x is (B, T, C) and real is (B, T). How does `real` get an axis for the channels, so that the "
@@ -428,14 +346,10 @@ def prefix_in_words(T: int, prefix: int) -> Tensor:
     return torch.tensor(rows)
 
 
-def pattern(may_attend: Callable[[Tensor, Tensor, int], Tensor]) -> Candidate:
-    """A mask from a comparison of queries (T, 1), keys (1, T) and the prefix."""
-
-    def mask(T: int, prefix: int) -> Tensor:
-        full = torch.ones(T, T, dtype=torch.bool)
-        return may_attend(torch.arange(T)[:, None], torch.arange(T)[None], prefix) & full
-
-    return mask
+def in_a_table(T: int, prefix: int) -> Tensor:
+    """A right one."""
+    q, k = torch.arange(T)[:, None], torch.arange(T)[None]
+    return (k <= q) | (k < prefix)
 
 
 PREFIX_MASK = Exercise(
@@ -452,61 +366,42 @@ PREFIX_MASK = Exercise(
         call("nothing but the prefix: all see all", 4, 4, oracle=prefix_in_words),
         call("T = 1", 1, 1, oracle=prefix_in_words),
     ),
-    mistakes=(
-        Mistake(
-            "one too many",
-            "Your prefix is one position too long. Positions count from 0, so the last of `prefix` "
-            "positions is prefix - 1: compare with <.",
-            pattern(lambda q, k, prefix: (k <= q) | (k <= prefix)),
-        ),
-        Mistake(
-            "one too few",
-            "Your prefix is one position too short: its last position is prefix - 1, and it belongs to "
-            "it.",
-            pattern(lambda q, k, prefix: (k <= q) | (k < prefix - 1)),
-        ),
-        Mistake(
-            "only the prefix is seen",
-            "Everyone sees the prefix, but the positions after it don't see themselves or each other. "
-            "They are causal: add the lower triangle, with `|`.",
-            pattern(lambda q, k, prefix: k < prefix),
-        ),
-        Mistake(
-            "rows instead of columns",
-            "The first `prefix` *rows* are all True: so the prefix looks into the output, which is not "
-            "written yet. It is the columns: everyone sees the prefix.",
-            pattern(lambda q, k, prefix: (k <= q) | (q < prefix)),
-        ),
-        Mistake(
-            "the prefix is not seen by the rest",
-            "The prefix sees itself, but what comes after it sees nothing of it. The output must read "
-            "the input: every row may see the columns of the prefix.",
-            pattern(
-                lambda q, k, prefix: (
-                    ((q < prefix) & (k < prefix)) | ((q >= prefix) & (k >= prefix) & (k <= q))
-                )
-            ),
-        ),
-        Mistake(
-            "causal in the prefix too",
-            "That is the causal mask: the prefix does not see its own right side yet.",
-            pattern(lambda q, k, prefix: k <= q),
-        ),
-        Mistake(
-            "both at once",
-            "You ask for both conditions: causal *and* in the prefix. One is enough: `|`, not `&`.",
-            pattern(lambda q, k, prefix: (k <= q) & (k < prefix)),
-        ),
-        Mistake(
-            "upside down",
-            "True stands where a query may NOT attend. Here True means: may attend.",
-            pattern(lambda q, k, prefix: (k > q) & (k >= prefix)),
-        ),
-        Mistake(
-            "numbers instead of booleans",
-            "The pattern is right, but the type is not: make it boolean.",
-            lambda T, prefix: prefix_in_words(T, prefix).float(),
-        ),
+    mistakes=edits(
+        in_a_table,
+        """
+## one too many
+- k < prefix → k <= prefix
+Your prefix is one position too long. Positions count from 0, so the last of `prefix` positions is
+prefix - 1: compare with <.
+## one too few
+- k < prefix → k < prefix - 1
+Your prefix is one position too short: its last position is prefix - 1, and it belongs to it.
+## only the prefix is seen
+- (k <= q) | (k < prefix) → (k < prefix).expand(T, T)
+Everyone sees the prefix, but the positions after it don't see themselves or each other. They are
+causal: add the lower triangle, with `|`.
+## rows instead of columns
+- k < prefix → q < prefix
+The first `prefix` *rows* are all True: so the prefix looks into the output, which is not written
+yet. It is the columns: everyone sees the prefix.
+## the prefix is not seen by the rest
+- (k <= q) | (k < prefix)
++ ((k <= q) & (k >= prefix)) | ((q < prefix) & (k < prefix))
+The prefix sees itself, but what comes after it sees nothing of it. The output must read the input:
+every row may see the columns of the prefix.
+## causal in the prefix too
+-  | (k < prefix)
+That is the causal mask: the prefix does not see its own right side yet.
+## both at once
+- (k <= q) | → (k <= q) &
+You ask for both conditions: causal *and* in the prefix. One is enough: `|`, not `&`.
+## upside down
+- (k <= q) | (k < prefix) → (k > q) & (k >= prefix)
+True stands where a query may NOT attend. Here True means: may attend.
+## numbers instead of booleans
+- (k <= q) | (k < prefix) → ((k <= q) | (k < prefix)).float()
+The pattern is right, but the type is not: make it boolean.
+""",
     ),
     hints=(
         "Draw it for T = 5 and prefix 2: five rows, five columns. Which cells does the causal mask have "

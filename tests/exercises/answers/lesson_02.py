@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from random_inputs import drawn, seeds, shaped, sizes
 from torch.nn import functional as F
 
+from decodeloop.exercises.edits import edited
+
 # --- split_heads ----------------------------------------------------------------------------------
 
 
@@ -21,40 +23,27 @@ def split_by_slices(x, H):
     return torch.stack([x[..., h * D : (h + 1) * D] for h in range(H)], 1)
 
 
-def viewed_at_once(x, H):
-    B, T, C = x.shape
-    return x.contiguous().view(B, H, T, C // H)
-
-
-def heads_behind_positions(x, H):
-    return rearrange(x, "B T (H D) -> B T H D", H=H)
-
-
-def interleaved_heads(x, H):
-    return rearrange(x, "B T (D H) -> B H T D", H=H)
-
-
-def heads_of_h_channels(x, H):
-    return rearrange(x, "B T (H D) -> B H T D", D=H)
-
-
-def heads_first(x, H):
-    return rearrange(x, "B T (H D) -> H B T D", H=H)
-
-
-def rows_of_channels(x, H):
-    return rearrange(x, "B T (H D) -> B H D T", H=H)
-
-
-def turned_then_dealt_out(x, H):
-    B, T, C = x.shape
-    return torch.transpose(x, 1, 2).contiguous().view(B, H, T, C // H)
-
-
-def one_tensor_for_each_head(x, H):
-    D = x.shape[-1] // H
-    return [x[..., h * D : (h + 1) * D] for h in range(H)]
-
+SPLITS = edited(
+    split_by_view,
+    """
+## reshaped without a transpose
+- (B, T, H, C // H).transpose(1, 2) → (B, H, T, C // H)
+## heads and positions not swapped
+- .transpose(1, 2)
+## (D H) instead of (H D)
+- (B, T, H, C // H).transpose(1, 2) → (B, T, C // H, H).permute(0, 3, 1, 2)
+## H taken for D
+- (B, T, H, C // H) → (B, T, C // H, H)
+## heads in front of the batch
+- .transpose(1, 2) → .movedim(2, 0)
+## channels and positions swapped
+- .transpose(1, 2) → .transpose(1, 2).mT
+## transposed before cutting
+- x.view(B, T, H, C // H).transpose(1, 2) → x.transpose(1, 2).reshape(B, H, T, C // H)
+## a list of heads
+- x.view(B, T, H, C // H).transpose(1, 2) → list(x.split(C // H, dim=-1))
+""",
+)
 
 # --- merge_heads ----------------------------------------------------------------------------------
 
@@ -68,35 +57,25 @@ def merge_by_cat(x):
     return torch.cat(list(x.unbind(1)), -1)
 
 
-def dealt_out_anew(x):
-    B, H, T, D = x.shape
-    return x.contiguous().view(B, T, H * D)
-
-
-def merged_channels_outside(x):
-    return rearrange(x, "B H T D -> B T (D H)")
-
-
-def positions_side_by_side(x):
-    return rearrange(x, "B H T D -> B H (T D)")
-
-
-def last_two_swapped(x):
-    B, H, T, D = x.shape
-    return torch.transpose(x, 2, 3).contiguous().view(B, T, H * D)
-
-
-def heads_in_one_sum(x):
-    return torch.einsum("bhtd->btd", x)
-
-
-def heads_in_one_mean(x):
-    return reduce(x, "B H T D -> B T D", "mean")
-
-
-def one_long_text(x):
-    return rearrange(x, "B H T D -> (B T) (H D)")
-
+MERGES = edited(
+    merge_by_transpose,
+    """
+## reshaped without a transpose
+- x.transpose(1, 2).contiguous() → x.contiguous()
+## (D H) instead of (H D)
+- x.transpose(1, 2) → x.transpose(1, 2).mT
+## positions merged instead of heads
+- x.transpose(1, 2).contiguous().view(B, T, H * D) → x.reshape(B, H, T * D)
+## the wrong axes swapped
+- transpose(1, 2) → transpose(2, 3)
+## heads added up
+- x.transpose(1, 2).contiguous().view(B, T, H * D) → torch.einsum("bhtd->btd", x)
+## heads averaged
+- x.transpose(1, 2).contiguous().view(B, T, H * D) → reduce(x, "B H T D -> B T D", "mean")
+## the batch merged too
+- view(B, T, H * D) → view(B * T, H * D)
+""",
+)
 
 # --- grouped_query_attention ----------------------------------------------------------------------
 
@@ -122,145 +101,111 @@ def grouped_by_five_axes(q, k, v, mask=None):
 
 
 def grouped_in_a_loop(q, k, v, mask=None):
-    B, H, T, _ = q.shape
-    S = k.shape[2]
+    (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
     seen = None if mask is None else mask.expand(B, H, T, S)
     heads = []
     for h in range(H):
-        g = h * k.shape[1] // H
-        scores = torch.einsum("btd,bsd->bts", q[:, h], k[:, g]) / math.sqrt(q.shape[-1])
+        g = h * G // H
+        scores = torch.einsum("btd,bsd->bts", q[:, h], k[:, g]) / math.sqrt(D)
         weights = weights_of(masked(scores, None if seen is None else seen[:, h]))
         heads.append(weights @ v[:, g])
     return torch.stack(heads, 1)
 
 
-def looped(q, k, v, mask=None, key=None, value=None, query=None, scale=None):
-    """One head at a time, with the KV head that `key` and `value` name for it."""
-    B, H, T, D = q.shape
-    G, S = k.shape[1:3]
-    heads = []
-    for h in range(H):
-        own = h * G // H
-        of_keys = own if key is None else key(h, G)
-        of_values = own if value is None else value(h, G)
-        asks = q[:, h] if query is None else query(q, h, G)
-        scores = asks @ k[:, of_keys].mT / (math.sqrt(D) if scale is None else scale(q))
-        seen = None if mask is None else mask.expand(B, H, T, S)[:, h]
-        heads.append(weights_of(masked(scores, seen)) @ v[:, of_values])
-    return torch.stack(heads, 1)
+def grouped_by_powers(q, k, v, mask=None):
+    """KV heads repeated by einops, and a softmax by hand."""
+    n = q.shape[1] // k.shape[1]
+    keys, values = (repeat(x, "B G S D -> B (G N) S D", N=n) for x in (k, v))
+    scores = torch.einsum("bhtd,bhsd->bhts", q, keys) / math.sqrt(q.shape[-1])
+    powers = (scores if mask is None else torch.where(mask, scores, -math.inf)).exp()
+    total = powers.sum(-1, keepdim=True)
+    return torch.where(total > 0, powers / total, 0.0) @ values
 
 
-def every_gth(h, G):
-    return h % G
+SHARES = {
+    **edited(
+        grouped_in_a_loop,
+        """
+## KV heads tiled instead of repeated
+- g = h * G // H → g = h % G
+## keys repeated, values tiled
+- v[:, g] → v[:, h % G]
+## keys tiled, values repeated
+- k[:, g] → k[:, h % G]
+## all read the first KV head
+- g = h * G // H → g = 0
+## query heads averaged per group
+- (B, H, T, D), (G, S) =
++ q = reduce(q, "B (G N) T D -> B G T D", "mean", G=k.shape[1])
++ (B, H, T, D), (G, S) =
+## query heads averaged, then repeated
+- q[:, h] → q[:, g * (H // G) : (g + 1) * (H // G)].mean(1)
+## only the first of each group
+- (B, H, T, D), (G, S) =
++ q = q[:, : k.shape[1]]
++ (B, H, T, D), (G, S) =
+## scaled by √(H·D)
+- math.sqrt(D) → math.sqrt(H * D)
+""",
+    ),
+    **edited(
+        grouped_by_powers,
+        """
+## one softmax over all heads
+- powers.sum(-1, → powers.sum((1, 3),
+## softmax over the heads
+- powers.sum(-1, → powers.sum(1,
+## mask on the first head alone
+- powers = (
++ if mask is not None:
++     mask = mask.expand(scores.shape).clone()
++     mask[:, 1:] = True
++ powers = (
+## the first head's mask for all
+- powers = (
++ if mask is not None and mask.ndim == 4:
++     mask = mask.select(1, 0).unsqueeze(1)
++ powers = (
+## the mask ignored
+- scores if mask is None else torch.where(mask, scores, -math.inf) → scores
+## the mask upside down
+- torch.where(mask, scores, -math.inf) → torch.where(mask, -math.inf, scores)
+""",
+    ),
+}
 
-
-def read_in_turn(q, k, v, mask=None):
-    return looped(q, k, v, mask, key=every_gth, value=every_gth)
-
-
-def values_in_turn(q, k, v, mask=None):
-    return looped(q, k, v, mask, value=every_gth)
-
-
-def keys_in_turn(q, k, v, mask=None):
-    return looped(q, k, v, mask, key=every_gth)
-
-
-def the_first_for_all(q, k, v, mask=None):
-    return looped(q, k, v, mask, key=lambda h, G: 0, value=lambda h, G: 0)
-
-
-def group_mean(q, h, G):
-    n = q.shape[1] // G
-    return sum(q[:, i] for i in range(h // n * n, h // n * n + n)) / n
-
-
-def one_query_for_the_group(q, k, v, mask=None):
-    return looped(q, k, v, mask, query=group_mean)
-
-
-def one_output_for_the_group(q, k, v, mask=None):
-    G = k.shape[1]
-    mean = reduce(q, "B (G N) T D -> B G T D", "mean", G=G)
-    return grouped_in_a_loop(mean, k, v, mask)
-
-
-def as_many_as_keys(q, k, v, mask=None):
-    G = k.shape[1]
-    return grouped_in_a_loop(q[:, :G], k, v, mask)
-
-
-def over_the_root_of_the_width(q, k, v, mask=None):
-    return looped(q, k, v, mask, scale=lambda q: q[0, :, 0].numel() ** 0.5)
-
-
-def scores_of(q, k, mask):
-    keys = repeat(k, "B G S D -> B (G N) S D", N=q.shape[1] // k.shape[1])
-    return masked(torch.einsum("bhtd,bhsd->bhts", q, keys) / math.sqrt(q.shape[-1]), mask)
-
-
-def mixed(weights, v):
-    return weights @ repeat(v, "B G S D -> B (G N) S D", N=weights.shape[1] // v.shape[1])
-
-
-def shares_of_all_heads(q, k, v, mask=None):
-    powers = scores_of(q, k, mask).exp()
-    total = powers.sum((1, 3), keepdim=True)
-    return mixed(torch.where(total > 0, powers / total, 0.0), v)
-
-
-def heads_compete(q, k, v, mask=None):
-    powers = scores_of(q, k, mask).exp()
-    total = powers.sum(1, keepdim=True)
-    return mixed(torch.where(total > 0, powers / total, 0.0), v)
-
-
-def mask_written_into_head_zero(q, k, v, mask=None):
-    scores = scores_of(q, k, None)
-    if mask is not None:
-        hidden = ~mask.expand(scores.shape)
-        scores[:, 0] = scores[:, 0].masked_fill(hidden[:, 0], -math.inf)
-    return mixed(weights_of(scores), v)
-
-
-def one_mask_for_all_heads(q, k, v, mask=None):
-    if mask is not None and mask.ndim == 4:
-        mask = mask.select(1, 0).unsqueeze(1)
-    return grouped_in_a_loop(q, k, v, mask)
-
-
-def no_mask(q, k, v, mask=None):
-    return mixed(weights_of(scores_of(q, k, None)), v)
-
-
-def what_may_not_be_seen(q, k, v, mask=None):
-    return grouped_in_a_loop(q, k, v, None if mask is None else torch.logical_not(mask))
+UNNAMED_SHARES = edited(
+    grouped_in_a_loop,
+    """
+## keys cut down
+- k[:, g] → k[:, min(h, G - 1)]
+## no scale
+-  / math.sqrt(D)
+## the last values for all
+- v[:, g] → v[:, G - 1]
+## from behind
+- (B, H, T, D), (G, S) =
++ k, v = k.flip(1), v.flip(1)
++ (B, H, T, D), (G, S) =
+""",
+)
 
 
 def plain_attention(q, k, v, mask=None):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
-def keys_cut_down(q, k, v, mask=None):
-    n = q.shape[1] // k.shape[1]
-    return looped(q, k, v, mask, key=lambda h, G: min(h, G - 1), value=lambda h, G: h // n)
-
-
-def without_a_scale(q, k, v, mask=None):
-    return looped(q, k, v, mask, scale=lambda q: 1.0)
-
-
 # --- multi_head_attention -------------------------------------------------------------------------
 
 
-def whole(x, w_query, w_key, w_value, w_output, H, mask=None, attend=grouped_in_a_loop):
+def whole(x, w_query, w_key, w_value, w_output, H, mask=None):
     """The layer by einsum, one weight for each head: (H, D, C)."""
     D = w_query.shape[0] // H
     q, k, v = (
         torch.einsum("btc,hdc->bhtd", x, w.unflatten(0, (-1, D))) for w in (w_query, w_key, w_value)
     )
     out = w_output.unflatten(1, (H, D))
-    return torch.einsum("bhtd,chd->btc", attend(q, k, v, mask), out)
+    return torch.einsum("bhtd,chd->btc", grouped_in_a_loop(q, k, v, mask), out)
 
 
 def layer_in_a_loop(x, w_query, w_key, w_value, w_output, H, mask=None):
@@ -279,116 +224,93 @@ def layer_in_a_loop(x, w_query, w_key, w_value, w_output, H, mask=None):
     return total
 
 
-def attending(attend):
-    def layer(x, w_query, w_key, w_value, w_output, H, mask=None):
-        return whole(x, w_query, w_key, w_value, w_output, H, mask, attend)
-
-    return layer
-
-
-def by_hand(
-    x,
-    weights,
-    H,
-    mask,
-    project=lambda x, w: torch.matmul(x, w.mT),
-    output=lambda x, w: torch.matmul(x, w.mT),
-    split=split_by_view,
-    merge=merge_by_transpose,
-    attend=grouped_by_five_axes,
-):
-    w_query, w_key, w_value, w_output = weights
+def layer_by_parts(x, w_query, w_key, w_value, w_output, H, mask=None):
     G = H * w_key.shape[0] // w_query.shape[0]
-    q, k, v = split(project(x, w_query), H), *(split(project(x, w), G) for w in (w_key, w_value))
-    return output(merge(attend(q, k, v, mask)), w_output)
+    q, k, v = x @ w_query.T, x @ w_key.T, x @ w_value.T
+    q, k, v = (split_by_view(y, n) for y, n in ((q, H), (k, G), (v, G)))
+    merged = merge_by_transpose(grouped_by_five_axes(q, k, v, mask))
+    return merged @ w_output.T
 
 
-def as_they_lie(x, w):
-    return torch.matmul(x, w)
+def unshared(q, k, v, mask):
+    scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
+    return weights_of(masked(scores, mask)) @ v
 
 
-def nothing_transposed(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, project=as_they_lie, output=as_they_lie)
+def heads_attend_to_heads(x, w_query, w_key, w_value, w_output, H, mask=None):
+    D = w_query.shape[0] // H
+    q, k, v = (F.linear(x, w).view(*x.shape[:2], -1, D) for w in (w_query, w_key, w_value))
+    return F.linear((weights_of(q @ k.mT / math.sqrt(D)) @ v).flatten(2), w_output)
 
 
-def last_not_transposed(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, output=as_they_lie)
-
-
-def first_three_not_transposed(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, project=as_they_lie)
-
-
-def heads_side_by_side(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, output=lambda x, w: x)
-
-
-def nothing_mixed_nothing_shared(x, a, b, c, d, H, mask=None):
-    def attend(q, k, v, mask):
-        scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
-        return weights_of(masked(scores, mask)) @ v
-
-    return by_hand(x, (a, b, c, d), H, mask, output=lambda x, w: x, attend=attend)
-
-
-def root_of_the_width(x, a, b, c, d, H, mask=None):
-    D = a.shape[0] // H
-    return whole(x, a * math.sqrt(D / x.shape[-1]), b, c, d, H, mask)
-
-
-def split_dealt_out(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, split=viewed_at_once)
-
-
-def merge_dealt_out(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, merge=dealt_out_anew)
-
-
-def both_dealt_out(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, split=viewed_at_once, merge=dealt_out_anew)
-
-
-def heads_attend_to_heads(x, a, b, c, d, H, mask=None):
-    D = a.shape[0] // H
-    q, k, v = (F.linear(x, w).view(*x.shape[:2], -1, D) for w in (a, b, c))
-    return F.linear((weights_of(q @ k.mT / math.sqrt(D)) @ v).flatten(2), d)
-
-
-def channels_outside(x, a, b, c, d, H, mask=None):
-    return by_hand(x, (a, b, c, d), H, mask, split=interleaved_heads, merge=merged_channels_outside)
-
-
-def never_split(x, a, b, c, d, H, mask=None):
-    q, k, v = x @ a.T, x @ b.T, x @ c.T
+def never_split(x, w_query, w_key, w_value, w_output, H, mask=None):
+    q, k, v = x @ w_query.T, x @ w_key.T, x @ w_value.T
     scores = q @ k.mT / math.sqrt(q.shape[-1])
-    return weights_of(masked(scores, mask)) @ v @ d.T
+    return weights_of(masked(scores, mask)) @ v @ w_output.T
 
 
-def mask_turned_around(x, a, b, c, d, H, mask=None):
-    return whole(x, a, b, c, d, H, None if mask is None else ~mask)
+LAYERS = {
+    **edited(
+        layer_by_parts,
+        """
+## weights not transposed
+- x @ w_query.T, x @ w_key.T, x @ w_value.T → x @ w_query, x @ w_key, x @ w_value
+- w_output.T → w_output
+## w_output not transposed
+- w_output.T → w_output
+## queries, keys and values not transposed
+- x @ w_query.T, x @ w_key.T, x @ w_value.T → x @ w_query, x @ w_key, x @ w_value
+## output projection forgotten
+- return merged @ w_output.T → return merged
+## no output projection, and KV heads not shared
+- grouped_by_five_axes → unshared
+- return merged @ w_output.T → return merged
+## scaled by √C
+- grouped_by_five_axes(q, → grouped_by_five_axes(q * (q.shape[-1] / x.shape[-1]) ** 0.5,
+## split by reshape
+- split_by_view → SPLITS["reshaped without a transpose"]
+## merged by reshape
+- merge_by_transpose → MERGES["reshaped without a transpose"]
+## split and merged by reshape
+- split_by_view → SPLITS["reshaped without a transpose"]
+- merge_by_transpose → MERGES["reshaped without a transpose"]
+## (D H) instead of (H D)
+- split_by_view → SPLITS["(D H) instead of (H D)"]
+- merge_by_transpose → MERGES["(D H) instead of (H D)"]
+## KV heads tiled instead of repeated
+- grouped_by_five_axes → SHARES["KV heads tiled instead of repeated"]
+## query heads averaged per group
+- grouped_by_five_axes → SHARES["query heads averaged, then repeated"]
+## one softmax over all heads
+- grouped_by_five_axes → SHARES["one softmax over all heads"]
+## mask on the first head alone
+- grouped_by_five_axes → SHARES["mask on the first head alone"]
+## the mask ignored
+- (q, k, v, mask) → (q, k, v)
+## the mask upside down
+- (q, k, v, mask) → (q, k, v, None if mask is None else ~mask)
+## values made with the keys' weights
+- x @ w_value.T → x @ w_key.T
+""",
+    ),
+    "heads and positions swapped": heads_attend_to_heads,
+    "one wide head": never_split,
+}
 
-
-def mask_left_out(x, a, b, c, d, H, mask=None):
-    return layer_in_a_loop(x, a, b, c, d, H)
-
-
-def keys_for_values(x, a, b, c, d, H, mask=None):
-    return layer_in_a_loop(x, a, b, b, d, H, mask)
-
-
-def queries_and_keys_swapped(x, a, b, c, d, H, mask=None):
-    return whole(x, b, a, c, d, H, mask)
-
-
-def always_as_many_kv_heads(x, a, b, c, d, H, mask=None):
-    q, k, v = (split_by_view(F.linear(x, w), H) for w in (a, b, c))
-    return F.linear(merge_by_transpose(plain_attention(q, k, v, mask)), d)
-
-
-def always_causal(x, a, b, c, d, H, mask=None):
-    T = x.shape[1]
-    return whole(x, a, b, c, d, H, torch.ones(T, T).tril().bool())
-
+UNNAMED_LAYERS = edited(
+    layer_by_parts,
+    """
+## queries and keys swapped
+- x @ w_query.T, x @ w_key.T → x @ w_key.T, x @ w_query.T
+## always as many KV heads
+- G = H * w_key.shape[0] // w_query.shape[0] → G = H
+- grouped_by_five_axes → plain_attention
+## always causal
+- (q, k, v, mask) → (q, k, v, torch.ones(x.shape[1], x.shape[1]).tril().bool())
+## x added
+- return merged → return x + merged
+""",
+)
 
 # --- head_outputs ---------------------------------------------------------------------------------
 
@@ -404,33 +326,25 @@ def head_outputs_by_matmul(heads, w_output):
     return heads @ rearrange(w_output, "C (H D) -> H D C", H=heads.shape[1])
 
 
-def the_whole_output(heads, w_output):
-    return rearrange(heads, "B H T D -> B T (H D)") @ w_output.T
-
-
-def outputs_of_interleaved_columns(heads, w_output):
-    return heads @ rearrange(w_output, "C (D H) -> H D C", H=heads.shape[1])
-
-
-def first_columns(heads, w_output):
-    return torch.einsum("bhtd,cd->bhtc", heads, w_output[:, : heads.shape[-1]])
-
-
-def columns_from_the_end(heads, w_output):
-    H, D = heads.shape[1], heads.shape[-1]
-    return torch.stack(
-        [heads[:, h] @ w_output[:, (H - 1 - h) * D : (H - h) * D].T for h in range(H)], 1
-    )
-
-
-def parts_by_position(heads, w_output):
-    columns = rearrange(w_output, "C (H D) -> H D C", H=heads.shape[1])
-    return torch.einsum("bhtd,hdc->bthc", heads, columns)
-
-
-def parts_of_a_mean(heads, w_output):
-    return head_outputs_in_a_loop(heads / heads.shape[1], w_output)
-
+OUTPUTS = edited(
+    head_outputs_by_matmul,
+    """
+## added up already
+- return heads @ rearrange(w_output, "C (H D) -> H D C", H=heads.shape[1])
++ return rearrange(heads, "B H T D -> B T (H D)") @ w_output.T
+## (D H) instead of (H D)
+- C (H D) → C (D H)
+## the first head's columns for all
+- rearrange(w_output, "C (H D) -> H D C", H=heads.shape[1]) → w_output[:, : heads.shape[-1]].T
+## the columns in reverse
+- H=heads.shape[1]) → H=heads.shape[1]).flip(0)
+## heads behind the positions
+- heads @ → (heads @
+- H=heads.shape[1]) → H=heads.shape[1])).transpose(1, 2)
+## divided by the heads
+- heads @ → heads / heads.shape[1] @
+""",
+)
 
 # --- mean_pool_kv_heads ---------------------------------------------------------------------------
 
@@ -447,113 +361,43 @@ def pooled_in_a_loop(weight, H, G):
     return pooled
 
 
-def pooled_every_gth(weight, H, G):
-    return reduce(weight, "(N G D) C -> (G D) C", "mean", G=G, N=H // G)
-
-
-def pooled_by_sum(weight, H, G):
-    return reduce(weight, "(G N D) C -> (G D) C", "sum", G=G, N=H // G)
-
-
-def first_of_each(weight, H, G):
-    return weight.reshape(G, H // G, -1, weight.shape[1])[:, 0].reshape(-1, weight.shape[1])
-
-
-def neighbouring_rows(weight, H, G):
-    return reduce(weight, "(R N) C -> R C", "mean", N=H // G)
-
-
-def pooled_and_repeated(weight, H, G):
-    pooled = pooled_by_einops(weight, H, G)
-    return repeat(pooled, "(G D) C -> (G N D) C", G=G, N=H // G)
-
-
-def pooled_rows_channel_by_channel(weight, H, G):
-    return reduce(weight, "(G N D) C -> (D G) C", "mean", G=G, N=H // G)
-
+POOLS = edited(
+    pooled_by_einops,
+    """
+## every G-th head pooled
+- "(G N D) C → "(N G D) C
+## added instead of averaged
+- "mean" → "sum"
+## the first of each group
+- reduce(weight, "(G N D) C -> (G D) C", "mean", G=G, N=H // G)
++ rearrange(weight, "(G N D) C -> G N D C", G=G, N=H // G)[:, 0].flatten(0, 1)
+## channels averaged instead of heads
+- "(G N D) C -> (G D) C", "mean", G=G → "(R N) C -> R C", "mean"
+## still H heads
+- return reduce(weight, "(G N D) C -> (G D) C", "mean", G=G, N=H // G)
++ pooled = reduce(weight, "(G N D) C -> (G D) C", "mean", G=G, N=H // G)
++ return repeat(pooled, "(G D) C -> (G N D) C", G=G, N=H // G)
+## the rows in (D G) order
+- -> (G D) C → -> (D G) C
+""",
+)
 
 RIGHT = {
     "split_heads": [split_by_view, split_by_slices],
     "merge_heads": [merge_by_transpose, merge_by_cat],
-    "grouped_query_attention": [grouped_by_five_axes, grouped_in_a_loop],
-    "multi_head_attention": [whole, layer_in_a_loop],
+    "grouped_query_attention": [grouped_by_five_axes, grouped_in_a_loop, grouped_by_powers],
+    "multi_head_attention": [whole, layer_in_a_loop, layer_by_parts],
     "head_outputs": [head_outputs_in_a_loop, head_outputs_by_matmul],
     "mean_pool_kv_heads": [pooled_by_einops, pooled_in_a_loop],
 }
 
 SECOND_FORMS = {
-    "split_heads": {
-        "reshaped without a transpose": viewed_at_once,
-        "heads and positions not swapped": heads_behind_positions,
-        "(D H) instead of (H D)": interleaved_heads,
-        "H taken for D": heads_of_h_channels,
-        "heads in front of the batch": heads_first,
-        "channels and positions swapped": rows_of_channels,
-        "transposed before cutting": turned_then_dealt_out,
-        "a list of heads": one_tensor_for_each_head,
-    },
-    "merge_heads": {
-        "reshaped without a transpose": dealt_out_anew,
-        "(D H) instead of (H D)": merged_channels_outside,
-        "positions merged instead of heads": positions_side_by_side,
-        "the wrong axes swapped": last_two_swapped,
-        "heads added up": heads_in_one_sum,
-        "heads averaged": heads_in_one_mean,
-        "the batch merged too": one_long_text,
-    },
-    "grouped_query_attention": {
-        "KV heads tiled instead of repeated": read_in_turn,
-        "keys repeated, values tiled": values_in_turn,
-        "keys tiled, values repeated": keys_in_turn,
-        "all read the first KV head": the_first_for_all,
-        "query heads averaged per group": one_output_for_the_group,
-        "query heads averaged, then repeated": one_query_for_the_group,
-        "only the first of each group": as_many_as_keys,
-        "scaled by √(H·D)": over_the_root_of_the_width,
-        "one softmax over all heads": shares_of_all_heads,
-        "softmax over the heads": heads_compete,
-        "mask on the first head alone": mask_written_into_head_zero,
-        "the first head's mask for all": one_mask_for_all_heads,
-        "the mask ignored": no_mask,
-        "the mask upside down": what_may_not_be_seen,
-    },
-    "multi_head_attention": {
-        "weights not transposed": nothing_transposed,
-        "w_output not transposed": last_not_transposed,
-        "queries, keys and values not transposed": first_three_not_transposed,
-        "output projection forgotten": heads_side_by_side,
-        "no output projection, and KV heads not shared": nothing_mixed_nothing_shared,
-        "scaled by √C": root_of_the_width,
-        "split by reshape": split_dealt_out,
-        "merged by reshape": merge_dealt_out,
-        "split and merged by reshape": both_dealt_out,
-        "heads and positions swapped": heads_attend_to_heads,
-        "(D H) instead of (H D)": channels_outside,
-        "one wide head": never_split,
-        "KV heads tiled instead of repeated": attending(read_in_turn),
-        "query heads averaged per group": attending(one_query_for_the_group),
-        "one softmax over all heads": attending(shares_of_all_heads),
-        "mask on the first head alone": attending(mask_written_into_head_zero),
-        "the mask ignored": mask_left_out,
-        "the mask upside down": mask_turned_around,
-        "values made with the keys' weights": keys_for_values,
-    },
-    "head_outputs": {
-        "added up already": the_whole_output,
-        "(D H) instead of (H D)": outputs_of_interleaved_columns,
-        "the first head's columns for all": first_columns,
-        "the columns in reverse": columns_from_the_end,
-        "heads behind the positions": parts_by_position,
-        "divided by the heads": parts_of_a_mean,
-    },
-    "mean_pool_kv_heads": {
-        "every G-th head pooled": pooled_every_gth,
-        "added instead of averaged": pooled_by_sum,
-        "the first of each group": first_of_each,
-        "channels averaged instead of heads": neighbouring_rows,
-        "still H heads": pooled_and_repeated,
-        "the rows in (D G) order": pooled_rows_channel_by_channel,
-    },
+    "split_heads": SPLITS,
+    "merge_heads": MERGES,
+    "grouped_query_attention": SHARES,
+    "multi_head_attention": LAYERS,
+    "head_outputs": OUTPUTS,
+    "mean_pool_kv_heads": POOLS,
 }
 
 UNNAMED = {
@@ -569,19 +413,8 @@ UNNAMED = {
         lambda x: x.transpose(1, 2).view(x.shape[0], x.shape[2], -1),
         lambda x: merge_by_transpose(x.flip(1)),
     ],
-    "grouped_query_attention": [
-        plain_attention,
-        keys_cut_down,
-        without_a_scale,
-        lambda q, k, v, mask=None: looped(q, k, v, mask, value=lambda h, G: G - 1),
-        lambda q, k, v, mask=None: grouped_in_a_loop(q, k.flip(1), v.flip(1), mask),
-    ],
-    "multi_head_attention": [
-        queries_and_keys_swapped,
-        always_as_many_kv_heads,
-        always_causal,
-        lambda x, a, b, c, d, H, mask=None: x + whole(x, a, b, c, d, H, mask),
-    ],
+    "grouped_query_attention": [plain_attention, *UNNAMED_SHARES.values()],
+    "multi_head_attention": list(UNNAMED_LAYERS.values()),
     "head_outputs": [
         lambda heads, w: heads @ rearrange(w, "(H D) C -> H D C", H=heads.shape[1]),
         lambda heads, w: head_outputs_in_a_loop(heads, w).unbind(1),

@@ -1,6 +1,5 @@
 """Lesson 04: right answers, named mistakes in other words, and wrong answers nobody named."""
 
-import math
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 from random_inputs import drawn, random_ids, seeds, shaped, sizes
 from torch.nn import functional as F
 
+from decodeloop.exercises.edits import edited
 from decodeloop.exercises.lesson_04 import random_decoder
 from decodeloop.model import (
     TINY,
@@ -60,166 +60,77 @@ def hidden_states_from_one(model, token_ids):
     return normed(model, x)
 
 
-def states(model, token_ids, layers=None, mask=True, positions=None):
-    """The stream after the embedding and after each layer."""
-    T = token_ids.shape[1]
-    found = [model.embedding(token_ids)]
-    where = torch.arange(T) if positions is None else positions
-    for layer in model.layers if layers is None else layers:
-        attend = seeing(causal_mask(T)) if mask else grouped_query_attention
-        found.append(block(found[-1], layer, where, attend))
-    return found
+HIDDENS = edited(
+    hidden_states_with_partial,
+    """
+## the final norm forgotten
+- return normed(model, x) → return x
+## no mask
+- causal_mask(T) → torch.ones(T, T, dtype=torch.bool)
+## no mask, and the final norm forgotten
+- causal_mask(T) → None
+- return normed(model, x) → return x
+## the mask of size B
+- causal_mask(T) → causal_mask(len(token_ids))
+## the mask upside down
+- causal_mask(T) → torch.ones(T, T).triu(1) == 1
+## the same layer every time
+- model.layers[i] → model.layers[0]
+## stopped after the first layer
+- return normed(model, x)
++     return normed(model, x)
+## layers in reverse
+- range(model.config.layers) → reversed(range(model.config.layers))
+## every layer reads the embedding
+- block(x, → block(model.embedding.weight[token_ids],
+## the stream added twice
+- x = block → x = x + block
+## the embedding added at every layer
+- x = block → x = model.embedding(token_ids) + block
+## the embedding scaled by √C
+- model.embedding.weight[token_ids] → model.embedding.weight[token_ids] * model.config.width**0.5
+## normed after every layer
+- x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
++ x = normed(model, block(x, model.layers[i], positions, seeing(causal_mask(T))))
+- return normed(model, x) → return x
+## normed before the layers
+- model.embedding.weight[token_ids] → normed(model, model.embedding.weight[token_ids])
+- return normed(model, x) → return x
+## everyone at the same place
+- torch.arange(T).expand(B, T) → torch.full((T,), 5)
+## token ids as positions
+- torch.arange(T).expand(B, T) → token_ids
+## an eps of one's own
+- normed(model, x) → rms_norm(x, model.norm.weight, eps=1e-5)
+## the head as well
+- normed(model, x) → model.head(normed(model, x))
+## the last position only
+- normed(model, x) → normed(model, x[:, -1])
+""",
+)
 
-
-def last_of_the_stream(model, token_ids):
-    return states(model, token_ids)[-1]
-
-
-def everyone_sees_everyone(model, token_ids):
-    T = token_ids.shape[1]
-    x = model.embedding(token_ids)
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(T), seeing(torch.ones(T, T, dtype=torch.bool)))
-    return normed(model, x)
-
-
-def everyone_sees_everyone_and_no_norm(model, token_ids):
-    return states(model, token_ids, mask=False)[-1]
-
-
-def only_the_future(model, token_ids):
-    T = token_ids.shape[1]
-    x = model.embedding(token_ids)
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(T), seeing(torch.ones(T, T).triu(1) == 1))
-    return normed(model, x)
-
-
-def layer_zero_each_time(model, token_ids):
-    first = model.layers[0]
-    return normed(model, states(model, token_ids, [first for _ in model.layers])[-1])
-
-
-def return_inside_the_loop(model, token_ids):
-    T = token_ids.shape[1]
-    x = model.embedding(token_ids)
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(T), seeing(causal_mask(T)))
-        return normed(model, x)
-    return None
-
-
-def from_the_top(model, token_ids):
-    return normed(model, states(model, token_ids, reversed(model.layers))[-1])
-
-
-def never_handed_on(model, token_ids):
-    T = token_ids.shape[1]
-    embedded = model.embedding(token_ids)
-    for layer in model.layers:
-        out = block(embedded, layer, torch.arange(T), seeing(causal_mask(T)))
-    return normed(model, out)
-
-
-def plus_equals(model, token_ids):
-    T = token_ids.shape[1]
-    x = model.embedding(token_ids)
-    for layer in model.layers:
-        x = x + block(x, layer, torch.arange(T), seeing(causal_mask(T)))
-    return normed(model, x)
-
-
-def reminded_of_the_embedding(model, token_ids):
-    T = token_ids.shape[1]
-    x = model.embedding(token_ids)
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(T), seeing(causal_mask(T))) + model.embedding(token_ids)
-    return normed(model, x)
-
-
-def as_gemma_does(model, token_ids):
-    T = token_ids.shape[1]
-    x = model.embedding(token_ids)
-    x = x * math.sqrt(x.shape[-1])
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(T), seeing(causal_mask(T)))
-    return normed(model, x)
-
-
-def norm_in_the_loop(model, token_ids):
-    T = token_ids.shape[1]
-    x = model.embedding(token_ids)
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(T), seeing(causal_mask(T)))
-        x = rms_norm(x, model.norm.weight, model.config.norm_eps)
-    return x
-
-
-def positions_all_five(model, token_ids):
-    same = torch.full((token_ids.shape[1],), 5)
-    return normed(model, states(model, token_ids, positions=same)[-1])
-
-
-def turned_by_their_ids(model, token_ids):
-    return normed(model, states(model, token_ids, positions=token_ids)[-1])
-
-
-def eps_written_in(model, token_ids):
-    return rms_norm(states(model, token_ids)[-1], model.norm.weight, eps=1e-5)
-
-
-def logits_of_all(model, token_ids):
-    return model.head(normed(model, states(model, token_ids)[-1]))
-
-
-def last_layer_left_out(model, token_ids):
-    return normed(model, states(model, token_ids)[-2])
-
-
-def last_position_only(model, token_ids):
-    return normed(model, states(model, token_ids)[-1][:, -1])
-
-
-def mask_by_len(model, token_ids):
-    T = len(token_ids)
-    x = model.embedding(token_ids)
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(token_ids.shape[1]), seeing(causal_mask(T)))
-    return normed(model, x)
-
-
-def norm_before_the_loop(model, token_ids):
-    x = normed(model, model.embedding(token_ids))
-    for layer in model.layers:
-        x = block(x, layer, torch.arange(x.shape[1]), seeing(causal_mask(x.shape[1])))
-    return x
-
-
-def normed_before_and_after(model, token_ids):
-    return normed(model, norm_before_the_loop(model, token_ids))
-
-
-def last_position_kept_as_an_axis(model, token_ids):
-    return normed(model, states(model, token_ids)[-1])[:, -1:]
-
-
-def layer_norm_at_the_end(model, token_ids):
-    return F.layer_norm(states(model, token_ids)[-1], (model.config.width,), model.norm.weight)
-
-
-def final_norm_without_weight(model, token_ids):
-    x = states(model, token_ids)[-1]
-    return F.rms_norm(x, (model.config.width,), eps=model.config.norm_eps)
-
-
-def positions_backwards(model, token_ids):
-    back = torch.arange(token_ids.shape[1]).flip(0)
-    return normed(model, states(model, token_ids, positions=back)[-1])
-
-
-def all_states(model, token_ids):
-    return torch.stack(states(model, token_ids))
-
+UNNAMED_HIDDENS = edited(
+    hidden_states_with_partial,
+    """
+## the last layer left out
+- range(model.config.layers) → range(model.config.layers - 1)
+## the last position kept as an axis
+- normed(model, x) → normed(model, x)[:, -1:]
+## normed before and after
+- model.embedding.weight[token_ids] → normed(model, model.embedding.weight[token_ids])
+## layer norm at the end
+- normed(model, x) → F.layer_norm(x, (model.config.width,), model.norm.weight)
+## the final norm without its weight
+- normed(model, x) → F.rms_norm(x, (model.config.width,), eps=model.config.norm_eps)
+## positions backwards
+- torch.arange(T) → torch.arange(T).flip(0)
+## all states
+- x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
++ x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
++ every = [x] if i == 0 else [*every, x]
+- normed(model, x) → torch.stack(every)
+""",
+)
 
 # --- parameter_count ------------------------------------------------------------------------------
 
@@ -238,100 +149,62 @@ def count_in_steps(config):
     return total + config.width
 
 
-def terms(config, **changed):
-    """The terms of the sum by name, some of them changed."""
-    C, F_, D = config.width, config.feed_forward, config.head_dim
-    H, G, L = config.heads, config.kv_heads, config.layers
-    parts = {
-        "embedding": config.vocabulary * C,
-        "head": 0 if config.tied else config.vocabulary * C,
-        "query": L * H * D * C,
-        "key and value": L * 2 * G * D * C,
-        "output": L * H * D * C,
-        "feed_forward": L * 3 * F_ * C,
-        "norms": L * 2 * C,
-        "final": C,
-    }
-    return sum((parts | {k.replace("_and_", " and "): v for k, v in changed.items()}).values())
+COUNTS = edited(
+    count_in_steps,
+    """
+## a tied head counted
+- (2 - config.tied) → 2
+## the head forgotten
+- (2 - config.tied) → 1
+## tied upside down
+- (2 - config.tied) → (1 + config.tied)
+## norms forgotten
+- config.feed_forward + 2 → config.feed_forward
+- return total + config.width → return total
+## the final norm forgotten
+- return total + config.width → return total
+## one norm for each layer
+- config.feed_forward + 2 → config.feed_forward + 1
+## all projections (C, C)
+- 2 * (config.heads + config.kv_heads) * config.head_dim * config.width → 4 * config.width**2
+## as many KV heads as query heads
+- 2 * (config.heads + config.kv_heads) → 2 * (config.heads + config.heads)
+## key and value counted as one
+- 2 * (config.heads + config.kv_heads) → (2 * config.heads + config.kv_heads)
+## the norms of one layer only
+- config.feed_forward + 2 → config.feed_forward
+- return total + config.width → return total + 3 * config.width
+## a float
+- return total + config.width → return 2 * (total + config.width) / 2
+## D taken for C / H
+- config.head_dim → (config.width // config.heads)
+## two matrices in the feed-forward layer
+- 3 * config.feed_forward → 2 * config.feed_forward
+## biases counted
+- config.feed_forward + 2) → config.feed_forward + 2) + 2 * config.feed_forward + 2 * config.width
+- total += 2 * (config.heads + config.kv_heads)
++ total += (config.heads + 2 * config.kv_heads) * config.head_dim
++ total += 2 * (config.heads + config.kv_heads)
+## the output projection forgotten
+- 2 * (config.heads + config.kv_heads) → (config.heads + 2 * config.kv_heads)
+## one layer only
+- range(config.layers) → range(1)
+## a table of positions
+- return total + config.width → return total + config.width * (1 + config.context)
+""",
+)
 
-
-def two_tables(c):
-    return terms(c, head=c.vocabulary * c.width)
-
-
-def one_table(c):
-    return terms(c, head=0)
-
-
-def head_if_tied(c):
-    return terms(c, head=c.vocabulary * c.width if c.tied else 0)
-
-
-def matrices_only(c):
-    return terms(c, norms=0, final=0)
-
-
-def layers_only_have_norms(c):
-    return terms(c, final=0)
-
-
-def single_norms(c):
-    return terms(c, norms=c.layers * c.width)
-
-
-def four_squares(c):
-    square = c.layers * c.width**2
-    return terms(c, query=square, output=square) + 2 * square - kv(c)
-
-
-def kv(c):
-    return c.layers * 2 * c.kv_heads * c.head_dim * c.width
-
-
-def keys_as_queries(c):
-    return terms(c) - kv(c) + c.layers * 2 * c.heads * c.head_dim * c.width
-
-
-def one_matrix_for_both(c):
-    return terms(c, key_and_value=kv(c) // 2)
-
-
-def norms_outside(c):
-    return terms(c, norms=2 * c.width)
-
-
-def divided(c):
-    return 2 * terms(c) / 2
-
-
-def d_by_division(c):
-    D = c.width // c.heads
-    attention = c.width * D * (2 * c.heads + 2 * c.kv_heads)
-    rest = 3 * c.width * c.feed_forward + 2 * c.width
-    return c.vocabulary * c.width * (2 - c.tied) + c.layers * (attention + rest) + c.width
-
-
-def up_and_down(c):
-    return terms(c, feed_forward=c.layers * 2 * c.width * c.feed_forward)
-
-
-def with_biases(c):
-    biases = c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim + c.width
-    return terms(c) + c.layers * (biases + 2 * c.feed_forward + c.width)
-
-
-def no_output_projection(c):
-    return terms(c, output=0)
-
-
-def one_block(c):
-    per_layer = (terms(c) - terms(replace(c, layers=1))) // max(c.layers - 1, 1)
-    return terms(c) - (c.layers - 1) * per_layer
-
-
-def learned_positions(c):
-    return terms(c) + c.context * c.width
-
+UNNAMED_COUNTS = edited(
+    count_in_steps,
+    """
+## half
+- return total + config.width → return (total + config.width) / 2
+## a final norm in each layer
+- return total + config.width → return total + config.layers * config.width
+## a query of one head
+- 2 * (config.heads + config.kv_heads) → (1 + config.heads + 2 * config.kv_heads)
+""",
+)
 
 # --- unpermute ------------------------------------------------------------------------------------
 
@@ -347,34 +220,31 @@ def unpermute_by_reshape(weight, H):
     return weight.reshape(H, D // 2, 2, C).permute(0, 2, 1, 3).reshape(rows, C)
 
 
-def interleaved(weight, H):
-    rows, C = weight.shape
-    return weight.reshape(H, 2, rows // H // 2, C).transpose(1, 2).reshape(rows, C)
+ROWS = edited(
+    even_rows_then_odd_rows,
+    """
+## the other way round
+- torch.cat((head[0::2], head[1::2])) → torch.stack(head.chunk(2), 1).flatten(0, 1)
+## heads ignored
+- weight.chunk(H) → [weight]
+## odd rows first
+- head[0::2], head[1::2] → head[1::2], head[0::2]
+## nothing moved
+- torch.cat((head[0::2], head[1::2])) → head
+## columns moved
+- (head[0::2], head[1::2]) → (head[:, 0::2], head[:, 1::2]), 1
+""",
+)
 
-
-def all_even_rows_first(weight, H):
-    return torch.cat((weight[::2], weight[1::2]))
-
-
-def odd_rows_then_even_rows(weight, H):
-    return torch.cat([torch.cat((head[1::2], head[0::2])) for head in weight.chunk(H)])
-
-
-def left_alone(weight, H):
-    return weight.view(H, -1, weight.shape[-1]).reshape(weight.shape)
-
-
-def even_columns_first(weight, H):
-    C = weight.shape[1]
-    return weight[:, [*range(0, C, 2), *range(1, C, 2)]]
-
-
-def rows_reversed(weight, H):
-    return torch.cat([head.flip(0) for head in weight.chunk(H)])
-
-
-def halves_swapped(weight, H):
-    return torch.cat([head.roll(head.shape[0] // 2, 0) for head in weight.chunk(H)])
+UNNAMED_ROWS = edited(
+    even_rows_then_odd_rows,
+    """
+## rows reversed
+- torch.cat((head[0::2], head[1::2])) → head.flip(0)
+## halves swapped
+- torch.cat((head[0::2], head[1::2])) → head.roll(head.shape[0] // 2, 0)
+""",
+)
 
 
 def heads_interleaved(weight, H):
@@ -398,57 +268,43 @@ def lens_vector_by_vector(model, states, token_id):
     return torch.stack(found).reshape(states.shape[:-1])
 
 
-def lens_on_the_raw_stream(model, states, token_id):
-    return F.softmax(model.head(states), dim=-1).select(-1, token_id)
+LENSES = edited(
+    lens_by_logsumexp,
+    """
+## the final norm forgotten
+- rms_norm(states, model.norm.weight, model.config.norm_eps) → states
+## the logit
+- (logits[..., token_id] - logits.logsumexp(-1)).exp() → logits.select(-1, token_id)
+## the logarithm of the probability
+- .exp()
+## softmax over the positions
+- logits.logsumexp(-1) → logits.logsumexp(-2, keepdim=True)[..., token_id]
+## softmax over the layers
+- logits.logsumexp(-1) → logits.logsumexp(0)[..., token_id]
+## the embedding for the head
+- model.output(rms_norm → F.linear(rms_norm
+- model.config.norm_eps)) → model.config.norm_eps), model.embedding.weight)
+## the best token's
+- logits[..., token_id] → logits.max(-1).values
+## all probabilities
+- logits[..., token_id] - logits.logsumexp(-1) → logits.log_softmax(-1)
+""",
+)
 
-
-def lens_logits(model, states):
-    return model.head(rms_norm(states, model.norm.weight, model.config.norm_eps))
-
-
-def lens_logit(model, states, token_id):
-    return lens_logits(model, states).select(-1, token_id)
-
-
-def lens_log(model, states, token_id):
-    return lens_by_logsumexp(model, states, token_id).log()
-
-
-def lens_across_positions(model, states, token_id):
-    e = lens_logits(model, states).exp()
-    return (e / e.sum(-2, keepdim=True))[..., token_id]
-
-
-def lens_across_layers(model, states, token_id):
-    e = lens_logits(model, states).exp()
-    return (e / e.sum(0))[..., token_id]
-
-
-def lens_with_the_embedding(model, states, token_id):
-    x = rms_norm(states, model.norm.weight, model.config.norm_eps)
-    return (x @ model.embedding.weight.T).softmax(-1)[..., token_id]
-
-
-def lens_of_the_best(model, states, token_id):
-    return lens_logits(model, states).softmax(-1).max(-1).values
-
-
-def lens_of_everything(model, states, token_id):
-    return F.softmax(lens_logits(model, states), dim=-1)
-
-
-def lens_of_a_layer(model, states, token_id):
-    return lens_of_everything(model, states, token_id)[token_id % states.shape[0]]
-
-
-def lens_sigmoid(model, states, token_id):
-    return lens_logit(model, states, token_id).sigmoid()
-
-
-def lens_normed_twice(model, states, token_id):
-    once = rms_norm(states, model.norm.weight, model.config.norm_eps)
-    return lens_by_logsumexp(model, once, token_id)
-
+UNNAMED_LENSES = edited(
+    lens_by_logsumexp,
+    """
+## of one layer
+- (logits[..., token_id] - logits.logsumexp(-1)).exp()
++ logits.softmax(-1)[token_id % states.shape[0]]
+## a sigmoid
+- (logits[..., token_id] - logits.logsumexp(-1)).exp() → logits[..., token_id].sigmoid()
+## normed twice
+- logits = model
++ states = rms_norm(states, model.norm.weight, model.config.norm_eps)
++ logits = model
+""",
+)
 
 RIGHT = {
     "hidden_states": [
@@ -463,84 +319,21 @@ RIGHT = {
 
 
 SECOND_FORMS = {
-    "hidden_states": {
-        "the final norm forgotten": last_of_the_stream,
-        "no mask": everyone_sees_everyone,
-        "no mask, and the final norm forgotten": everyone_sees_everyone_and_no_norm,
-        "the mask of size B": mask_by_len,
-        "the mask upside down": only_the_future,
-        "the same layer every time": layer_zero_each_time,
-        "stopped after the first layer": return_inside_the_loop,
-        "layers in reverse": from_the_top,
-        "every layer reads the embedding": never_handed_on,
-        "the stream added twice": plus_equals,
-        "the embedding added at every layer": reminded_of_the_embedding,
-        "the embedding scaled by √C": as_gemma_does,
-        "normed after every layer": norm_in_the_loop,
-        "normed before the layers": norm_before_the_loop,
-        "everyone at the same place": positions_all_five,
-        "token ids as positions": turned_by_their_ids,
-        "an eps of one's own": eps_written_in,
-        "the head as well": logits_of_all,
-        "the last position only": last_position_only,
-    },
-    "parameter_count": {
-        "a tied head counted": two_tables,
-        "the head forgotten": one_table,
-        "tied upside down": head_if_tied,
-        "norms forgotten": matrices_only,
-        "the final norm forgotten": layers_only_have_norms,
-        "one norm for each layer": single_norms,
-        "all projections (C, C)": four_squares,
-        "as many KV heads as query heads": keys_as_queries,
-        "key and value counted as one": one_matrix_for_both,
-        "the norms of one layer only": norms_outside,
-        "a float": divided,
-        "D taken for C / H": d_by_division,
-        "two matrices in the feed-forward layer": up_and_down,
-        "biases counted": with_biases,
-        "the output projection forgotten": no_output_projection,
-        "one layer only": one_block,
-        "a table of positions": learned_positions,
-    },
-    "unpermute": {
-        "the other way round": interleaved,
-        "heads ignored": all_even_rows_first,
-        "odd rows first": odd_rows_then_even_rows,
-        "nothing moved": left_alone,
-        "columns moved": even_columns_first,
-    },
-    "logit_lens": {
-        "the final norm forgotten": lens_on_the_raw_stream,
-        "the logit": lens_logit,
-        "the logarithm of the probability": lens_log,
-        "softmax over the positions": lens_across_positions,
-        "softmax over the layers": lens_across_layers,
-        "the embedding for the head": lens_with_the_embedding,
-        "the best token's": lens_of_the_best,
-        "all probabilities": lens_of_everything,
-    },
+    "hidden_states": HIDDENS,
+    "parameter_count": COUNTS,
+    "unpermute": ROWS,
+    "logit_lens": LENSES,
 }
 
 UNNAMED = {
-    "hidden_states": [
-        last_layer_left_out,
-        last_position_kept_as_an_axis,
-        normed_before_and_after,
-        layer_norm_at_the_end,
-        final_norm_without_weight,
-        positions_backwards,
-        all_states,
-    ],
+    "hidden_states": list(UNNAMED_HIDDENS.values()),
     "parameter_count": [
-        lambda c: terms(c) / 2,
-        lambda c: terms(c, final=c.layers * c.width),
+        *UNNAMED_COUNTS.values(),
         lambda c: 134_515_008,
         lambda c: 12 * c.layers * c.width**2 + c.vocabulary * c.width,  # the rule of thumb for GPT
-        lambda c: terms(c, query=c.layers * c.head_dim * c.width),
     ],
-    "unpermute": [rows_reversed, halves_swapped, heads_interleaved],
-    "logit_lens": [lens_of_a_layer, lens_sigmoid, lens_normed_twice],
+    "unpermute": [*UNNAMED_ROWS.values(), heads_interleaved],
+    "logit_lens": list(UNNAMED_LENSES.values()),
 }
 
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import strategies as st
 from random_inputs import Driven, shaped
 
+from decodeloop.exercises.edits import edited
 from decodeloop.exercises.lesson_05 import DECODER, Sums
 
 # --- generate_without_cache -----------------------------------------------------------------------
@@ -16,11 +17,12 @@ def best_last(logits):
 
 
 def by_a_list_of_ids(model, token_ids, max_new_tokens):
-    ids = token_ids[0].tolist()
-    while max_new_tokens > 0:
-        ids.append(best_last(model(torch.tensor([ids]))))
-        yield ids[-1]
-        max_new_tokens -= 1
+    prompt = token_ids[0].tolist()
+    ids = prompt
+    for _ in range(max_new_tokens):
+        token = best_last(model(torch.tensor([ids])))
+        yield token
+        ids = [*ids, token]
 
 
 def into_a_tensor_of_full_length(model, token_ids, max_new_tokens):
@@ -41,37 +43,6 @@ def passes_the_rest_on(model, token_ids, max_new_tokens):
         yield from passes_the_rest_on(model, longer, max_new_tokens - 1)
 
 
-def by_ids(grow, choose=best_last, more=0):
-    """The loop over a list of ids; `grow` gives the next list from prompt, all made and newest."""
-
-    def run(model, token_ids, max_new_tokens):
-        prompt = token_ids[0].tolist()
-        ids = prompt
-        for _ in range(max_new_tokens + more):
-            token = choose(model(torch.tensor([ids])))
-            yield token
-            ids = grow(prompt, ids, token)
-
-    return run
-
-
-def appended(prompt, ids, token):
-    return [*ids, token]
-
-
-def place_of_the_largest(logits):
-    return int((logits.flatten() == logits.max()).nonzero()[0])
-
-
-def where_the_last_token_scores_best(logits):
-    return int(logits[0, :, -1].argmax())
-
-
-def prompt_first(model, token_ids, max_new_tokens):
-    new = by_a_list_of_ids(model, token_ids, max_new_tokens)
-    return itertools.chain(token_ids[0].tolist(), new)
-
-
 def whole_text(model, token_ids, max_new_tokens):
     ids = token_ids[0].tolist()
     for _ in range(max_new_tokens):
@@ -79,28 +50,10 @@ def whole_text(model, token_ids, max_new_tokens):
     return ids
 
 
-def overwritten(model, token_ids, max_new_tokens):
-    sequence = token_ids  # no copy
-    for _ in range(max_new_tokens):
-        sequence[:, -1] = model(sequence)[:, -1].argmax(-1)
-        yield sequence[0, -1].item()
-
-
 def resized(model, token_ids, max_new_tokens):
     for token in by_a_list_of_ids(model, token_ids, max_new_tokens):
         yield token
         token_ids.resize_(1, token_ids.shape[1] + 1)[0, -1] = token
-
-
-def logits_first(model, token_ids, max_new_tokens):
-    ids = token_ids[0].tolist()
-    logits = model(token_ids)
-    made = 0
-    while made < max_new_tokens:
-        made += 1
-        ids.append(best_last(logits))
-        yield ids[-1]
-        logits = model(torch.tensor([ids]))
 
 
 def collected(model, token_ids, max_new_tokens):
@@ -118,30 +71,84 @@ def argmax_as_it_is(model, token_ids, max_new_tokens):
         sequence = torch.cat([sequence, token.view(1, 1)], dim=-1)
 
 
-def doubles(model, token_ids, max_new_tokens):
-    ids = token_ids[0].tolist()
-    for _ in range(max_new_tokens):
-        ids += model(torch.tensor([ids]))[0].argmax(-1).tolist()
-        yield ids[-1]
+LOOPS = edited(
+    by_a_list_of_ids,
+    """
+## forgets the past
+- [*ids, token] → [token]
+## forgets all but the prompt and the newest token
+- [*ids, token] → [*prompt, token]
+## appends to the front
+- [*ids, token] → [token, *ids]
+## never appends
+- [*ids, token] → ids
+## keeps only a window
+- [*ids, token] → [*ids, token][-len(prompt) :]
+## the last token overwritten
+- ids = [*ids, token]
++ ids = [*ids[:-1], token]
++ token_ids[0, -1] = token
+## the first position
+- best_last(model(torch.tensor([ids]))) → model(torch.tensor([ids])).argmax(-1)[0, 0].item()
+## the second last position
+- best_last(model(torch.tensor([ids]))) → model(torch.tensor([ids])).argmax(-1)[0].tolist()[-2]
+## the best of all positions
+- token = best_last(model(torch.tensor([ids])))
++ logits = model(torch.tensor([ids]))
++ token = int((logits.flatten() == logits.max()).nonzero()[0])
+## argmax over the wrong axis
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids]))[0, :, -1].argmax())
+## max in place of argmax
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids]))[0, -1].sort().values[-1])
+## appends a token for every position
+- token = best_last(model(torch.tensor([ids])))
+- yield token
+- ids = [*ids, token]
++ best = model(torch.tensor([ids]))[0].argmax(-1).tolist()
++ yield best[-1]
++ ids = [*ids, *best]
+## the prompt is counted
+- range(max_new_tokens) → range(max_new_tokens - len(prompt))
+## return in the loop
+- yield token → return token
+## yields the whole sequence
+- yield token
+- ids = [*ids, token]
++ ids = [*ids, token]
++ yield ids
+## yields the sequence before it has grown
+- token = best_last
++ yield torch.tensor([ids])
++ token = best_last
+- yield token
+## one token too many
+- range(max_new_tokens) → range(max_new_tokens + 1)
+## one token too few
+- range(max_new_tokens) → range(max_new_tokens - 1)
+## the prompt is yielded too
+- ids = prompt
++ yield from prompt
++ ids = prompt
+## reads once more at the end
+- ids = prompt → ids, logits = prompt, model(token_ids)
+- best_last(model(torch.tensor([ids]))) → best_last(logits)
+- ids = [*ids, token]
++ ids = [*ids, token]
++ logits = model(torch.tensor([ids]))
+""",
+)
 
-
-def until_as_long(model, token_ids, max_new_tokens):
-    return by_a_list_of_ids(model, token_ids, max_new_tokens - token_ids.shape[1])
-
-
-def yields_the_sequence(model, token_ids, max_new_tokens):
-    ids = token_ids[0].tolist()
-    for token in by_a_list_of_ids(model, token_ids, max_new_tokens):
-        ids = [*ids, token]
-        yield ids
-
-
-def yields_what_it_reads(model, token_ids, max_new_tokens):
-    sequence = token_ids
-    for _ in range(max_new_tokens):
-        yield sequence
-        sequence = torch.hstack((sequence, model(sequence)[:, -1:].argmax(-1)))
-
+UNNAMED_LOOPS = edited(
+    by_a_list_of_ids,
+    """
+## the worst
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids]))[0, -1].argmin())
+## appended twice
+- [*ids, token] → [*ids, token, token]
+## 0 appended
+- [*ids, token] → [*ids, 0]
+""",
+)
 
 # --- positions_computed ---------------------------------------------------------------------------
 
@@ -184,37 +191,10 @@ RIGHT = {
 }
 
 SECOND_FORMS = {
-    "generate_without_cache": {
-        "forgets the past": by_ids(lambda prompt, ids, token: [token]),
-        "forgets all but the prompt and the newest token": by_ids(
-            lambda prompt, ids, token: [*prompt, token]
-        ),
-        "appends to the front": by_ids(lambda prompt, ids, token: [token, *ids]),
-        "never appends": by_ids(lambda prompt, ids, token: ids),
-        "keeps only a window": by_ids(
-            lambda prompt, ids, token: appended(prompt, ids, token)[-len(prompt) :]
-        ),
-        "the last token overwritten": overwritten,
-        "the first position": by_ids(appended, lambda logits: logits.argmax(-1)[0, 0].item()),
-        "the second last position": by_ids(
-            appended, lambda logits: logits.argmax(-1)[0].tolist()[-2]
-        ),
-        "the best of all positions": by_ids(appended, place_of_the_largest),
-        "argmax over the wrong axis": by_ids(appended, where_the_last_token_scores_best),
-        "max in place of argmax": by_ids(
-            appended, lambda logits: int(logits[0, -1].sort().values[-1])
-        ),
-        "appends a token for every position": doubles,
-        "the prompt is counted": until_as_long,
-        "return in the loop": lambda model, token_ids, max_new_tokens: best_last(model(token_ids)),
-        "yields the whole sequence": yields_the_sequence,
-        "yields the sequence before it has grown": yields_what_it_reads,
-        "one token too many": by_ids(appended, more=1),
-        "one token too few": by_ids(appended, more=-1),
-        "the prompt is yielded too": prompt_first,
+    "generate_without_cache": LOOPS
+    | {
         "the whole text at once": whole_text,
         "the caller's prompt grows": resized,
-        "reads once more at the end": logits_first,
         "all at once": collected,
         "tensors instead of numbers": argmax_as_it_is,
     },
@@ -246,12 +226,10 @@ SECOND_FORMS = {
 
 UNNAMED = {
     "generate_without_cache": [
-        by_ids(appended, lambda logits: int(logits[0, -1].argmin())),
+        *UNNAMED_LOOPS.values(),
         lambda model, token_ids, max_new_tokens: iter([best_last(model(token_ids))]),
         lambda model, token_ids, max_new_tokens: iter(model(token_ids)[0].argmax(-1).tolist()),
-        by_ids(lambda prompt, ids, token: [*ids, token, token]),
         lambda model, token_ids, max_new_tokens: None,
-        by_ids(lambda prompt, ids, token: [*ids, 0]),
     ],
     "positions_computed": [
         lambda P, n: n * P + n * n // 2,

@@ -488,8 +488,8 @@ RIGHT = {
 SECOND_FORMS = {
     "ContiguousKVCache": CACHES,
     "hidden_with_cache": HIDDENS,
-    "prefill": PHASES,
-    "decode_step": PHASES,
+    "prefill": {mistake.name: PHASES[mistake.name] for mistake in PREFILL.mistakes},
+    "decode_step": {mistake.name: PHASES[mistake.name] for mistake in DECODE_STEP.mistakes},
     "kv_cache_bytes": SIZES,
     "chunked_prefill": CHUNKS,
 }

@@ -1,12 +1,12 @@
 """Lesson 09: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 import math
-from dataclasses import replace
 
 from hypothesis import strategies as st
 from random_inputs import shaped, sizes
 
 from decodeloop.cost import kv_cache_bytes, linear_shapes, mask_bytes, parameters_by_part
+from decodeloop.exercises.edits import edited
 from decodeloop.exercises.lesson_09 import (
     GPT2,
     LLAMA_3_8B,
@@ -58,12 +58,13 @@ def layer_after_layer(config, bytes_per_number):
 def three_sums(config, batch, T, S, bytes_per_number, logits=1):
     C, F, V = config.width, config.feed_forward, config.vocabulary
     H, G, D = config.heads, config.kv_heads, config.head_dim
-    q, k = batch * T * H * D, batch * T * G * D
-    small = 8 * T
-    attention = bytes_per_number * (2 * batch * T * C + q + k + k + 3 * batch * H * T * (S + 1))
-    attention += mask_bytes(config, batch, T, S) + small
-    feed_forward = bytes_per_number * batch * T * (3 * C + H * D + 2 * G * D + 3 * F) + small
-    return max(attention, feed_forward, bytes_per_number * batch * (T * C + logits * V))
+    w, index = bytes_per_number, 8 * T
+    mask = mask_bytes(config, batch, T, S)
+    q, k, v = batch * T * H * D, batch * T * G * D, batch * T * G * D
+    first = w * (batch * T * C * 2 + q + k + v + batch * H * (T * S + T) * 3) + mask + index
+    second = w * (batch * T * (C * 3 + F * 3) + q + k + v) + index
+    third = w * batch * (T * C + logits * V)
+    return sorted((first, second, third))[-1]
 
 
 def shapes_of(config, batch, T, S, logits):
@@ -84,117 +85,112 @@ def shapes_of(config, batch, T, S, logits):
     }
 
 
-def by_shapes(config, batch, T, S, bytes_per_number, logits=1, change=lambda shapes: None):
-    shapes = shapes_of(config, batch, T, S, logits)
-    change(shapes)
+def by_shapes(config, batch, T, S, bytes_per_number, logits=1):
     found = {
         stage: sum(math.prod(shape) for shape in alive) * bytes_per_number
-        for stage, alive in shapes.items()
+        for stage, alive in shapes_of(config, batch, T, S, logits).items()
     }
     found["attention"] += mask_bytes(config, batch, T, S) + 8 * T
     found["feed_forward"] += 8 * T
     return sorted(found.values())[-1]
 
 
-def shapes_changed(change):
-    """`by_shapes` with the lists of shapes changed: change(shapes, config, B, T, S, logits)."""
+ACTIVATIONS = edited(
+    three_sums,
+    """
+## the stages added
+- sorted((first, second, third))[-1] → first + second + third
+## times the layers
+- return sorted → return sum([1] * config.layers) * sorted
+## one table
+- (T * S + T) * 3 → (T * S + T)
+## two tables
+- (T * S + T) * 3 → (T * S + T) * 2
+## a table for each KV head
+- batch * H * (T * S + T) → batch * G * (T * S + T)
+## T · T
+- T * S + T) * 3 → T * T + T) * 3
+## S · S
+- (T * S + T) * 3 → (S * S + S) * 3
+## the numbers of each row forgotten
+- (T * S + T) * 3 → (T * S) * 3
+## q, k and v forgotten in the feed-forward stage
+- F * 3) + q + k + v → F * 3)
+## H heads for keys and values
+- batch * T * G * D, batch * T * G * D → batch * T * H * D, batch * T * H * D
+## keys or values forgotten
+- batch * T * G * D, batch * T * G * D → batch * T * G * D, 0
+## one tensor of F
+- F * 3) → F)
+## two tensors of F
+- F * 3) → F * 2)
+## the mask forgotten
+- + mask + index → + index
+## the mask in the model's type
+- + mask + index → + mask * w + index
+## mask and positions in the model's type
+- w, index = bytes_per_number, 8 * T → w, index = bytes_per_number, 8 * T * bytes_per_number
+- + mask + index → + mask * w + index
+## the positions in the model's type
+- w, index = bytes_per_number, 8 * T → w, index = bytes_per_number, 8 * T * bytes_per_number
+## the mask once for all heads
+- mask_bytes(config, batch, T, S) → T * S if T > 1 else 0
+## the mask in the feed-forward stage too
+- F * 3) + q + k + v) + index → F * 3) + q + k + v) + mask + index
+## keys and values of S positions
+- batch * T * G * D, batch * T * G * D → batch * S * G * D, batch * S * G * D
+## C / H for D
+- config.head_dim → int(config.width / config.heads)
+## hidden vectors of the logits' positions alone
+- T * C + logits * V → logits * C + logits * V
+## the positions forgotten
+- w, index = bytes_per_number, 8 * T → w, index = bytes_per_number, 0
+## the head forgotten
+- (first, second, third) → (first, second)
+## the attention stage forgotten
+- (first, second, third) → (second, third)
+## the feed-forward stage forgotten
+- (first, second, third) → (first, third)
+## the attention stage alone
+- sorted((first, second, third))[-1] → first
+## logits of every position
+- logits * V → T * V
+## logits of one position, always
+- logits * V → V
+## one row
+- C, F, V =
++ batch = 1
++ C, F, V =
+## always 4 bytes
+- index = bytes_per_number → index = 4
+## numbers instead of bytes
+- index = bytes_per_number → index = 1
+## bits for bytes
+- index = bytes_per_number → index = bytes_per_number * 8
+## megabytes instead of bytes
+- third))[-1] → third))[-1] * 1e-6
+""",
+)
 
-    def count(config, batch, T, S, bytes_per_number, logits=1):
-        return by_shapes(
-            config,
-            batch,
-            T,
-            S,
-            bytes_per_number,
-            logits,
-            lambda shapes: change(shapes, config, batch, T, S, logits),
-        )
-
-    return count
-
-
-def removed(stage, first, last):
-    def change(shapes, *_):
-        del shapes[stage][first:last]
-
-    return shapes_changed(change)
-
-
-def without_stage(stage):
-    def count(config, batch, T, S, bytes_per_number, logits=1):
-        found = stage_sums(config, batch, T, S, bytes_per_number, logits)
-        return max(v for name, v in found.items() if name != stage)
-
-    return count
-
-
-def stage_sums(config, batch, T, S, size, logits=1, mask=1, index=8):
-    found = {
-        stage: sum(math.prod(shape) for shape in alive) * size
-        for stage, alive in shapes_of(config, batch, T, S, logits).items()
-    }
-    found["attention"] += mask * mask_bytes(config, batch, T, S) + index * T
-    found["feed_forward"] += index * T
-    return found
-
-
-def all_stages(config, batch, T, S, size, logits=1):
-    return sum(stage_sums(config, batch, T, S, size, logits).values())
-
-
-def layers_piled_up(config, batch, T, S, size, logits=1):
-    held = 0
-    for _ in range(config.layers):
-        held += three_sums(config, batch, T, S, size, logits)
-    return held
-
-
-def tables_of(shape):
-    """The three tables and the numbers of their rows, with another shape (B, heads, T, S)."""
-
-    def change(shapes, config, batch, T, S, logits):
-        changed = shape(config, batch, T, S)
-        shapes["attention"][5:] = [changed] * 3 + [(*changed[:3], 1)] * 3
-
-    return shapes_changed(change)
-
-
-def so_many_tables(count):
-    def change(shapes, config, batch, T, S, logits):
-        shapes["attention"][5:] = [(batch, config.heads, T, S + 1)] * count
-
-    return shapes_changed(change)
-
-
-def keys_with_h_heads(shapes, config, batch, T, S, logits):
-    for stage in ("attention", "feed_forward"):
-        place = 2 if stage == "attention" else 3
-        shapes[stage][place + 1 : place + 3] = [(batch, config.heads, T, config.head_dim)] * 2
-
-
-def keys_of_s_positions(shapes, config, batch, T, S, logits):
-    for stage, place in (("attention", 3), ("feed_forward", 4)):
-        shapes[stage][place : place + 2] = [(batch, config.kv_heads, S, config.head_dim)] * 2
-
-
-def few_hidden_vectors(shapes, config, batch, T, S, logits):
-    shapes["head"][0] = (batch, logits, config.width)
-
-
-def one_mask(config, batch, T, S, size, logits=1):
-    found = stage_sums(config, batch, T, S, size, logits, mask=0)
-    return max(found["attention"] + (T * S if T > 1 else 0), found["feed_forward"], found["head"])
-
-
-def mask_twice(config, batch, T, S, size, logits=1):
-    found = stage_sums(config, batch, T, S, size, logits)
-    found["feed_forward"] += mask_bytes(config, batch, T, S)
-    return max(found.values())
-
-
-def keys_without_values(shapes, *_):
-    del shapes["attention"][4], shapes["feed_forward"][5]
-
+UNNAMED_ACTIVATIONS = edited(
+    three_sums,
+    """
+## the smallest stage
+- third))[-1] → third))[0]
+## the feed-forward stage alone
+- sorted((first, second, third))[-1] → second
+## T and S exchanged
+- C, F, V =
++ T, S = S, T
++ C, F, V =
+## the stream alone
+- sorted((first, second, third))[-1] → w * batch * T * C
+## mebibytes
+- third))[-1] → third))[-1] / 2**20
+## the tables of one row
+- batch * H * (T * S + T) → H * (T * S + T)
+""",
+)
 
 # --- max_batch and max_length ---------------------------------------------------------------------
 
@@ -206,10 +202,9 @@ def room_for(config, memory_bytes, w=2, r=0):
 def batch_by_formula(
     config, memory_bytes, length, weight_bytes_per_number=2, cache_bytes_per_number=2, reserve=0
 ):
-    room = room_for(config, memory_bytes, weight_bytes_per_number, reserve)
-    if room < 0:
-        return 0
-    return math.floor(room / kv_cache_bytes(config, 1, length, cache_bytes_per_number))
+    w, c, kept = weight_bytes_per_number, cache_bytes_per_number, reserve
+    room = memory_bytes - kept - sum(parameters_by_part(config).values()) * w
+    return max(0, int(room // kv_cache_bytes(config, 1, length, c)))
 
 
 def batch_by_bisection(config, memory_bytes, length, w=2, c=2, reserve=0):
@@ -227,9 +222,9 @@ def batch_by_bisection(config, memory_bytes, length, w=2, c=2, reserve=0):
 def length_by_formula(
     config, memory_bytes, batch, weight_bytes_per_number=2, cache_bytes_per_number=2, reserve=0
 ):
-    room = room_for(config, memory_bytes, weight_bytes_per_number, reserve)
-    tokens = int(room // kv_cache_bytes(config, 1, 1, cache_bytes_per_number))
-    return tokens // batch if tokens > 0 else 0
+    w, c, kept = weight_bytes_per_number, cache_bytes_per_number, reserve
+    room = memory_bytes - kept - sum(parameters_by_part(config).values()) * w
+    return max(0, int(room // kv_cache_bytes(config, batch, 1, c)))
 
 
 def length_by_bisection(config, memory_bytes, batch, w=2, c=2, reserve=0):
@@ -243,70 +238,41 @@ def length_by_bisection(config, memory_bytes, batch, w=2, c=2, reserve=0):
     return low
 
 
-def fitted(cost, end=lambda x: max(0, int(x // 1))):
-    """`end` of room / cost; cost(config, other, w, c) → bytes; room without the weights' part."""
-
-    def count(config, memory_bytes, other, w=2, c=2, reserve=0):
-        return end(room_for(config, memory_bytes, w, reserve) / cost(config, other, w, c))
-
-    return count
-
-
-def fitted_in(room, cost):
-    """The same with another room: room(config, M, other, w, c, r)."""
-
-    def count(config, memory_bytes, other, w=2, c=2, reserve=0):
-        there = room(config, memory_bytes, other, w, c, reserve)
-        return max(0, int(there // cost(config, other, w, c)))
-
-    return count
-
-
-def second_forms_of_fitting(cost):
-    """The mistakes that batch and length share; `cost(config, other, w, c)` is the right one."""
-    return {
-        "rounded up": fitted(cost, lambda x: max(0, -int(-x // 1))),
-        "rounded to the nearest": fitted(cost, lambda x: max(0, int(f"{x:.0f}"))),
-        "not rounded": fitted(cost, lambda x: x if x > 0 else 0),
-        "the weights forgotten": fitted_in(lambda config, M, n, w, c, r: M - r, cost),
-        "negative": fitted(cost, math.floor),
-        "at least one": fitted(cost, lambda x: math.floor(x) if x >= 1 else 1),
-        "the reserve forgotten": fitted_in(
-            lambda config, M, n, w, c, r: room_for(config, M, w), cost
-        ),
-        "the reserve added": fitted_in(
-            lambda config, M, n, w, c, r: room_for(config, M + r, w), cost
-        ),
-        "the cache in the type of the weights": fitted(
-            lambda config, n, w, c: cost(config, n, w, w)
-        ),
-        "the weights in the type of the cache": fitted_in(
-            lambda config, M, n, w, c, r: room_for(config, M, c, r), cost
-        ),
-        "H instead of G": fitted(
-            lambda config, n, w, c: cost(config, n, w, c) * config.heads / config.kv_heads
-        ),
-        "keys alone": fitted(lambda config, n, w, c: cost(config, n, w, c) / 2),
-        "one layer": fitted(lambda config, n, w, c: cost(config, n, w, c) / config.layers),
-        "the memory in GB": fitted_in(
-            lambda config, M, n, w, c, r: room_for(config, 1e9 * M, w, r), cost
-        ),
-    }
-
-
-def cache_of_a_text(config, length, w, c):
-    return kv_cache_bytes(config, 1, length, c)
-
-
-def cache_of_a_token_each(config, batch, w, c):
-    return kv_cache_bytes(config, batch, 1, c)
+FORMS_OF_BOTH = """
+## rounded up
+- int(room // kv → -int(-room // kv
+## rounded to the nearest
+- int(room // kv → round(room / kv
+## not rounded
+- int(room // kv → (room / kv
+## the weights forgotten
+-  - sum(parameters_by_part(config).values()) * w
+## negative
+- max(0, → max(-math.inf,
+## at least one
+- max(0, → max(1,
+## the reserve forgotten
+- memory_bytes - kept → memory_bytes
+## the reserve added
+- memory_bytes - kept → memory_bytes + kept
+## the cache in the type of the weights
+- cache_bytes_per_number, reserve → weight_bytes_per_number, reserve
+## the weights in the type of the cache
+- kept = weight_bytes_per_number → kept = cache_bytes_per_number
+## H instead of G
+- room // kv → room * config.kv_heads / config.heads // kv
+## keys alone
+- room // kv → room * 2 // kv
+## one layer
+- room // kv → room * config.layers // kv
+## the memory in GB
+- room = memory_bytes → room = 1e9 * memory_bytes
+"""
 
 
 def a_model_each(config, memory_bytes, length, w=2, c=2, reserve=0):
-    users = 0
-    while (users + 1) * (
-        part_by_part(config, w) + cache_of_a_text(config, length, w, c)
-    ) <= memory_bytes - reserve:
+    users, each = 0, part_by_part(config, w) + kv_cache_bytes(config, 1, length, c)
+    while (users + 1) * each <= memory_bytes - reserve:
         users += 1
     return users
 
@@ -315,6 +281,56 @@ def a_model_each_in_lengths(config, memory_bytes, batch, w=2, c=2, reserve=0):
     room = (memory_bytes - reserve) / batch - part_by_part(config, w)
     return max(0, math.floor(room / kv_cache_bytes(config, 1, 1, c)))
 
+
+BATCHES = edited(
+    batch_by_formula,
+    FORMS_OF_BOTH
+    + """
+## a text of one token
+- (config, 1, length, c) → (config, 1, 1, c)
+## always the whole context
+- (config, 1, length, c) → (config, 1, config.context, c)
+""",
+)
+
+LENGTHS = edited(
+    length_by_formula,
+    FORMS_OF_BOTH
+    + """
+## one text
+- (config, batch, 1, c) → (config, 1, 1, c)
+""",
+)
+
+UNNAMED_BATCHES = edited(
+    batch_by_formula,
+    """
+## one too many, always
+- max(0, int(room → 1 + max(0, int(room
+## one too few, always
+- int(room → -1 + int(room
+## the types ignored
+- weight_bytes_per_number, cache_bytes_per_number, reserve → 2, 2, 0
+## the magnitude
+- max(0, int(room // → abs(int(room //
+## the room itself
+- return max(0, int(room // kv_cache_bytes(config, 1, length, c))) → return room
+""",
+)
+
+UNNAMED_LENGTHS = edited(
+    length_by_formula,
+    """
+## the context at most
+- return max(0, → return min(config.context,
+## tokens of all texts
+- return max → return batch * max
+## one too many, always
+- return max → return 1 + max
+## the types ignored
+- weight_bytes_per_number, cache_bytes_per_number, reserve → 2, 2, 0
+""",
+)
 
 # --- the tables -----------------------------------------------------------------------------------
 
@@ -341,81 +357,9 @@ SECOND_FORMS = {
         "GB instead of bytes": lambda config, size: part_by_part(config, size) / 1000**3,
         "GiB instead of bytes": lambda config, size: part_by_part(config, size) / 1024**3,
     },
-    "activation_bytes": {
-        "the stages added": all_stages,
-        "times the layers": layers_piled_up,
-        "one table": so_many_tables(1),
-        "two tables": so_many_tables(2),
-        "a table for each KV head": tables_of(lambda config, B, T, S: (B, config.kv_heads, T, S)),
-        "T · T": tables_of(lambda config, B, T, S: (B, config.heads, T, T)),
-        "S · S": tables_of(lambda config, B, T, S: (B, config.heads, S, S)),
-        "the numbers of each row forgotten": removed("attention", 8, None),
-        "q, k and v forgotten in the feed-forward stage": removed("feed_forward", 3, 6),
-        "H heads for keys and values": shapes_changed(keys_with_h_heads),
-        "keys or values forgotten": shapes_changed(keys_without_values),
-        "one tensor of F": removed("feed_forward", 6, 8),
-        "two tensors of F": removed("feed_forward", 8, None),
-        "the mask forgotten": lambda *sizes, **options: max(
-            stage_sums(*sizes, **options, mask=0).values()
-        ),
-        "the mask in the model's type": lambda *sizes, **options: max(
-            stage_sums(*sizes, **options, mask=sizes[4]).values()
-        ),
-        "mask and positions in the model's type": lambda *sizes, **options: max(
-            stage_sums(*sizes, **options, mask=sizes[4], index=8 * sizes[4]).values()
-        ),
-        "the positions in the model's type": lambda *sizes, **options: max(
-            stage_sums(*sizes, **options, index=8 * sizes[4]).values()
-        ),
-        "the mask once for all heads": one_mask,
-        "the mask in the feed-forward stage too": mask_twice,
-        "keys and values of S positions": shapes_changed(keys_of_s_positions),
-        "C / H for D": lambda config, *sizes, **options: three_sums(
-            replace(config, head_dim=int(config.width / config.heads)), *sizes, **options
-        ),
-        "hidden vectors of the logits' positions alone": shapes_changed(few_hidden_vectors),
-        "the attention stage alone": lambda *sizes, **options: stage_sums(*sizes, **options)[
-            "attention"
-        ],
-        "the positions forgotten": lambda *sizes, **options: max(
-            stage_sums(*sizes, **options, index=0).values()
-        ),
-        "the head forgotten": without_stage("head"),
-        "the attention stage forgotten": without_stage("attention"),
-        "the feed-forward stage forgotten": without_stage("feed_forward"),
-        "logits of every position": lambda config, batch, T, S, size, logits=1: three_sums(
-            config, batch, T, S, size, T
-        ),
-        "logits of one position, always": lambda config, batch, T, S, size, logits=1: three_sums(
-            config, batch, T, S, size
-        ),
-        "one row": lambda config, batch, T, S, size, logits=1: by_shapes(
-            config, 1, T, S, size, logits
-        ),
-        "always 4 bytes": lambda config, batch, T, S, size, logits=1: by_shapes(
-            config, batch, T, S, 4, logits
-        ),
-        "numbers instead of bytes": lambda config, batch, T, S, size, logits=1: by_shapes(
-            config, batch, T, S, 1, logits
-        ),
-        "bits for bytes": lambda config, batch, T, S, size, logits=1: by_shapes(
-            config, batch, T, S, size * 8, logits
-        ),
-        "megabytes instead of bytes": lambda *sizes, **options: by_shapes(*sizes, **options) * 1e-6,
-    },
-    "max_batch": {
-        **second_forms_of_fitting(cache_of_a_text),
-        "the weights for each text": a_model_each,
-        "a text of one token": fitted(lambda config, length, w, c: kv_cache_bytes(config, 1, 1, c)),
-        "always the whole context": fitted(
-            lambda config, length, w, c: kv_cache_bytes(config, 1, config.context, c)
-        ),
-    },
-    "max_length": {
-        **second_forms_of_fitting(cache_of_a_token_each),
-        "one text": fitted(lambda config, batch, w, c: kv_cache_bytes(config, 1, 1, c)),
-        "the weights for each text": a_model_each_in_lengths,
-    },
+    "activation_bytes": ACTIVATIONS,
+    "max_batch": BATCHES | {"the weights for each text": a_model_each},
+    "max_length": LENGTHS | {"the weights for each text": a_model_each_in_lengths},
 }
 
 UNNAMED = {
@@ -426,39 +370,9 @@ UNNAMED = {
         lambda config, size: part_by_part(config, size) / 2**20,
         lambda config, size: part_by_part(config, size) + size,
     ],
-    "activation_bytes": [
-        lambda *sizes, **options: min(stage_sums(*sizes, **options).values()),
-        lambda *sizes, **options: stage_sums(*sizes, **options)["feed_forward"],
-        lambda config, batch, T, S, size, logits=1: three_sums(config, batch, S, T, size, logits),
-        lambda config, batch, T, S, size, logits=1: batch * T * config.width * size,
-        lambda *sizes, **options: three_sums(*sizes, **options) / 2**20,
-        tables_of(lambda config, B, T, S: (1, config.heads, T, S)),
-    ],
-    "max_batch": [
-        lambda config, M, length, w=2, c=2, reserve=0: (
-            batch_by_formula(config, M, length, w, c, reserve) + 1
-        ),
-        lambda config, M, length, w=2, c=2, reserve=0: max(
-            0, batch_by_formula(config, M, length, w, c, reserve) - 1
-        ),
-        lambda config, M, length, w=2, c=2, reserve=0: batch_by_formula(config, M, length),
-        lambda config, M, length, w=2, c=2, reserve=0: abs(
-            math.floor(room_for(config, M, w, reserve) / cache_of_a_text(config, length, w, c))
-        ),
-        lambda config, M, length, w=2, c=2, reserve=0: room_for(config, M, w, reserve),
-    ],
-    "max_length": [
-        lambda config, M, batch, w=2, c=2, reserve=0: min(
-            config.context, length_by_formula(config, M, batch, w, c, reserve)
-        ),
-        lambda config, M, batch, w=2, c=2, reserve=0: (
-            batch * length_by_formula(config, M, batch, w, c, reserve)
-        ),
-        lambda config, M, batch, w=2, c=2, reserve=0: (
-            length_by_formula(config, M, batch, w, c, reserve) + 1
-        ),
-        lambda config, M, batch, w=2, c=2, reserve=0: length_by_formula(config, M, batch),
-    ],
+    "activation_bytes": list(UNNAMED_ACTIVATIONS.values()),
+    "max_batch": list(UNNAMED_BATCHES.values()),
+    "max_length": list(UNNAMED_LENGTHS.values()),
 }
 
 # --- random inputs --------------------------------------------------------------------------------
