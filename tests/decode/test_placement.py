@@ -31,7 +31,7 @@ def cuda_logits() -> torch.Tensor:
 
 
 def test_mixed_devices_are_noticed():
-    with pytest.raises(RuntimeError, match="two (different )?devices,? cuda:0"):
+    with pytest.raises(RuntimeError, match=r"two (different )?devices,? cuda:0"):
         repetition_penalty(cuda_logits(), torch.zeros(2, 3, dtype=torch.long), 1.2)
 
 

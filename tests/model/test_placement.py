@@ -25,7 +25,7 @@ def cuda(*shape: int) -> torch.Tensor:
 
 def test_mixed_devices_are_noticed():
     q = cuda(1, 2, 3, 4)
-    with pytest.raises(RuntimeError, match="two (different )?devices,? cuda:0"):
+    with pytest.raises(RuntimeError, match=r"two (different )?devices,? cuda:0"):
         attention(q, q, q, causal_mask(3))
 
 
