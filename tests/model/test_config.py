@@ -104,6 +104,13 @@ def test_every_feature_beyond_llama_is_known():
     assert all(BEYOND[name] != LLAMA[name] for name in LLAMA)
 
 
+def test_it_shows_its_sizes_and_what_it_has_beyond_llama():
+    assert "gated" not in repr(TINY) and "window" not in repr(TINY)
+    assert eval(repr(TINY)) == TINY
+    other = dataclasses.replace(TINY, window=4, tied=False)
+    assert "window=4" in repr(other) and eval(repr(other)) == other
+
+
 @given(st.sets(st.sampled_from(sorted(BEYOND)), min_size=1))
 def test_a_decoder_refuses_by_name_what_it_can_not_compute(names):
     config = dataclasses.replace(TINY, **{name: BEYOND[name] for name in names})

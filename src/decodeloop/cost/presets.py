@@ -10,7 +10,7 @@ from decodeloop.model import SMOLLM2_135M, ModelConfig
 from decodeloop.model.config import Biases
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Architecture(ModelConfig):
     """A `ModelConfig` that says where its numbers stand."""
 

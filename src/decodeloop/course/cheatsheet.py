@@ -59,7 +59,7 @@ def page() -> str:
         listed = [
             f"`{signature}` {words}" for _, module in pairs for signature, _, words in rows(module)
         ]
-        lines += ["", f"{lesson} {', '.join(titles)}: {' · '.join(listed)}"]
+        lines += ["", f"{lesson} {in_one(titles)}: {' · '.join(listed)}"]
     return "\n".join([*lines, ""])
 
 
@@ -77,6 +77,12 @@ def built_in_lessons(rooms: Sequence[str]) -> list[tuple[str, Any]]:
                 place = (lessons[-1], lessons[0])
                 found.append((place, " · ".join(lessons) + " " + title, module))
     return [(heading, module) for _, heading, module in sorted(found, key=lambda row: row[0])]
+
+
+def in_one(titles: Sequence[str]) -> str:
+    """Several headings as one."""
+    first, *others = titles
+    return ", ".join([first, *(t if t[1:2].isupper() else t[:1].lower() + t[1:] for t in others)])
 
 
 def rows(module: Any) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ Built in lesson 04.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
 from decodeloop.errors import UserError
@@ -13,7 +13,7 @@ from decodeloop.errors import UserError
 Biases = Literal["none", "qkv", "all"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelConfig:
     """The shape of a decoder, in the notation of the course.
 
@@ -61,8 +61,17 @@ class ModelConfig:
                 f"pairs, so it must be even."
             )
 
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name not in LLAMA or getattr(self, field.name) != LLAMA[field.name]
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
-# What the Llama family has and has not: all else is refused by name where it can't be computed.
+
+# What the Llama family has and has not. All else is refused by name where it can't be computed, and
+# only that is shown of it.
 LLAMA = {
     "gated": True,
     "biases": "none",
