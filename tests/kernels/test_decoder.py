@@ -8,6 +8,7 @@ import threading
 import warnings
 from dataclasses import replace
 
+import numba
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +19,8 @@ from decodeloop.decode import beam_search, decode_step, generate, generate_batch
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.kernels import Int8Embedding, Int8Linear, Int8Matrix, dequantize, fast
 from decodeloop.kernels.decoder import FastDecoder
+from decodeloop.kernels.pace import Pace
+from decodeloop.kernels.threads import pytorch_at_pace
 from decodeloop.model import TINY, ContiguousKVCache, Decoder, Parts
 from decodeloop.model.block import Linear
 
@@ -487,6 +490,27 @@ def test_two_threads_get_the_right_tokens_on_each_threading_layer(layer):
     if "No threading layer could be loaded" in done.stderr:
         pytest.skip(f"this system has no threading layer {layer!r}")
     assert (done.returncode, done.stdout) == (0, f"{layer}\n"), done.stderr
+
+
+def test_a_prompt_with_fewer_threads_leaves_pytorchs_number_alone(pair):
+    plain, quick = pair
+    threads, ids = torch.get_num_threads(), torch.arange(20)[None]
+
+    class One(Pace):
+        def threads(self, kind, most, sparing=False):
+            used.append((kind, most))
+            return 1
+
+    used, quick.pace = [], One()
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(ids), plain(ids), **CLOSE)
+        assert torch.get_num_threads() == threads
+        most = min(threads, numba.config.NUMBA_NUM_THREADS)
+        assert used == TINY.layers * [("prefill", most)]
+    with pytest.raises(RuntimeError, match="stop"), pytorch_at_pace(quick.pace, "prefill"):
+        assert torch.get_num_threads() == 1
+        raise RuntimeError("stop")
+    assert torch.get_num_threads() == threads
 
 
 def test_pytorchs_number_of_threads_is_left_alone():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodeloop.kernels.pace import LONGEST_WAIT, PATIENCE, Pace, ladder
+from decodeloop.kernels.pace import LONGEST_WAIT, PATIENCE, SPARING_WAIT, Pace, ladder
 
 
 class Machine:
@@ -18,8 +18,8 @@ class Machine:
         self.now, self.taken = 0.0, []
         self.pace = Pace(clock=lambda: self.now)
 
-    def piece(self, kind="layer", size=1.0):
-        threads = self.pace.threads(kind, self.cores)
+    def piece(self, kind="layer", size=1.0, sparing=False):
+        threads = self.pace.threads(kind, self.cores, sparing)
         late = self.slice_s if threads > self.free else 0.0
         seconds = size * self.one / threads + late
         self.now += seconds
@@ -120,3 +120,26 @@ def test_fewer_threads_that_are_allowed_hold_at_once():
     machine.cores = machine.free = 2
     assert max(machine.run(0.5)) == 2
     assert machine.pace.best(1) == 1
+
+
+def test_sparing_comparisons_cost_a_quiet_machine_nothing():
+    machine = Machine(2)
+    for size in (4, 9, 100):
+        machine.pace.forget("prompt")
+        for _ in range(30):
+            machine.piece(kind="prompt", size=size, sparing=True)
+    assert set(machine.taken) == {2}
+
+
+def test_sparing_comparisons_find_a_busy_core_by_pieces_that_are_late():
+    machine = Machine(2, slice_s=0.04)
+    machine.piece(kind="prompt", size=8, sparing=True)
+    machine.free = 1
+    for _ in range(29):
+        machine.piece(kind="prompt", size=8, sparing=True)
+    assert machine.taken[:6] == [2, 2, 1, 1, 2, 1]
+    assert set(machine.taken[6:]) == {1}
+    machine.free = 2
+    machine.now += SPARING_WAIT
+    machine.piece(kind="prompt", size=8, sparing=True)
+    assert machine.taken[-1] == 2

@@ -111,9 +111,9 @@ def add_pair(
 
 @njit(cache=True, fastmath=REORDER)
 def add_rows(matrix: Array, scale: Array, pair: int, x: Array, out: Array) -> None:
-    """`add_product`, of two rows: the pair-th of the upper and of the lower half of the matrix. (A
-    pair of neighbours takes longer: they share a page of memory, and what fetches ahead follows
-    one stream in each.) The last of an odd number of rows is a pair by itself."""
+    """`add_product`, of two rows: the pair-th of the upper and of the lower half of the matrix.
+    (Pairs of neighbours took a tenth longer where it was measured; perhaps what fetches memory
+    ahead follows two distant streams better.) The last of an odd number of rows is alone."""
     half = matrix.shape[0] // 2
     if pair < half:
         v, w = pair, pair + half

@@ -18,7 +18,7 @@ from decodeloop.kernels import compiled
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
-from decodeloop.kernels.threads import numba_threads, run_at_pace
+from decodeloop.kernels.threads import numba_threads, pytorch_at_pace, run_at_pace
 from decodeloop.model import (
     Attends,
     Block,
@@ -172,8 +172,10 @@ class FastDecoder(Decoder):
         positions = torch.arange(start, start + T)
         angles = rotary_angles(positions, config.head_dim, config.rope_base)  # (T, D/2)
         x = self.embedding(token_ids)[0]  # (T, C)
+        self.pace.forget("prefill")  # another prompt is of another length
         for number, layer in enumerate(self.layers):
-            prefill_layer(x, cast(Block, layer), number, angles, cache, self.products)
+            with pytorch_at_pace(self.pace, "prefill"):
+                prefill_layer(x, cast(Block, layer), number, angles, cache, self.products)
         if cache is not None:
             cache.advance(T)
         return normalised(x, self.norm.weight, config.norm_eps)[None]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 PATIENCE = 0.01  # seconds that may be lost before a number of threads is given up, or one piece's
 REFERENCE_AGE = 0.25  # seconds, after which it is measured again what fewer threads take
 FIRST_WAIT, LONGEST_WAIT = 0.02, 0.8  # seconds until more threads are tried again
+SPARING_WAIT = 5.0  # the same, for pieces that are few and long
 LONG_SPELL = 0.1  # seconds; who has held out so long was given up for something short
 
 
@@ -54,9 +55,15 @@ class Pace:
         self.rungs, self.wait = ladder(most), FIRST_WAIT
         self.rung, self.lost = len(self.rungs) - 1, 0.0
         self.since = self.clock()  # when this rung was taken
-        # of each kind: what the last pieces took a rung below, and when that was looked at
+        self.forget_pieces()
+
+    def forget_pieces(self) -> None:
+        # of each kind: what the last pieces took a rung below, and when that was looked at; of
+        # kinds that are compared sparingly, the quickest piece, and whether others took longer
         self.references: dict[Hashable, deque[float]] = {}
         self.looked: dict[Hashable, float] = {}
+        self.quickest: dict[Hashable, float] = {}
+        self.late: set[Hashable] = set()
 
     def best(self, most: int) -> int:
         """The number of threads that seems best: at least 1, and at most `most`."""
@@ -64,29 +71,52 @@ class Pace:
             self.take(most)
         return self.rungs[self.rung]
 
-    def threads(self, kind: Hashable, most: int) -> int:
+    def threads(self, kind: Hashable, most: int, sparing: bool = False) -> int:
         """How many threads the next piece of this kind should take: the best number, one that may
-        be better, or one that is looked at for comparison."""
+        be better, or one that is looked at for comparison.
+
+        Where that would cost much, because pieces are few and long, be `sparing`: comparisons wait
+        until pieces take longer than the quickest of them, and more threads are tried seldom.
+        """
         best, now = self.best(most), self.clock()
-        if best < most and now - self.since >= self.wait:
+        if best < most and now - self.since >= (SPARING_WAIT if sparing else self.wait):
             self.go_to(self.rung + 1)
         known = self.references.get(kind, ())
         old = len(known) < 2 or now - self.looked[kind] >= REFERENCE_AGE
-        return self.rungs[self.rung - 1] if self.rung and old else self.rungs[self.rung]
+        look = old and self.rung > 0 and (not sparing or kind in self.late)
+        return self.rungs[self.rung - look]
 
     def tell(self, kind: Hashable, threads: int, seconds: float) -> None:
         """A piece of this kind took so many seconds with so many threads."""
         if self.rung and threads == self.rungs[self.rung - 1]:
             self.references.setdefault(kind, deque(maxlen=3)).append(seconds)
             self.looked[kind] = self.clock()
-        elif self.rung and threads == self.rungs[self.rung] and kind in self.references:
-            reference = min(self.references[kind])  # one alone may have met something else
+        elif self.rung and threads == self.rungs[self.rung]:
+            if kind in self.references:  # the least of them: one alone may have met something else
+                reference = min(self.references[kind])
+            else:
+                reference = min(seconds, self.quickest.get(kind, seconds))
+                self.quickest[kind] = reference
             self.lost = max(0.0, self.lost + seconds - reference)
             if self.lost > max(PATIENCE, reference):
-                long = self.clock() - self.since > LONG_SPELL
-                self.wait = FIRST_WAIT if long else min(2 * self.wait, LONGEST_WAIT)
-                self.go_to(self.rung - 1)
+                self.give_up(kind)
+
+    def give_up(self, kind: Hashable) -> None:
+        """Take fewer threads; or compare first, if that was not done."""
+        if kind not in self.references:
+            self.late.add(kind)
+            self.lost = 0.0
+            return
+        long = self.clock() - self.since > LONG_SPELL
+        self.wait = FIRST_WAIT if long else min(2 * self.wait, LONGEST_WAIT)
+        self.go_to(self.rung - 1)
+
+    def forget(self, kind: Hashable) -> None:
+        """Pieces of this kind will take another time from now on."""
+        for known in (self.references, self.looked, self.quickest):
+            known.pop(kind, None)
+        self.late.discard(kind)
 
     def go_to(self, rung: int) -> None:
         self.rung, self.lost, self.since = rung, 0.0, self.clock()
-        self.references, self.looked = {}, {}
+        self.forget_pieces()
