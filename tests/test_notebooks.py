@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from decodeloop.course.building import lesson_paths, notebook_path, output_texts, stale
-from decodeloop.course.lessons import BEGIN, END, STUB, read_lesson, tags
+from decodeloop.course.lessons import BEGIN, END, STUB, edition, read_lesson, tags
 from decodeloop.decode import generate
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +42,14 @@ def test_there_are_lessons():
 
 def test_nothing_is_stale():
     assert stale(ROOT) == [], "run 'make build'"
+
+
+@each_notebook
+def test_a_notebook_holds_what_its_lesson_says_and_nobody_edited_it(name, kind):
+    notebook = nbformat.read(notebook_path(ROOT, name, kind), as_version=4)
+    built = edition(read_lesson(ROOT / "lessons" / f"{name}.md"), kind)
+    assert [cell.source for cell in notebook.cells] == [cell.source for cell in built.cells]
+    assert [cell.id for cell in notebook.cells] == [cell.id for cell in built.cells]
 
 
 @each_notebook

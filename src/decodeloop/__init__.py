@@ -1,9 +1,10 @@
 """LLM inference from scratch: one decoder, built, measured and made fast.
 
-`decodeloop.load("smollm2-135m")` gives a real language model; the rooms are `decodeloop.model`
-(what computes), `decodeloop.decode` (what drives it), `decodeloop.checkpoints` (where weights come
-from) and `decodeloop.course` (what makes it a course). Importing `decodeloop` alone does not
-import torch.
+`decodeloop.load("smollm2-135m")` gives a real language model. The rooms are `decodeloop.model`
+(what computes), `decode` (what drives it), `kernels` (the fast path), `checkpoints` (where weights
+come from), `cost` and `measure` (what it costs, by arithmetic and by the clock), `bench` (beside
+other engines), `exercises` and `course` (what makes it a course), and `commands`. Importing
+`decodeloop` alone does not import torch.
 """
 
 from __future__ import annotations

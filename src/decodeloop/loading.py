@@ -106,7 +106,7 @@ class LanguageModel:
 def load(
     name_or_path: str | Path = "smollm2-135m",
     device: str | torch.device | None = None,
-    dtype: str | torch.dtype = "fp32",
+    dtype: str | torch.dtype | None = None,
     compiled: bool | None = None,
 ) -> LanguageModel:
     """Load a language model.
@@ -118,9 +118,9 @@ def load(
             ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1); or a folder with
             ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
-        dtype: what the weights are: ``fp32``, ``bf16``, ``fp16``, or ``int8``, quantized to 8 bits
-            with a scale for each row, while all else stays fp32. PyTorch's types and their names
-            are understood.
+        dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
+            quantized to 8 bits with a scale for each row, while all else stays fp32. PyTorch's
+            types and their names are understood.
         compiled: True computes by kernels (`decodeloop.kernels`): with fp32 weights the same
             tokens, several times as fast. They are for fp32 and int8 on the CPU, and need Numba.
             False is PyTorch alone. If not given, kernels compute where they can; where Numba alone
@@ -166,7 +166,7 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
     Raises:
         UserError: the type is unknown, or kernels were asked for where there are none.
     """
-    name = dtype_name(dtype, DTYPES)
+    name = "fp32" if dtype is None else dtype_name(dtype, DTYPES)
     has_kernels = name in COMPILED_DTYPES
     if compiled is None:  # without Numba `fast` warns, and plain PyTorch computes
         return Form(device, name, has_kernels and device.type == "cpu")

@@ -41,6 +41,14 @@ def test_each_line_of_a_pipe_is_a_message_and_the_answers_are_all_that_is_printe
     assert "Paris" in answers[0] and "Rome" in answers[1]
 
 
+def test_a_pipe_that_is_no_utf_8_is_read_all_the_same(command, smollm2, monkeypatch):
+    monkeypatch.setattr(loading, "load", lambda *args: smollm2)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="ascii"))
+    status, out, err = command("chat", "--max-new-tokens", 3)
+    assert (status, "Traceback" in err) == (0, False)
+    assert out.strip()
+
+
 def test_options_reach_the_conversation(piped):
     words = ["--max-new-tokens", 6, "--temperature", 1.5]
     once, again, other = (piped("Hello\n", *words, "--seed", seed)[1] for seed in (1, 1, 2))

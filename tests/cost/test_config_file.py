@@ -48,6 +48,16 @@ def test_what_a_file_leaves_out_is_as_in_transformers(tmp_path):
     assert find_architecture(str(path)).tied
 
 
+def test_a_window_is_read_where_it_is_used(tmp_path):
+    folder = written(THEIRS["mistral-7b"], tmp_path)
+    raw = json.loads((folder / "config.json").read_text("utf-8")) | {"sliding_window": 512}
+    for used, window in ((True, 512), (False, None), (None, 512)):
+        more = {} if used is None else {"use_sliding_window": used}
+        less = {name: value for name, value in raw.items() if name != "use_sliding_window"}
+        (folder / "config.json").write_text(json.dumps(less | more), "utf-8")
+        assert find_architecture(str(folder)).window == window
+
+
 def test_a_default_that_is_not_llamas_must_be_written(tmp_path):
     folder = written(THEIRS["gemma-2b"], tmp_path)
     raw = json.loads((folder / "config.json").read_text("utf-8"))

@@ -58,9 +58,12 @@ def test_types_go_by_their_names_in_torch_too(name):
 
 
 def test_a_window_is_not_counted_as_if_all_were_seen():
-    mistral = replace(preset("mistral-7b"), window=4_096)
-    with pytest.raises(UserError, match=r"a window of 4096 positions, which is not counted"):
-        costs(mistral, A100)
+    mistral = preset("mistral-7b")
+    assert mistral.window == 4_096
+    whole = costs(replace(mistral, window=None), A100, context=4_096)
+    assert costs(mistral, A100, context=4_096).as_dict() == whole.as_dict()
+    with pytest.raises(UserError, match=r"4097 positions, and a query of this model sees 4096"):
+        costs(mistral, A100, context=4_097)
 
 
 def test_defaults_follow_the_model():

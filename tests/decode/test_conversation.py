@@ -11,6 +11,7 @@ from decodeloop.decode import Conversation, Sampling, generate
 from decodeloop.decode import conversation as room
 from decodeloop.decode.conversation import check_messages, common_beginning
 from decodeloop.errors import UserError
+from decodeloop.model import ContiguousKVCache
 
 START, END = 96, 95  # around each message; END ends an answer
 ROLE = {"system": 0, "user": 1, "assistant": 2}
@@ -75,8 +76,9 @@ def test_an_answer_may_be_left_and_what_was_said_by_then_stays(llm):
     turn = chat.ask("tell me")
     left = "".join(next(turn) for _ in range(3))
     assert chat.messages == said("tell me", left)
-    assert list(turn) == []  # it has ended
+    left += next(turn)  # a look at the messages does not end it
     again = chat.ask("go on")
+    assert list(turn) == []  # this does
     "".join(again)
     assert again.tokens == fresh(llm, said("tell me", left, "go on"), 20)
 
@@ -84,7 +86,7 @@ def test_an_answer_may_be_left_and_what_was_said_by_then_stays(llm):
 def test_a_question_that_was_left_before_an_answer_is_taken_back(llm):
     chat = Conversation(llm, max_new_tokens=5)
     chat.ask("nobody waits")
-    assert chat.messages == []
+    assert chat.messages == said("nobody waits")
     answer = "".join(chat.ask("once more"))
     assert chat.messages == said("once more", answer)
 
@@ -120,6 +122,40 @@ def test_the_oldest_turns_go_when_the_context_is_full(llm):
         assert now[1 : len(before) - turn.forgotten] == before[1 + turn.forgotten :]
         forgotten += turn.forgotten
     assert 2 <= forgotten < 2 * sent
+
+
+def test_an_answer_as_long_as_the_context_leaves_room_for_what_was_said(llm):
+    chat = Conversation(llm, max_new_tokens=80, context=80)
+    first = chat.ask("hello")
+    for _, _ in zip(range(5), first, strict=False):
+        pass
+    second = chat.ask("again")
+    assert second.forgotten == 0
+    assert [m["content"] for m in chat.messages] == ["hello", first.text, "again"]
+    assert second.read_tokens < second.prompt_tokens
+
+
+@pytest.mark.parametrize("name", ["grow", "truncate"])
+def test_a_conversation_survives_what_interrupts_it(llm, monkeypatch, name):
+    monkeypatch.setattr(room, "SMALLEST_CACHE", 16)
+    chat = Conversation(llm, max_new_tokens=5)
+    answer = chat.ask("a").read()
+    with monkeypatch.context() as patch:
+        patch.setattr(ContiguousKVCache, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            chat.ask("interrupted, and long enough to outgrow the cache")
+    assert chat.messages == said("a", answer)
+    turn = chat.ask("b, which is long enough to outgrow the cache too")
+    turn.read()
+    assert turn.tokens == fresh(llm, said("a", answer, turn_text(chat)), 5)
+
+
+def interrupted(*args):
+    raise KeyboardInterrupt
+
+
+def turn_text(chat):
+    return chat.messages[-2]["content"]
 
 
 def test_a_message_that_can_not_fit_is_refused_and_nothing_is_lost(llm):

@@ -2,10 +2,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_ins import Chunks
 from torch.testing import assert_close
 
 from decodeloop.decode import (
     Sampling,
+    TextGeneration,
     decode_step,
     decoding_loop,
     generate,
@@ -374,6 +376,23 @@ def test_a_loop_of_ones_own_ends_where_the_library_ends(decoder, loop, ends):
     reasons = [generation.finish_reason for _ in generation]
     assert reasons == [None, None, None if ends == "eos" else ends]
     assert generation.finish_reason == ends
+
+
+@pytest.mark.parametrize("asks", ["before it yields", "afterwards", "never"])
+def test_whenever_a_loop_asks_each_token_counts_once(decoder, asks):
+    def loop(model, token_ids, max_new_tokens, choose, eos_ids=(), stop=None):
+        for token in generate(model, token_ids, max_new_tokens):
+            if asks == "before it yields":
+                stop(token)
+            yield token
+            if asks == "afterwards":
+                stop(token)
+        return "length" if asks != "never" else None
+
+    llm = TextGeneration(decoder, Chunks([b"a"] * decoder.config.vocabulary), [5, 6], 4, loop=loop)
+    assert list(llm) == ["a"] * 4
+    assert llm.tokens == list(generate(decoder, torch.tensor([[5, 6]]), 4))
+    assert llm.finish_reason == "length"
 
 
 def test_a_loop_may_choose_by_itself_as_that_of_lesson_05_does(decoder):

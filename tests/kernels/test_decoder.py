@@ -362,6 +362,18 @@ def test_what_is_changed_afterwards_counts_from_the_next_prompt_on(pair, change)
     assert not torch.allclose(quick, before, atol=1e-3, rtol=1e-3)
 
 
+def test_a_second_prompt_in_the_same_cache_looks_at_the_modules_too(pair):
+    caches = [decoder.new_cache(1, 30) for decoder in pair]
+    ids = torch.arange(27).view(1, 27)
+    with torch.inference_mode():
+        for decoder, cache in zip(pair, caches, strict=True):
+            prefill(decoder, ids[:, :6], cache)
+        with_another_projection(pair[0])  # whose modules are those of the other, too
+        for piece in (ids[:, 6:26], ids[:, 26:]):
+            expected, got = (prefill(d, piece, c) for d, c in zip(pair, caches, strict=True))
+            torch.testing.assert_close(got, expected, **CLOSE)
+
+
 def test_on_another_device_it_goes_the_plain_way(pair):
     quick = pair[1].to("meta")
     ids = torch.zeros(1, 1, dtype=torch.long, device="meta")

@@ -23,7 +23,7 @@ def draw_report(report: Report, file: Path) -> None:
     """Save bars of tokens per second and of TTFT, medians with their extremes, to `file`."""
     from matplotlib.figure import Figure
 
-    own = {path.name for path in CONTENDERS if path.own}
+    own = {one.name for one in CONTENDERS if one.own}
     rows = report.rows[::-1]  # the first at the top
     figure = Figure(figsize=(9.0, 1.4 + 0.36 * len(rows)), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 2, sharey=True)

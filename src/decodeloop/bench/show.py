@@ -24,7 +24,7 @@ def busy_cells(row: Row) -> list[str]:
 
 
 def show_report(report: Report, console: Console) -> None:
-    """Print a row for each path, then what differs between them."""
+    """Print a row for each contender, then what differs between them."""
     settings = report.settings
     console.print(
         f"{settings.model}: {settings.prompt_tokens:,} tokens in, {settings.new_tokens:,} out, "

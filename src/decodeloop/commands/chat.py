@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -124,6 +125,8 @@ def handled(text: str, conversation: Conversation) -> bool:
 
 def in_a_pipe(conversation: Conversation) -> None:
     """Answer each line of the input; bad input ends it, and so does Ctrl-C."""
+    if isinstance(sys.stdin, io.TextIOWrapper):  # what is no UTF-8 becomes U+FFFD
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     for line in sys.stdin:
         text = line.rstrip("\r\n")
         try:

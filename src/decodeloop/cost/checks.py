@@ -34,12 +34,13 @@ def check_bytes_per_number(function: str, **sizes: object) -> None:
             )
 
 
-def check_no_window(function: str, config: ModelConfig) -> None:
-    """Raise `UserError` if queries don't see all positions: what is counted here, they do."""
-    if config.window is not None:
+def check_window(function: str, config: ModelConfig, positions: int) -> None:
+    """Raise `UserError` if a query can't see all these positions: what is counted here, it does."""
+    if config.window is not None and positions > config.window:
         raise UserError(
-            f"{function}: the model has a window of {config.window} positions, which is not "
-            f"counted; dataclasses.replace(config, window=None) counts it as if it saw all."
+            f"{function}: {positions} positions, and a query of this model sees {config.window}: "
+            f"what a sliding window saves is not counted; expected at most {config.window}, or "
+            f"dataclasses.replace(config, window=None), which counts as if it saw all."
         )
 
 

@@ -99,6 +99,8 @@ def llama_like(fields: Fields, kind: str, source: str) -> Architecture:
     fields.refuse({key: bool(raw.get(key)) for key in ("attention_bias", "mlp_bias")})
     for key in OWN_DEFAULTS.get(kind, ()):
         fields.whole(key)  # or a sentence: the family's default is not Llama's
+    if raw.get("sliding_window") is not None and raw.get("use_sliding_window", True):
+        extra["window"] = fields.whole("sliding_window")
     tied = raw.get("tie_word_embeddings")
     extra["tied"] = extra["tied"] if tied is None else bool(tied)
     return Architecture(**llama_sizes(fields), **extra, source=source)

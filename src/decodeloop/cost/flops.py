@@ -21,7 +21,7 @@ from decodeloop.cost.architecture import (
     linear_shapes,
     parameters_by_part,
 )
-from decodeloop.cost.checks import check_bytes_per_number, check_no_window, check_whole, whole_bytes
+from decodeloop.cost.checks import check_bytes_per_number, check_whole, check_window, whole_bytes
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 
@@ -57,7 +57,7 @@ def forward_flops(
     (566231040, 56623104)
     """
     check_forward("forward_flops", batch, T, S, logits)
-    check_no_window("forward_flops", config)
+    check_window("forward_flops", config, S)
     positions = batch * T
     scores = batch * config.heads * matmul_flops(T, config.head_dim, S)  # of each layer
     products = {"projections": 0, "scores": scores, "weighted_sum": scores, "feed_forward": 0}
@@ -83,7 +83,7 @@ def masked_flops(config: ModelConfig, batch: int, T: int) -> int:
     (0, 69120)
     """
     check_forward("masked_flops", batch, T, T, 1)
-    check_no_window("masked_flops", config)
+    check_window("masked_flops", config, T)
     pairs = T * (T - 1) // 2
     return 2 * config.layers * batch * config.heads * pairs * matmul_flops(1, config.head_dim, 1)
 
@@ -121,7 +121,7 @@ def forward_bytes(
     (538060032, 5852160, 46080)
     """
     check_forward("forward_bytes", batch, T, S, logits)
-    check_no_window("forward_bytes", config)
+    check_window("forward_bytes", config, S)
     check_bytes_per_number(
         "forward_bytes",
         weight_bytes_per_number=weight_bytes_per_number,

@@ -2,7 +2,7 @@
 
 All of it is arithmetic on a configuration. The weights and the cache are those of any decoder; the
 activations are those of `decodeloop.model.Decoder`, found from its code, and right to the byte
-where PyTorch's own count can be had (`course.inspecting.peak_bytes`). A fused attention
+where PyTorch's own count can be had (`measure.peak_bytes`). A fused attention
 (FlashAttention: Dao et al., 2022, arXiv:2205.14135) never holds the tables that dominate them.
 Built in lesson 09.
 """
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from decodeloop.cost.architecture import parameters_by_part
 from decodeloop.cost.checks import (
     check_bytes_per_number,
-    check_no_window,
     check_whole,
+    check_window,
     is_number,
     whole_bytes,
 )
@@ -47,7 +47,7 @@ def kv_cache_bytes(config: ModelConfig, batch: int, length: int, bytes_per_numbe
     """
     check_whole("kv_cache_bytes", at_least=0, batch=batch)
     check_whole("kv_cache_bytes", at_least=0, length=length)
-    check_no_window("kv_cache_bytes", config)
+    check_window("kv_cache_bytes", config, length)
     check_bytes_per_number("kv_cache_bytes", bytes_per_number=bytes_per_number)
     per_token = 2 * config.layers * config.kv_heads * config.head_dim  # a key and a value
     return whole_bytes(batch * length * per_token * bytes_per_number)

@@ -32,6 +32,7 @@ def llama(
     tied: bool = False,
     biases: Biases = "none",
     qk_norm: bool = False,
+    window: int | None = None,
 ) -> Architecture:
     """A model of the Llama family, with that family's defaults."""
     return Architecture(
@@ -47,6 +48,7 @@ def llama(
         tied=tied,
         biases=biases,
         qk_norm=qk_norm,
+        window=window,
         source=source,
     )
 
@@ -205,6 +207,7 @@ PRESETS: dict[str, Architecture] = {
         kv_heads=8,
         feed_forward=14_336,
         context=32_768,
+        window=4_096,
     ),
     "phi-3-mini": llama(
         "microsoft/Phi-3-mini-4k-instruct, config.json",

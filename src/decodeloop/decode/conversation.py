@@ -109,8 +109,10 @@ class Conversation:
     @property
     def messages(self) -> list[dict[str, str]]:
         """All that was said, in order, the answer that is being made included."""
-        self._settle()
-        return [dict(message) for message in self._messages]
+        said = [dict(message) for message in self._messages]
+        if self._turn is not None and (self._turn.text or self._turn.finish_reason):
+            said.append({"role": "assistant", "content": self._turn.text})
+        return said
 
     def ask(self, text: str) -> Turn:
         """Say something; the answer is iterated over. It may be left at any time: what was said
@@ -175,13 +177,15 @@ class Conversation:
     ) -> tuple[list[dict[str, str]], list[int], int]:
         """The messages that fit into the context, their tokens, and how many had to go."""
         ids = self.llm.message_ids(messages)
-        if len(ids) + self.max_new_tokens - 1 <= self.context:
+        # room for an answer, but never so much that there is none for what was said
+        answer = min(self.max_new_tokens, self.context - int(KEPT * self.context) + 1)
+        if len(ids) + answer - 1 <= self.context:
             return messages, ids, 0
         system, rest = messages[:1], messages[1:]
         if system[0]["role"] != "system":
             system, rest = [], messages
         before = len(rest)
-        aim = max(1, min(int(KEPT * self.context), self.context - self.max_new_tokens + 1))
+        aim = min(int(KEPT * self.context), self.context - answer + 1)
         while len(ids) > aim and len(rest) > 1:
             rest = rest[1:]
             while len(rest) > 1 and rest[0]["role"] != "user":
@@ -199,14 +203,16 @@ class Conversation:
         `positions`; a new one, which holds nothing, where there is too little."""
         if self._cache is None or positions > self._room:
             larger = max(SMALLEST_CACHE, 2 * self._room, positions)
-            self._room = min(larger, max(self.context, positions))
+            room = min(larger, max(self.context, positions))
             grow = getattr(self._cache, "grow", None)
             if grow is not None:
-                grow(self._room)
+                grow(room)
             else:  # none yet, or of a kind that can't: all is read again
-                self._cache, self._read = self.llm.model.new_cache(1, self._room), []
+                self._cache, self._read = self.llm.model.new_cache(1, room), []
+            self._room = room
         assert self._cache is not None
-        self._cache.truncate(common_beginning(self._read, ids))
+        self._read = self._read[: common_beginning(self._read, ids)]  # first: less is never wrong
+        self._cache.truncate(len(self._read))
         return self._cache
 
 

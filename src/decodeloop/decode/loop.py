@@ -271,13 +271,26 @@ def through(loop: Loop, model: Model, sequence: Sequence) -> Iterator[int]:
     def choose(logits: Tensor, token_ids: Tensor) -> Tensor:
         return sequence.sampling.choose(logits, token_ids, sequence.generator)
 
-    def stop(token: int) -> bool:
-        return sequence.take(token) == "stop"
+    asked = yielded = 0  # a loop may ask before it yields, afterwards, or never: each counts once
 
-    reason = yield from loop(
-        model, sequence.prompt, sequence.budget, choose, sequence.eos_ids, stop
-    )
-    sequence.end(reason)  # of an end-of-sequence token, which a loop finds by itself
+    def stop(token: int) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > len(sequence.tokens):
+            sequence.take(token)
+        return sequence.finish_reason == "stop"
+
+    tokens = loop(model, sequence.prompt, sequence.budget, choose, sequence.eos_ids, stop)
+    while True:
+        try:
+            token = next(tokens)
+        except StopIteration as end:  # of an end-of-sequence token, which a loop finds by itself
+            sequence.end(end.value or "eos")
+            return
+        yielded += 1
+        if yielded > len(sequence.tokens):
+            sequence.take(token)
+        yield token
 
 
 def check_beginning(cache: KVCache, sequence: Sequence) -> None:

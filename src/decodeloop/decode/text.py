@@ -84,6 +84,7 @@ class TextGeneration(Iterator[str]):
         self._pieces.close()
 
     def _ipython_display_(self) -> None:  # at the end of a cell it is shown as it comes
+        print(self.text, end="", flush=True)
         for piece in self:
             print(piece, end="", flush=True)
         print()
@@ -222,7 +223,7 @@ def search(
     found = beam_search(llm.model, prompt_ids, max_new_tokens, beams, length_penalty, llm.eos_ids)
     seconds = time.perf_counter() - clock
     tokens = found.tokens if isinstance(found, Beam) else [int(token) for token in found]
-    sequence = Sequence(prompt_ids, max_new_tokens, text_stream=pieces)
+    sequence = Sequence(prompt_ids, max(max_new_tokens, len(tokens)), text_stream=pieces)
     for token in tokens:
         if sequence.take(token):
             break

@@ -18,7 +18,7 @@ from decodeloop.kernels import compiled
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
-from decodeloop.kernels.threads import numba_threads, pytorch_at_pace, run_at_pace
+from decodeloop.kernels.threads import LOCK, numba_threads, pytorch_at_pace, run_at_pace
 from decodeloop.model import (
     Attends,
     Block,
@@ -144,10 +144,11 @@ class FastDecoder(Decoder):
         own = positions is not None or mask is not None
         if not self.can_fill(cache) or own or torch.is_grad_enabled():  # no gradients there
             return super().hidden(token_ids, cache, positions, mask)
+        token_ids = token_ids.cpu()
         check_token_ids(token_ids, self.config.vocabulary)
-        if cache is None or cache.length == 0:
-            self.look_at_modules()
         B, N = len(token_ids), token_ids.numel()
+        if cache is None or cache.length == 0 or N > FEW:
+            self.look_at_modules()
         if self.weights and cache is not None and N <= FEW and cache.batch == B:
             return self.step(token_ids, cache)
         if self.weights and B == 1 and (cache is None or cache.batch == 1):
@@ -172,7 +173,8 @@ class FastDecoder(Decoder):
         positions = torch.arange(start, start + T)
         angles = rotary_angles(positions, config.head_dim, config.rope_base)  # (T, D/2)
         x = self.embedding(token_ids)[0]  # (T, C)
-        self.pace.forget("prefill")  # another prompt is of another length
+        with LOCK:
+            self.pace.forget("prefill")  # another prompt is of another length
         for number, layer in enumerate(self.layers):
             with pytorch_at_pace(self.pace, "prefill"):
                 prefill_layer(x, cast(Block, layer), number, angles, cache, self.products)

@@ -73,9 +73,9 @@ def pytorch_at_pace(pace: Pace, kind: Hashable) -> Iterator[None]:
         most = most_threads()
         threads = pace.threads(kind, most, sparing=True)
     start = pace.clock()
-    if threads < most:
-        torch.set_num_threads(threads)
     try:
+        if threads < most:
+            torch.set_num_threads(threads)
         yield
     finally:
         if threads < most:

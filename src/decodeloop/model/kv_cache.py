@@ -187,13 +187,13 @@ class ContiguousKVCache:
         if max_length < self.max_length:
             raise UserError(
                 f"grow({max_length}): the cache has room for {self.max_length} positions already: "
-                f"expected more."
+                f"expected at least as many."
             )
-        keys, values = self.keys, self.values
-        shape = (*keys.shape[:3], max_length, keys.shape[4])
-        self.keys, self.values = keys.new_zeros(shape), values.new_zeros(shape)
-        self.keys[:, :, :, : self._length] = keys[:, :, :, : self._length]
-        self.values[:, :, :, : self._length] = values[:, :, :, : self._length]
+        shape = (*self.keys.shape[:3], max_length, self.keys.shape[4])
+        keys, values = self.keys.new_zeros(shape), self.values.new_zeros(shape)
+        keys[:, :, :, : self._length] = self.keys[:, :, :, : self._length]
+        values[:, :, :, : self._length] = self.values[:, :, :, : self._length]
+        self.keys, self.values = keys, values  # at the end: nothing is lost if it is interrupted
 
     def advance(self, T: int) -> None:
         if not 0 <= T <= self.max_length - self._length:
