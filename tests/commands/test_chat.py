@@ -15,7 +15,7 @@ import pytest
 from one_sentence import assert_one_sentence
 
 from decodeloop import loading
-from decodeloop.commands.chat import line_editor
+from decodeloop.commands.terminal import line_editor
 from decodeloop.decode import Conversation
 
 
@@ -61,7 +61,9 @@ def test_a_full_context_is_said_and_the_chat_goes_on(piped):
     status, out, err = piped("Hello there\n" * 4, "--context", 90, "--max-new-tokens", 8)
     assert status == 0
     assert out.count("\n") >= 4
-    assert re.search(r"note: the context of 90 tokens is full: the oldest \d+ messages went", err)
+    assert re.search(
+        r"note: the oldest \d+ messages went: with room for an answer, .* context of 90 tokens", err
+    )
 
 
 def test_commands_work_in_a_pipe_too(piped, tmp_path):
@@ -75,7 +77,8 @@ def test_commands_work_in_a_pipe_too(piped, tmp_path):
     assert [m["role"] for m in messages] == ["user", "assistant"]
     assert messages[0]["content"] == "/quit is a word"
     assert plain.read_text("utf-8").startswith("user:\n/quit is a word\n\nassistant:\n")
-    status, out, _ = piped("/reset\n/undo\n/help\n", "--resume", kept)
+    status, out, err = piped("/reset\n/undo\n /help\n", "--resume", kept)
+    assert f"2 messages of {kept} are taken up" in err
     assert status == 0
     assert all(name in out for name in ("/reset", "/undo", "/save", "/quit", "Ctrl-C"))
 
@@ -85,8 +88,11 @@ BAD = {
     "save nowhere": ("/save\n", [], ["/save needs a file", "chat.json"]),
     "save where nobody can": ("/save /no/such/place.json\n", [], ["place.json", "written"]),
     "too long": ("word " * 200 + "\n", ["--context", "100"], ["context holds 100", "fewer words"]),
-    "no context": ("hi\n", ["--context", "0"], ["context is 0", "1 to 8192"]),
-    "no tokens": ("hi\n", ["--max-new-tokens", "0"], ["is 0", "at least 1"]),
+    "no context": ("hi\n", ["--context", "0"], ["--context is 0", "at least 1"]),
+    "no such context": ("hi\n", ["--context", "9000"], ["context is 9000", "1 to 8192"]),
+    "save as a folder": ("/save ./\n", [], ["./ can't be written", "name another"]),
+    "save with nobody": ("/save ~nobody-of-this-name/x\n", [], ["can't be written"]),
+    "no tokens": ("hi\n", ["--max-new-tokens", "0"], ["--max-new-tokens is 0", "at least 1"]),
     "temperature": ("hi\n", ["--temperature", "-1"], ["-1.0", "from 0"]),
     "type": ("hi\n", ["--dtype", "int3"], ["--dtype is 'int3'", "fp32"]),
     "nothing to resume": ("hi\n", ["--resume", "gone.json"], ["gone.json", "/save wrote"]),
@@ -100,13 +106,13 @@ def test_bad_input_is_one_sentence(piped, lines, words, parts):
     assert_one_sentence(err, *parts)
 
 
-@pytest.mark.parametrize("text", ["no json", "{}", '[{"role": "bot"}]'])
+@pytest.mark.parametrize("text", ["no json", "{}", "[" * 100_000, "[]", '[{"role": "bot"}]'])
 def test_a_file_that_holds_no_conversation_is_refused(piped, tmp_path, text):
     path = tmp_path / "chat.json"
     path.write_text(text)
     status, _, err = piped("hi\n", "--resume", path)
     assert status == 2
-    assert_one_sentence(err, "expected" if "bot" in text else "/save wrote")
+    assert_one_sentence(err, "chat.json", "expected" if text[:2] in ("[]", "[{") else "/save wrote")
 
 
 # in a terminal

@@ -121,6 +121,10 @@ def test_the_oldest_turns_go_when_the_context_is_full(llm):
         assert len(now) == len(before) - turn.forgotten + 2
         assert now[1 : len(before) - turn.forgotten] == before[1 + turn.forgotten :]
         forgotten += turn.forgotten
+        assert len(chat.everything) == 1 + 2 * sent
+        assert [m["content"] for m in chat.everything[1::2]] == [
+            f"question {n}" for n in range(sent)
+        ]
     assert 2 <= forgotten < 2 * sent
 
 
@@ -161,7 +165,9 @@ def turn_text(chat):
 def test_a_message_that_can_not_fit_is_refused_and_nothing_is_lost(llm):
     chat = Conversation(llm, max_new_tokens=4, context=60)
     answer = "".join(chat.ask("hi"))
-    with pytest.raises(UserError, match=r"a prompt of \d+ tokens, the context holds 60: say it in"):
+    with pytest.raises(
+        UserError, match=r"a prompt of \d+ tokens, with .* context holds 60: say it in"
+    ):
         chat.ask("x" * 70)
     assert chat.messages == said("hi", answer)
     turn = chat.ask("x" * 50)  # fits alone, with a shorter answer
@@ -230,6 +236,7 @@ def test_whatever_happens_a_turn_is_that_of_a_fresh_model(llm, steps, context):
         ({"messages": [{"role": "bot", "content": "hi"}]}, "message 0 is .*one of system, user"),
         ({"messages": ["hi"]}, "message 0 is 'hi': expected a dict with role"),
         ({"messages": [{"role": "user"}]}, "message 0, of role user, says None: expected text"),
+        ({"messages": said("a")}, "the last message is of role user: a conversation goes on after"),
         ({"messages": said("a", system="b")[::-1]}, "message 1 is of role system: expected it"),
     ],
 )

@@ -38,8 +38,18 @@ class Tokenizer:
         return self._backend.get_vocab_size(with_added_tokens=True)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`; special tokens written out in it are recognised."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        """Token ids of `text`; special tokens written out in it are recognised.
+
+        Raises:
+            UserError: it is no text, or holds half of a character (a lone surrogate).
+        """
+        try:
+            return self._backend.encode(text, add_special_tokens=False).ids
+        except TypeError:
+            raise UserError(
+                f"{text!r:.60} can't be encoded: expected text of whole characters, as UTF-8 has "
+                f"them."
+            ) from None
 
     def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str:
         """The text of token ids; half a character comes out as U+FFFD."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,11 +24,18 @@ from decodeloop.commands.shared import (
     Temperature,
     TopK,
     TopP,
+    check_at_least,
     interruptible,
     load_as_asked,
     seeded_generator,
 )
-from decodeloop.errors import UserError
+from decodeloop.commands.terminal import (
+    aside,
+    deaf_to_ctrl_c,
+    hearing_ctrl_c,
+    line_editor,
+)
+from decodeloop.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from decodeloop.decode import Conversation
@@ -41,12 +49,16 @@ HELP = """\
 
 Enter sends. Alt-Enter, or a backslash at the end of a line, begins a new line.
 Ctrl-C ends an answer, and what was said by then stays.
+A model as small as smollm2-135m may not use what you told it, though it has read it.
 A message that begins with / is written with two: //like this."""
 
 
 def chat(
     system: Annotated[
-        str | None, typer.Option(help="What the model is told before all else.")
+        str | None,
+        typer.Option(
+            help="What the model is told before all else, also in the place of a resumed one's."
+        ),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens an answer.")] = 512,
     context: Annotated[
@@ -68,8 +80,12 @@ def chat(
 ) -> None:
     """Talk with the model; each turn reads only what is new.
 
-    In a pipe each line of the input is a message.
+    In a pipe each line of the input is a message; what can't be answered ends it.
     """
+    check_at_least(1, max_new_tokens=max_new_tokens, context=context)
+    talks = bool(sys.stdin and sys.stdin.isatty() and sys.stdout.isatty())
+    if talks:
+        print("loading …", end="\r", flush=True)
     with interruptible():
         from decodeloop.decode import Conversation, Sampling
 
@@ -85,49 +101,46 @@ def chat(
         sampling=sampling,
         generator=seeded_generator(seed),
     )
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if resume is not None:
+        note(f"{len(messages)} messages of {resume} are taken up")
+    if talks:
         print(f"{llm.name} on {llm.device}. /help says what else you can do; Ctrl-D ends.\n")
         in_a_terminal(conversation)
     else:
         in_a_pipe(conversation)
 
 
-def in_a_terminal(conversation: Conversation) -> None:
-    """Ask, answer, and so on, until the person has enough."""
-    read = line_editor()
-    unanswered = ""
-    while True:
-        try:
-            text = read(unanswered)
-            unanswered = ""
-            if text.strip() and not handled(text, conversation):
-                unanswered = text
-        except UserError as error:  # nothing is lost: neither the conversation nor the message
-            aside(str(error))
-            unanswered = "" if is_command(text) else text
-        except KeyboardInterrupt:  # outside of an answer it clears the line, as in a shell
-            unanswered = ""
-        except (EOFError, Ended):
-            return
-
-
 class Ended(Exception):
     """The person has had enough."""
 
 
-def handled(text: str, conversation: Conversation) -> bool:
-    """Obey or answer; False if an answer was interrupted before it began."""
-    if is_command(text):
-        obey(text, conversation)
-        return True
-    return answered(unescaped(text), conversation, aside)
+def in_a_terminal(conversation: Conversation) -> None:
+    """Ask, answer, and so on, until the person has enough."""
+    read = line_editor()
+    line = ""  # what stands in the input line already
+    with deaf_to_ctrl_c():
+        while True:
+            try:
+                text = read(line)
+                line = ""
+                if is_command(text):
+                    obey(text, conversation)
+                elif text.strip() and not answered(unescaped(text), conversation, aside):
+                    line = text
+            except UserError as error:  # neither the conversation nor the message is lost
+                aside(str(error))
+                line = "" if is_command(text) else text
+            except KeyboardInterrupt:  # clears the line, as in a shell
+                line = ""
+            except (EOFError, Ended):
+                return
 
 
 def in_a_pipe(conversation: Conversation) -> None:
     """Answer each line of the input; bad input ends it, and so does Ctrl-C."""
     if isinstance(sys.stdin, io.TextIOWrapper):  # what is no UTF-8 becomes U+FFFD
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    for line in sys.stdin:
+    for line in sys.stdin or ():  # there is none where it was closed
         text = line.rstrip("\r\n")
         try:
             if is_command(text):
@@ -146,31 +159,35 @@ def answered(text: str, conversation: Conversation, say: Callable[[str], None]) 
     turn = None
     interrupted = False
     try:
-        turn = conversation.ask(text)
-        if turn.forgotten:
-            say(
-                f"the context of {conversation.context:,} tokens is full: the oldest "
-                f"{turn.forgotten} messages went"
-            )
-        for piece in turn:
-            print(piece, end="", flush=True)
+        with hearing_ctrl_c() if say is aside else contextlib.nullcontext():
+            turn = conversation.ask(text)
+            if turn.forgotten:
+                say(
+                    f"the oldest {turn.forgotten} messages went: with room for an answer, the "
+                    f"others just fit into the context of {conversation.context:,} tokens"
+                )
+            for piece in turn:
+                print(piece, end="", flush=True)
     except KeyboardInterrupt:
-        if say is note:
+        if say is not aside:
             raise
         interrupted = True
     print()
-    begun = turn is not None and bool(turn.text)
+    if turn is None or (interrupted and not turn.text):
+        say("interrupted; your question stands in the line again")
+        return False
     if interrupted:
-        say("interrupted" if begun else "interrupted; the question is taken back")
-    elif turn is not None and turn.finish_reason == "length":
-        say(f"cut after {len(turn.tokens)} tokens: --max-new-tokens or the context allows no more")
-    if turn is not None and say is aside:
+        say("interrupted")
+    elif turn.finish_reason == "length":
+        limit = "--max-new-tokens" if turn.full_length else "where the context ends"
+        say(f"cut after {len(turn.tokens)} tokens: {limit}")
+    if say is aside:
         say(turn.timing + "\n")
-    return begun or not interrupted
+    return True
 
 
 def is_command(text: str) -> bool:
-    return text.startswith("/") and not text.startswith("//")
+    return text.lstrip().startswith("/") and not text.startswith("//")
 
 
 def unescaped(text: str) -> str:
@@ -184,7 +201,8 @@ def obey(text: str, conversation: Conversation) -> None:
         Ended: it says that the chat ends.
         UserError: there is no such command, or it can't be done.
     """
-    command, _, rest = text.strip().partition(" ")
+    command, *more = text.split(maxsplit=1)
+    rest = more[0] if more else ""
     match command:
         case "/quit" | "/exit":
             raise Ended
@@ -197,7 +215,7 @@ def obey(text: str, conversation: Conversation) -> None:
             question = conversation.undo()
             note("there is nothing to take back" if question is None else f"taken back: {question}")
         case "/save":
-            save(conversation.messages, rest.strip())
+            save(conversation.everything, rest.strip())
         case _:
             raise UserError(
                 f"there is no command {command}: expected one of /reset, /undo, /save, /help, "
@@ -215,15 +233,15 @@ def save(messages: list[dict[str, str]], name: str) -> None:
 
     if not name:
         raise UserError("/save needs a file: give a name, such as /save chat.json.")
-    path = Path(name).expanduser()
-    if path.suffix == ".json":
+    if Path(name).suffix.lower() == ".json":
         text = json.dumps(messages, indent=1, ensure_ascii=False) + "\n"
     else:
         text = "\n\n".join(f"{m['role']}:\n{m['content']}" for m in messages) + "\n"
     try:
+        path = Path(name).expanduser()
         replace_text(path, text)
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}; name another file.") from None
+    except (OSError, ValueError, RuntimeError) as error:  # a folder, or a home that nobody has
+        raise UserError(f"{name} can't be written: {one_line(error)}; name another file.") from None
     note(f"{len(messages)} messages saved in {path}")
 
 
@@ -241,54 +259,17 @@ def read_messages(path: Path) -> list[dict[str, str]]:
         raise UserError(
             f"--resume {path} can't be read: {error.strerror}; give a file that /save wrote."
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         messages = None
     if not isinstance(messages, list):
         raise UserError(
             f"--resume {path} holds no list of messages: give a .json that /save wrote."
         )
-    if messages:
+    try:
         check_messages(messages)
+    except UserError as error:
+        raise UserError(f"--resume {path}: {error}") from None
     return messages
-
-
-def line_editor() -> Callable[[str], str]:
-    """What reads a message in a terminal, of several lines if need be; it begins with a default."""
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import InMemoryHistory
-    from prompt_toolkit.key_binding import KeyBindings
-
-    keys = KeyBindings()
-
-    @keys.add("enter")
-    def send(event: Any) -> None:
-        buffer = event.current_buffer
-        if buffer.document.text_before_cursor.endswith("\\"):
-            buffer.delete_before_cursor()
-            buffer.insert_text("\n")
-        else:
-            buffer.validate_and_handle()
-
-    @keys.add("escape", "enter")
-    def new_line(event: Any) -> None:
-        event.current_buffer.insert_text("\n")
-
-    session: PromptSession[str] = PromptSession(
-        "> ",
-        multiline=True,
-        key_bindings=keys,
-        history=InMemoryHistory(),
-        prompt_continuation="  ",
-    )
-    return lambda default: session.prompt(default=default)
-
-
-def aside(text: str) -> None:
-    """Say something that is not the model's, in a terminal."""
-    from prompt_toolkit import print_formatted_text
-    from prompt_toolkit.formatted_text import FormattedText
-
-    print_formatted_text(FormattedText([("ansibrightblack", text)]))
 
 
 def note(text: str) -> None:

@@ -46,6 +46,7 @@ class Turn(TextGeneration):
 
     read_tokens: int
     forgotten: int
+    full_length: bool  # whether it may be as long as was asked for, and the context ends no sooner
 
     @property
     def timing(self) -> str:
@@ -95,12 +96,18 @@ class Conversation:
         self.max_new_tokens, self.sampling, self.generator = max_new_tokens, sampling, generator
         if earlier := list(messages):
             check_messages(earlier)
+            if earlier[-1]["role"] == "user":
+                raise UserError(
+                    "the last message is of role user: a conversation goes on after an answer; "
+                    "leave it out, and ask it."
+                )
         self._messages = [dict(message) for message in earlier]
         if system is not None:
             self._messages = [
                 {"role": "system", "content": system},
                 *(m for m in self._messages if m["role"] != "system"),
             ]
+        self._gone: list[dict[str, str]] = []  # what had to go, so that the rest fits
         self._cache: KVCache | None = None
         self._room = 0  # positions that the cache can hold
         self._read: list[int] = []  # the tokens that it holds
@@ -114,6 +121,13 @@ class Conversation:
             said.append({"role": "assistant", "content": self._turn.text})
         return said
 
+    @property
+    def everything(self) -> list[dict[str, str]]:
+        """The messages, those too that had to go and that the model no longer sees."""
+        said = self.messages
+        system = [m for m in said[:1] if m["role"] == "system"]
+        return [*system, *map(dict, self._gone), *said[len(system) :]]
+
     def ask(self, text: str) -> Turn:
         """Say something; the answer is iterated over. It may be left at any time: what was said
         by then stays.
@@ -123,8 +137,10 @@ class Conversation:
                 conversation is as it was.
         """
         self._settle()
+        if not text.strip():
+            raise UserError("the message is empty: expected at least one character.")
         question = {"role": "user", "content": text}
-        messages, ids, forgotten = self._fitted([*self._messages, question])
+        messages, ids, gone = self._fitted([*self._messages, question])
         budget = min(self.max_new_tokens, self.context - len(ids) + 1)
         cache = self._cache_for(ids, len(ids) + budget - 1)
         known = min(cache.length, len(ids) - 1)  # the last token is always read: for its logits
@@ -138,7 +154,9 @@ class Conversation:
             eos_ids=self.llm.eos_ids,
             cache=cache,
         )
-        turn.read_tokens, turn.forgotten = len(ids) - known, forgotten
+        turn.read_tokens, turn.forgotten = len(ids) - known, len(gone)
+        turn.full_length = budget == self.max_new_tokens
+        self._gone += gone
         self._messages, self._turn, self._asked = messages, turn, ids
         return turn
 
@@ -155,6 +173,7 @@ class Conversation:
         """Forget all that was said; the system's message stays."""
         self._settle()
         self._messages = [m for m in self._messages if m["role"] == "system"]
+        self._gone = []
 
     def _settle(self) -> None:
         """Write down the answer of the last turn, as far as it came, and what the cache holds.
@@ -174,17 +193,17 @@ class Conversation:
 
     def _fitted(
         self, messages: list[dict[str, str]]
-    ) -> tuple[list[dict[str, str]], list[int], int]:
-        """The messages that fit into the context, their tokens, and how many had to go."""
+    ) -> tuple[list[dict[str, str]], list[int], list[dict[str, str]]]:
+        """The messages that fit into the context, their tokens, and the messages that had to go."""
         ids = self.llm.message_ids(messages)
         # room for an answer, but never so much that there is none for what was said
         answer = min(self.max_new_tokens, self.context - int(KEPT * self.context) + 1)
         if len(ids) + answer - 1 <= self.context:
-            return messages, ids, 0
+            return messages, ids, []
         system, rest = messages[:1], messages[1:]
         if system[0]["role"] != "system":
             system, rest = [], messages
-        before = len(rest)
+        before = rest
         aim = min(int(KEPT * self.context), self.context - answer + 1)
         while len(ids) > aim and len(rest) > 1:
             rest = rest[1:]
@@ -193,10 +212,11 @@ class Conversation:
             ids = self.llm.message_ids([*system, *rest])
         if len(ids) > self.context:
             raise UserError(
-                f"this message makes a prompt of {len(ids)} tokens, the context holds "
-                f"{self.context}: say it in fewer words, or in parts."
+                f"this message makes a prompt of {len(ids)} tokens, with the system's and what the "
+                f"chat template adds, and the context holds {self.context}: say it in fewer words, "
+                f"or in parts."
             )
-        return [*system, *rest], ids, before - len(rest)
+        return [*system, *rest], ids, before[: len(before) - len(rest)]
 
     def _cache_for(self, ids: list[int], positions: int) -> KVCache:
         """The cache, cut back to the tokens that it has in common with a prompt, with room for
@@ -223,6 +243,11 @@ def check_messages(messages: Sequence[Message]) -> None:
         UserError: there is none, one lacks its role or its text, or the system speaks later than
             at first.
     """
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
+        raise UserError(
+            f"messages is {type(messages).__name__}: expected a list of dicts with role and "
+            f"content."
+        )
     if not messages:
         raise UserError("there are no messages: expected at least one, of role user.")
     for number, message in enumerate(messages):

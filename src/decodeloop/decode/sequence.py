@@ -163,6 +163,8 @@ def token_budget(config: ModelConfig, token_ids: Tensor, max_new_tokens: int) ->
     """
     check_token_ids(token_ids, config.vocabulary)
     T, context = token_ids.shape[1], config.context
+    if not isinstance(max_new_tokens, int):
+        raise UserError(f"max_new_tokens is {max_new_tokens!r}: expected a whole number.")
     if max_new_tokens < 1:
         raise UserError(f"max_new_tokens is {max_new_tokens}: expected at least 1.")
     if context < T:
