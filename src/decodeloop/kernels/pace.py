@@ -15,6 +15,7 @@ PATIENCE = 0.01  # seconds that may be lost before a number of threads is given 
 REFERENCE_AGE = 0.25  # seconds, after which it is measured again what fewer threads take
 FIRST_WAIT, LONGEST_WAIT = 0.02, 0.8  # seconds until more threads are tried again
 SPARING_WAIT = 5.0  # the same, for pieces that are few and long
+USUAL = 1.25  # times the quickest piece is what pieces usually take
 LONG_SPELL = 0.1  # seconds; who has held out so long was given up for something short
 
 
@@ -95,8 +96,8 @@ class Pace:
             if kind in self.references:  # the least of them: one alone may have met something else
                 reference = min(self.references[kind])
             else:
-                reference = min(seconds, self.quickest.get(kind, seconds))
-                self.quickest[kind] = reference
+                self.quickest[kind] = min(seconds, self.quickest.get(kind, seconds))
+                reference = USUAL * self.quickest[kind]
             self.lost = max(0.0, self.lost + seconds - reference)
             if self.lost > max(PATIENCE, reference):
                 self.give_up(kind)
