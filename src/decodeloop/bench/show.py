@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from decodeloop.bench.runs import Report, Row, Spread
+from decodeloop.bench.runs import Report, Spread
 from decodeloop.cost.show import plain_table, with_unit
 
 
@@ -16,11 +16,20 @@ def rates(values: Spread) -> str:
     return f"{values.median:.1f} ({values.least:.1f}–{values.most:.1f})"
 
 
-def busy_cells(row: Row) -> list[str]:
-    """Tokens per second beside a busy program, and as a share of those without."""
-    if row.busy_tokens_per_s is None or row.busy_share is None:
-        return ["", ""]
-    return [rates(row.busy_tokens_per_s), f"{row.busy_share:.0%}"]
+def show_busy(report: Report, console: Console) -> None:
+    """Print what is left of each beside a busy program."""
+    runs = report.settings.busy_runs
+    console.print(
+        f"\nWith one core held by an endless loop of another process; medians of {runs} runs:\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = plain_table("", "tokens/s", "of quiet", "TTFT, ms")
+    for row in report.rows:
+        if row.busy_tokens_per_s and row.busy_share and row.busy_ttft_s:
+            rate, share = rates(row.busy_tokens_per_s), f"{row.busy_share:.0%}"
+            table.add_row(row.name, rate, share, milliseconds(row.busy_ttft_s))
+    console.print(table, highlight=False)
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -33,8 +42,7 @@ def show_report(report: Report, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    heads = ["", "tokens/s", "TTFT, ms", "GB/s", "of read", "GFLOP/s", "of peak", "MB"]
-    table = plain_table(*heads, *(["busy tokens/s", "of quiet"] if settings.busy else []))
+    table = plain_table("", "tokens/s", "TTFT, ms", "GB/s", "of read", "GFLOP/s", "of peak", "MB")
     for row in report.rows:
         table.add_row(
             row.name,
@@ -45,9 +53,10 @@ def show_report(report: Report, console: Console) -> None:
             f"{row.flops_per_s / 1e9:.0f}",
             f"{row.flops_per_s / report.matmul:.0%}",
             "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}",
-            *(busy_cells(row) if settings.busy else []),
         )
     console.print(table, highlight=False)
+    if settings.busy:
+        show_busy(report, console)
     for name, others in report.ratios().items():
         listed = " · ".join(f"{ratio:.2f} × {other}" for other, ratio in others.items())
         if listed:
@@ -56,19 +65,13 @@ def show_report(report: Report, console: Console) -> None:
         f"{row.name} {row.bits:.3g} bits a weight, {row.activations} activations, {row.cache} cache"
         for row in report.rows
     )
-    busy = (
-        f"Busy: medians of {settings.busy_runs} more runs, with one core held by an endless loop "
-        f"in another process. "
-        if settings.busy
-        else ""
-    )
     read, peak = with_unit(report.read, "B/s"), with_unit(report.matmul, "FLOP/s")
     console.print(
         f"\nWhat differs: {kinds}.\nGB/s: the bytes of weights and cache that a token must read, "
         f"over its time, and that against a read of {read}. GFLOP/s: the FLOPs of the prefill, "
         f"without scores that the mask throws away, over the TTFT, and that against a product of "
         f"{peak} in fp32 (in bf16 or int8 there is a higher one). MB: the most memory above the "
-        f"state after imports. {busy}The figures are of this machine, now.",
+        f"state after imports. The figures are of this machine, now.",
         style="dim",
         highlight=False,
         soft_wrap=True,
