@@ -239,6 +239,8 @@ def save(messages: list[dict[str, str]], name: str) -> None:
         text = "\n\n".join(f"{m['role']}:\n{m['content']}" for m in messages) + "\n"
     try:
         path = Path(name).expanduser()
+        if not path.name:
+            raise ValueError("it names a folder")
         replace_text(path, text)
     except (OSError, ValueError, RuntimeError) as error:  # a folder, or a home that nobody has
         raise UserError(f"{name} can't be written: {one_line(error)}; name another file.") from None
