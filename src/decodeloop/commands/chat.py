@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +26,7 @@ from decodeloop.commands.shared import (
     check_at_least,
     interruptible,
     load_as_asked,
+    note,
     seeded_generator,
 )
 from decodeloop.commands.terminal import (
@@ -125,7 +125,7 @@ def in_a_terminal(conversation: Conversation) -> None:
                 line = ""
                 if is_command(text):
                     obey(text, conversation)
-                elif text.strip() and not answered(unescaped(text), conversation, aside):
+                elif text.strip() and not answered(unescaped(text), conversation, in_terminal=True):
                     line = text
             except UserError as error:  # neither the conversation nor the message is lost
                 aside(str(error))
@@ -146,20 +146,21 @@ def in_a_pipe(conversation: Conversation) -> None:
             if is_command(text):
                 obey(text, conversation)
             elif text.strip():
-                answered(unescaped(text), conversation, note)
+                answered(unescaped(text), conversation, in_terminal=False)
         except Ended:
             return
 
 
-def answered(text: str, conversation: Conversation, say: Callable[[str], None]) -> bool:
+def answered(text: str, conversation: Conversation, *, in_terminal: bool) -> bool:
     """Print the answer to a message as it comes; False if it was interrupted before it began.
 
     Ctrl-C ends the answer, in a terminal; in a pipe there is nobody to go on with.
     """
+    say = aside if in_terminal else note
     turn = None
     interrupted = False
     try:
-        with hearing_ctrl_c() if say is aside else contextlib.nullcontext():
+        with hearing_ctrl_c() if in_terminal else contextlib.nullcontext():
             turn = conversation.ask(text)
             if turn.forgotten:
                 say(
@@ -169,7 +170,7 @@ def answered(text: str, conversation: Conversation, say: Callable[[str], None]) 
             for piece in turn:
                 print(piece, end="", flush=True)
     except KeyboardInterrupt:
-        if say is not aside:
+        if not in_terminal:
             raise
         interrupted = True
     print()
@@ -181,7 +182,7 @@ def answered(text: str, conversation: Conversation, say: Callable[[str], None]) 
     elif turn.finish_reason == "length":
         limit = "--max-new-tokens" if turn.full_length else "where the context ends"
         say(f"cut after {len(turn.tokens)} tokens: {limit}")
-    if say is aside:
+    if in_terminal:
         say(turn.timing + "\n")
     return True
 
@@ -272,8 +273,3 @@ def read_messages(path: Path) -> list[dict[str, str]]:
     except UserError as error:
         raise UserError(f"--resume {path}: {error}") from None
     return messages
-
-
-def note(text: str) -> None:
-    """Say something that is not the model's, where its words may be read by a program."""
-    print(f"note: {text}", file=sys.stderr)

@@ -46,11 +46,16 @@ Seed = Annotated[int | None, typer.Option(help="The same draws again.")]
 Work = Annotated[Path | None, typer.Option(help="Where you work; `work/` if not given.")]
 
 
+def note(text: object) -> None:
+    """Say something beside the output, which a program may read."""
+    print(f"note: {text}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def warnings_in_one_line() -> Iterator[None]:
     """Say a warning as a person would, without the file and line that it comes from."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: note(message)
         yield
 
 

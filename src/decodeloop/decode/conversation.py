@@ -157,7 +157,7 @@ class Conversation:
         turn.read_tokens, turn.forgotten = len(ids) - known, len(gone)
         turn.full_length = budget == self.max_new_tokens
         self._gone += gone
-        self._messages, self._turn, self._asked = messages, turn, ids
+        self._messages, self._turn = messages, turn
         return turn
 
     def undo(self) -> str | None:
@@ -185,7 +185,7 @@ class Conversation:
         if turn is None or self._cache is None:
             return
         turn.close()
-        self._read = [*self._asked, *turn.tokens][: self._cache.length]
+        self._read = turn.token_ids[: self._cache.length]
         if turn.text or turn.finish_reason:
             self._messages.append({"role": "assistant", "content": turn.text})
         else:

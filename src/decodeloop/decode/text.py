@@ -90,6 +90,12 @@ class TextGeneration(Iterator[str]):
         print()
 
     @property
+    def token_ids(self) -> list[int]:
+        """Those of the prompt, and those that were made."""
+        ids: list[int] = self._sequence.token_ids[0].tolist()
+        return ids
+
+    @property
     def tokens(self) -> list[int]:
         return self._sequence.tokens
 
