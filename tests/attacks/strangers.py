@@ -11,15 +11,21 @@ every verdict with its hint, to be read: whether a hint names the mistake, only 
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 
 from decodeloop.course.answers import run_answer
@@ -27,6 +33,7 @@ from decodeloop.course.judge import Verdict, judge
 from decodeloop.exercises.finding import all_exercises, find
 
 HERE = Path(__file__).parent / "strangers"
+LAB = Path(__file__).parents[2] / "notebooks" / "lab"
 HEADING = re.compile(r"^### (\w+) \| (.+)$", re.MULTILINE)
 
 
@@ -54,11 +61,26 @@ def read(path: Path) -> Iterator[Answer]:
         yield Answer(heading[1], heading[2].strip(), source.strip() + "\n", f"{path.name}:{line}")
 
 
+@cache
+def notebook(lesson: str) -> dict[str, Any]:
+    """What a learner's cell finds around it: the notebook's imports and functions, and all
+    exercises by name."""
+    namespace: dict[str, Any] = {"torch": torch, "F": F, "math": math, "rearrange": rearrange}
+    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    for cell in json.loads((LAB / f"{lesson}.ipynb").read_text("utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        for statement in ast.parse("".join(cell["source"])).body:
+            if isinstance(statement, definitions):
+                with suppress(NameError):  # a default that is a tensor of the notebook's
+                    exec(compile(ast.Module([statement], []), lesson, "exec"), namespace)
+    return namespace | {name: exercise.library for name, exercise in all_exercises().items()}
+
+
 def verdict_on(answer: Answer) -> Verdict:
     """What `check` would say."""
-    library = {name: exercise.library for name, exercise in all_exercises().items()}
-    notebook = {"torch": torch, "F": torch.nn.functional, "math": math, "rearrange": rearrange}
-    namespace = run_answer(answer.name, answer.source, f"<{answer.where}>", notebook | library)
+    around = notebook(find(answer.name).lesson)
+    namespace = run_answer(answer.name, answer.source, f"<{answer.where}>", around)
     return judge(namespace[answer.name], find(answer.name))
 
 
