@@ -28,6 +28,7 @@ from decodeloop.commands.shared import (
     load_as_asked,
     note,
     seeded_generator,
+    shown,
 )
 from decodeloop.commands.terminal import (
     aside,
@@ -168,7 +169,7 @@ def answered(text: str, conversation: Conversation, *, in_terminal: bool) -> boo
                     f"others just fit into the context of {conversation.context:,} tokens"
                 )
             for piece in turn:
-                print(piece, end="", flush=True)
+                print(shown(piece), end="", flush=True)
     except KeyboardInterrupt:
         if not in_terminal:
             raise

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from decodeloop.commands.shared import MODEL, Json
-from decodeloop.errors import UserError
+from decodeloop.errors import UserError, printable
 
 
 def fetch(
@@ -46,4 +46,4 @@ def fetch(
     if as_json:
         print(json.dumps({"model": model, "folder": str(folder)}))
     else:
-        print(f"{model} is here, whole: {folder}")
+        print(f"{model} is here, whole: {printable(folder)}")

@@ -16,6 +16,7 @@ from torch import Tensor
 from decodeloop.errors import UserError
 
 OUT = -math.inf  # the logit of a token that can't be drawn
+LEAST, MOST = 1e-6, 1e6  # what logits are divided by; beyond that, fp32 may have no number for them
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:
@@ -166,12 +167,15 @@ class Sampling:
 
 
 def check_temperature(t: float) -> None:
-    if not (t >= 0.0 and math.isfinite(t)):
-        raise UserError(f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8.")
+    if not (t == 0.0 or LEAST <= t <= MOST):
+        raise UserError(
+            f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8; if not "
+            f"0, from {LEAST} to {MOST:.0f}."
+        )
 
 
 def check_top_k(k: int) -> None:
-    if not (k >= 1 and math.isfinite(k) and k == int(k)):
+    if not (k >= 1 and k < math.inf and k == int(k)):
         raise UserError(f"top-k is {k}: expected a whole number from 1 up; leave it out for all.")
 
 
@@ -186,7 +190,8 @@ def check_min_p(p: float) -> None:
 
 
 def check_repetition_penalty(penalty: float) -> None:
-    if not (penalty > 0.0 and math.isfinite(penalty)):
+    if not LEAST <= penalty <= MOST:
         raise UserError(
-            f"repetition penalty is {penalty}: expected a positive number; 1 changes nothing."
+            f"repetition penalty is {penalty}: expected a positive number, from {LEAST} to "
+            f"{MOST:.0f}; 1 changes nothing."
         )
