@@ -22,7 +22,7 @@ from decodeloop.commands.lab import lab
 from decodeloop.commands.measure import measure
 from decodeloop.commands.progress import progress
 from decodeloop.commands.shared import warnings_in_one_line
-from decodeloop.commands.streams import all_printed, prepare_streams, say
+from decodeloop.commands.streams import UNPRINTED, all_printed, prepare_streams, say, unprinted
 from decodeloop.errors import UserError, one_line, printable
 
 __all__ = ["app", "main"]
@@ -79,7 +79,9 @@ def outcome(arguments: list[str]) -> int:
         say("there is not enough memory for this: ask for less, or close other programs.")
         return 1
     except OSError as error:
-        if all_printed():  # else that was it
+        if error.filename is None and error.errno in UNPRINTED:  # a stream has no name
+            unprinted(error)
+        else:
             say(f"the system refused ({one_line(error)}): see to that file or disk, and try again.")
         return 1
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 
 from decodeloop.errors import UserError, one_line
+
+# what a stream answers that takes nothing any more: full, closed, or gone with its device
+UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def prepare_streams() -> None:
@@ -40,19 +44,28 @@ def say(text: object) -> None:
 def all_printed() -> bool:
     """Whether all that was printed has reached the standard output; if not, it is said why."""
     try:
+        sys.stderr.flush()
+    except OSError:
+        drop(sys.stderr)
+    try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader of our pipe has gone: nobody is left to tell
         drop(sys.stdout)
         return False
     except OSError as error:
-        drop(sys.stdout)
-        say(
-            f"not all could be printed ({one_line(error.strerror)}): make room where the output "
-            f"goes, or send it elsewhere."
-        )
+        unprinted(error)
         return False
     return True
+
+
+def unprinted(error: OSError) -> None:
+    """Say why not all was printed, and let the rest go."""
+    drop(sys.stdout)
+    say(
+        f"not all could be printed ({one_line(error.strerror)}): make room where the output goes, "
+        f"or send it elsewhere."
+    )
 
 
 def drop(out: io.TextIOBase | object) -> None:

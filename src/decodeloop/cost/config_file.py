@@ -6,7 +6,6 @@ Only the configuration is read: the cost of a model can be known without its wei
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,10 @@ def find_architecture(name_or_path: str) -> Architecture:
         UserError: there is nothing of this name.
         ModelFileError: the file is damaged, or of an architecture that is not known.
     """
-    if not name_or_path:
-        raise UserError("the model has no name: give a public model's, a folder, or a hub id.")
     path = Path(name_or_path)
-    if os.path.isdir(path):  # which takes any name, also one that no file could have
+    if path.is_dir():
         return read_architecture(path / FILE)
-    if path.suffix == ".json" and os.path.isfile(path):
+    if path.suffix == ".json" and path.is_file():
         return read_architecture(path)
     if name_or_path.lower() in PRESETS or not HUB_ID.fullmatch(name_or_path):
         return preset(name_or_path)
@@ -66,9 +63,9 @@ def hub_config(name: str) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return Path(hf_hub_download(name, FILE, local_files_only=True))
     try:
-        with contextlib.suppress(LocalEntryNotFoundError):
-            return Path(hf_hub_download(name, FILE, local_files_only=True))
         get_hf_file_metadata(hf_hub_url(name, FILE), timeout=10)  # fails at once, where a download
         return Path(hf_hub_download(name, FILE))  # would try again and again
     except Exception as error:  # a network, a hub and a cache: each has its own kinds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from decodeloop.errors import UserError, one_line
+from decodeloop.errors import UserError
 from decodeloop.model import SMOLLM2_135M, ModelConfig
 from decodeloop.model.config import Biases
 
@@ -319,7 +319,7 @@ def preset(name: str) -> Architecture:
     if key not in PRESETS:
         near = difflib.get_close_matches(key, PRESETS, n=1)
         raise UserError(
-            f"unknown model {one_line(name, 100)!r}{f': did you mean {near[0]}' if near else ''}? "
+            f"unknown model {name!r}{f': did you mean {near[0]}' if near else ''}? "
             f"Known are {', '.join(PRESETS)}."
         )
     return PRESETS[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from decodeloop.cost.memory import activation_stages, kv_cache_bytes, weight_bytes
+from decodeloop.cost.memory import activation_bytes, kv_cache_bytes, weight_bytes
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 
@@ -20,7 +20,7 @@ def check_room(config: ModelConfig, batch: int, T: int, S: int, memory: float | 
             f"for at most so many."
         )
     needed = weight_bytes(config, FP32) + kv_cache_bytes(config, batch, S, FP32)
-    needed += max(activation_stages(config, batch, T, S, FP32).values())
+    needed += activation_bytes(config, batch, T, S, FP32)
     if memory is not None and needed > memory:
         raise UserError(
             f"{batch:,} × {T:,} new tokens at {S:,} positions take {needed / 1e9:,.1f} GB, and "
