@@ -17,7 +17,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 THREADS ?= $(shell expr $(CORES) / 2 \| 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test attack build check fetch clean
+.PHONY: help lab test build check fetch clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -48,13 +48,6 @@ test: $(VENV)/.with-test fetch  ## run everything that CI runs, notebooks includ
 	OMP_NUM_THREADS=$(THREADS) $(OFFLINE) $(BIN)/python -m pytest -p no:cacheprovider \
 		-n $(JOBS) --dist loadfile $(ARGS)
 
-ATTACKS := $(filter-out tests/attacks/test_%,$(wildcard tests/attacks/*.py))
-
-attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some half an hour
-	@for attack in $(ATTACKS); do \
-		echo "== $$attack" && OMP_NUM_THREADS=1 $(BIN)/python $$attack $(ARGS) || failed=1; \
-	done; exit $${failed:-0}
-
 build: $(VENV)/.with-test fetch  ## lessons → notebooks, those that changed; ARGS="01 --all"
 	$(BIN)/decodeloop build $(ARGS)
 
@@ -63,6 +56,14 @@ check: $(VENV)/.with-dev  ## lint, format, types, stale editions
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/decodeloop build --check
+
+ATTACKS := $(filter-out tests/attacks/test_%,$(wildcard tests/attacks/*.py))
+
+.PHONY: attack
+attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some half an hour
+	@for attack in $(ATTACKS); do \
+		echo "== $$attack" && OMP_NUM_THREADS=1 $(BIN)/python $$attack $(ARGS) || failed=1; \
+	done; exit $${failed:-0}
 
 clean:  ## remove what the commands above made; work/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,7 +24,7 @@ from decodeloop.checkpoints.gguf_file import GGUFFile
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.errors import UserError
-from decodeloop.loading import pinned_folder, unknown
+from decodeloop.loading import can_be_a_path, pinned_folder, unknown
 from decodeloop.measure.machine import Job, matmul_job, stream_jobs
 from decodeloop.measure.room import check_room, total_memory
 from decodeloop.measure.timing import median_seconds
@@ -272,9 +272,11 @@ def config_of(model: str) -> ModelConfig:
     if model in PINNED:
         return read_config(pinned_folder(model))
     path = Path(model)
-    if os.path.isdir(path):  # which takes any name, also one that no file could have
+    if not can_be_a_path(path):
+        raise unknown(model)
+    if path.is_dir():
         return read_config(path)
-    if path.suffix == ".gguf" and os.path.isfile(path):
+    if path.suffix == ".gguf" and path.is_file():
         return GGUFFile(path).config
     raise unknown(model)
 
