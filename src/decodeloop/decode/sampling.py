@@ -16,7 +16,6 @@ from torch import Tensor
 from decodeloop.errors import UserError
 
 OUT = -math.inf  # the logit of a token that can't be drawn
-LEAST, MOST = 1e-6, 1e6  # what logits are divided by; beyond that, fp32 may have no number for them
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:
@@ -164,6 +163,10 @@ class Sampling:
         if self.temperature == 0.0:
             return self.parts.greedy(logits).cpu()
         return self.parts.sample(logits, generator).cpu()
+
+
+# What logits are divided by, if not by 0; beyond that, fp32 may have no number for what comes.
+LEAST, MOST = 1e-6, 1e6
 
 
 def check_temperature(t: float) -> None:
