@@ -16,6 +16,7 @@ from torch import Tensor
 from decodeloop.errors import UserError
 
 OUT = -math.inf  # the logit of a token that can't be drawn
+SMALLEST, LARGEST = 1e-6, 1e6  # what logits may be divided by: fp32 has room for any in between
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:
@@ -165,15 +166,11 @@ class Sampling:
         return self.parts.sample(logits, generator).cpu()
 
 
-# What logits are divided by, if not by 0; beyond that, fp32 may have no number for what comes.
-LEAST, MOST = 1e-6, 1e6
-
-
 def check_temperature(t: float) -> None:
-    if not (t == 0.0 or LEAST <= t <= MOST):
+    if t != 0.0 and not SMALLEST <= t <= LARGEST:
         raise UserError(
-            f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8; if not "
-            f"0, from {LEAST} to {MOST:.0f}."
+            f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8; above 0, one "
+            f"that fp32 can divide by, {SMALLEST} to {LARGEST:.0f}."
         )
 
 
@@ -193,8 +190,8 @@ def check_min_p(p: float) -> None:
 
 
 def check_repetition_penalty(penalty: float) -> None:
-    if not LEAST <= penalty <= MOST:
+    if not SMALLEST <= penalty <= LARGEST:
         raise UserError(
-            f"repetition penalty is {penalty}: expected a positive number, from {LEAST} to "
-            f"{MOST:.0f}; 1 changes nothing."
+            f"repetition penalty is {penalty}: expected a positive number, from {SMALLEST} to "
+            f"{LARGEST:.0f}; 1 changes nothing."
         )
