@@ -57,5 +57,13 @@ check: $(VENV)/.with-dev  ## lint, format, types, stale editions
 	$(BIN)/mypy
 	$(BIN)/decodeloop build --check
 
+ATTACKS := $(filter-out tests/attacks/test_%,$(wildcard tests/attacks/*.py))
+
+.PHONY: attack
+attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some half an hour
+	@for attack in $(ATTACKS); do \
+		echo "== $$attack" && OMP_NUM_THREADS=1 $(BIN)/python $$attack $(ARGS) || failed=1; \
+	done; exit $${failed:-0}
+
 clean:  ## remove what the commands above made; work/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

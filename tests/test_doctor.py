@@ -11,6 +11,7 @@ import torch
 from decodeloop import doctor
 from decodeloop.doctor import Row, as_json, examine, healthy
 from decodeloop.errors import UserError
+from decodeloop.measure import room
 
 
 @pytest.fixture
@@ -142,13 +143,13 @@ def test_more_threads_than_cores_are_a_warning(monkeypatch):
 
 @pytest.mark.parametrize(("gigabytes", "word"), [(2.0, "warn"), (8.0, "ok"), (None, "ok")])
 def test_little_memory_is_a_warning_and_unknown_memory_none(monkeypatch, gigabytes, word):
-    monkeypatch.setattr(doctor, "total_memory_gb", lambda: gigabytes)
+    monkeypatch.setattr(room, "total_memory", lambda: gigabytes and gigabytes * 1e9)
     assert rows_of(doctor.memory)["memory"].word == word
 
 
 def test_a_system_that_does_not_tell_its_memory_is_no_error(monkeypatch):
-    monkeypatch.delattr(doctor.os, "sysconf", raising=False)
-    assert doctor.total_memory_gb() is None
+    monkeypatch.delattr(room.os, "sysconf", raising=False)
+    assert room.total_memory() is None
 
 
 @pytest.fixture

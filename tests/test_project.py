@@ -43,7 +43,7 @@ ROOMS = {
     "bench": COMPUTES | {"cost", "measure"},
     "exercises": COMPUTES | {"cost"},
     "course": COMPUTES | {"cost", "measure", "exercises"},
-    "doctor": COMPUTES | {"course"},
+    "doctor": COMPUTES | {"measure", "course"},
     "commands": COMPUTES | {"cost", "measure", "bench", "exercises", "course", "doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load

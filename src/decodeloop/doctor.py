@@ -114,22 +114,17 @@ def threads() -> Iterator[Row]:
 
 
 def memory() -> Iterator[Row]:
-    total = total_memory_gb()
-    found = "unknown" if total is None else f"{total:.1f} GB"
+    from decodeloop.measure.room import total_memory
+
+    total = total_memory()
+    found = "unknown" if total is None else f"{total / 1e9:.1f} GB"
     yield Row(
         "memory",
         found,
-        total is None or total >= MEMORY_GB,
+        total is None or total >= MEMORY_GB * 1e9,
         f"the course needs {MEMORY_GB:.0f} GB: use a machine with more",
         needed=False,
     )
-
-
-def total_memory_gb() -> float | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):
-        return None  # Windows has no sysconf
 
 
 def disk() -> Iterator[Row]:

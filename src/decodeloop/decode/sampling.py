@@ -16,6 +16,7 @@ from torch import Tensor
 from decodeloop.errors import UserError
 
 OUT = -math.inf  # the logit of a token that can't be drawn
+SMALLEST, LARGEST = 1e-6, 1e6  # what logits may be divided by: fp32 has room for any in between
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:
@@ -166,12 +167,15 @@ class Sampling:
 
 
 def check_temperature(t: float) -> None:
-    if not (t >= 0.0 and math.isfinite(t)):
-        raise UserError(f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8.")
+    if t != 0.0 and not SMALLEST <= t <= LARGEST:
+        raise UserError(
+            f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8; above 0, one "
+            f"that fp32 can divide by, {SMALLEST} to {LARGEST:.0f}."
+        )
 
 
 def check_top_k(k: int) -> None:
-    if not (k >= 1 and math.isfinite(k) and k == int(k)):
+    if not (k >= 1 and k < math.inf and k == int(k)):
         raise UserError(f"top-k is {k}: expected a whole number from 1 up; leave it out for all.")
 
 
@@ -186,7 +190,8 @@ def check_min_p(p: float) -> None:
 
 
 def check_repetition_penalty(penalty: float) -> None:
-    if not (penalty > 0.0 and math.isfinite(penalty)):
+    if not SMALLEST <= penalty <= LARGEST:
         raise UserError(
-            f"repetition penalty is {penalty}: expected a positive number; 1 changes nothing."
+            f"repetition penalty is {penalty}: expected a positive number, from {SMALLEST} to "
+            f"{LARGEST:.0f}; 1 changes nothing."
         )
