@@ -17,7 +17,12 @@ pytestmark = pytest.mark.skipif(
     reason=f"there is no pretend GPU here: {pretend_gpu.obstacle() or 'there is a real one'}",
 )
 ROOT = Path(__file__).parents[1]
-NEED_A_GPU = ["test_cuda.py", "test_cuda_refusals.py", "course/test_linking.py"]
+NEED_A_GPU = [
+    "test_cuda.py",
+    "test_cuda_refusals.py",
+    "course/test_linking.py",
+    "course/test_on_device.py",
+]
 
 
 def on_pretend_gpu(*words, cwd=ROOT):

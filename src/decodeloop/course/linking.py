@@ -17,7 +17,7 @@ from torch import Tensor
 from decodeloop import decode, model
 from decodeloop.course.answers import Namespace, run_answer
 from decodeloop.course.guarding import Part, guarded
-from decodeloop.course.judge import judge
+from decodeloop.course.on_device import judge_here
 from decodeloop.course.own_model import OwnDecoder, OwnModel
 from decodeloop.decode.loop import FinishReason
 from decodeloop.errors import UserError
@@ -42,7 +42,7 @@ def assemble(llm: LanguageModel, sources: Mapping[str, tuple[str, str]]) -> OwnM
     for name, (source, filename) in sources.items():
         try:
             namespaces[name] = run_answer(name, source, filename, library)
-            verdict = judge(namespaces[name][name], find(name))
+            verdict = judge_here(namespaces[name][name], find(name))
             if verdict.state != "right":
                 raise UserError(f"it no longer passes its check: {verdict.what or verdict.state}")
             parts[name].whose = "yours"
