@@ -2,10 +2,10 @@
 CPU, where a tensor that was made without ``device=`` meets nothing foreign.
 
 So each case is run once more with a border around the answer: whatever crosses it towards the
-answer is moved to the GPU (tensors, models, caches, what lent functions give back), and
-whatever comes back is moved home. Values were judged before; here an answer fails if PyTorch
-refuses it, or if it leaves on the CPU what the library leaves on the GPU. A case on which the
-library itself fails behind the border says nothing.
+answer is moved to the GPU (tensors, models, caches, what lent functions give back), and whatever
+comes back is moved home. Values were judged before; here an answer fails if PyTorch refuses it, or
+if it leaves on the CPU what the library leaves on the GPU. A case on which the library itself fails
+behind the border says nothing.
 
 Only parts are judged so, since a model speaks through them where it lies. Of other exercises a
 notebook may well ask for the CPU alone.
@@ -40,6 +40,7 @@ HINTS = {  # by what PyTorch's message has in it
     "numpy": "On a GPU it fails: NumPy reads the memory of the CPU alone. Stay with PyTorch.",
     "not implemented for": "On a GPU it fails: there this operation does not exist for numbers of "
     "that type. Take floats, or sum a product by hand.",
+    "float64": "On an Apple GPU it fails, which knows no float64: compute in float32.",
     "": "On a GPU it fails: it makes a tensor on the CPU, and those that it is given are on the "
     "GPU. Make it where they are: `device=x.device` in `torch.arange`, `zeros`, `tensor`, …, or "
     "`.to(x.device)` afterwards. On a CPU that changes nothing.",
@@ -125,12 +126,12 @@ class Border:
 
     def around(self, candidate: Candidate) -> Candidate:
         """The answer, to be called from home. What takes a `device` is given it."""
-        takes_device = "device" in inspect.signature(candidate).parameters
 
         def call(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = self.out(args), self.out(kwargs)
-            if takes_device:
-                bound = inspect.signature(candidate).bind_partial(*args, **kwargs)
+            signature = inspect.signature(candidate)
+            if "device" in signature.parameters:
+                bound = signature.bind_partial(*args, **kwargs)
                 if bound.arguments.get("device") is None:
                     bound.arguments["device"] = self.device
                 args, kwargs = bound.args, bound.kwargs
