@@ -28,10 +28,11 @@ NEED_A_GPU = [
 def on_pretend_gpu(*words, cwd=ROOT):
     """Run Python with the pretend GPU."""
     path = [str(ROOT / "tests" / "on_pretend_gpu"), os.environ.get("PYTHONPATH", "")]
+    there = {"PYTHONPATH": os.pathsep.join(filter(None, path)), "DECODELOOP_DEVICE": "cuda"}
     return subprocess.run(
         [sys.executable, *words],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        env={**os.environ, **there},
         capture_output=True,
         encoding="utf-8",
     )

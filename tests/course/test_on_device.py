@@ -43,6 +43,11 @@ RIGHT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def the_best_device(monkeypatch):
+    monkeypatch.setenv("DECODELOOP_DEVICE", "auto")
+
+
 def forgetful(name, form):
     """A right answer without its `device=`."""
     (right,) = (answer for answer in RIGHT[name] if answer.__name__ == form)
