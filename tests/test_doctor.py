@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from decodeloop import doctor
+from decodeloop import devices, doctor
 from decodeloop.doctor import Row, as_json, examine, healthy
 from decodeloop.errors import UserError
 from decodeloop.measure import room
@@ -123,6 +123,13 @@ def test_an_old_python_or_torch_fails(monkeypatch):
 def test_the_device_that_was_asked_for_is_shown(monkeypatch):
     monkeypatch.setenv("DECODELOOP_DEVICE", "cpu")
     assert rows_of(doctor.device)["device"].found == "cpu (DECODELOOP_DEVICE=cpu)"
+
+
+def test_a_device_that_cannot_compute_is_a_failing_row(monkeypatch):
+    monkeypatch.setattr(devices, "failure", lambda device: "CUDA error: no kernel image")
+    row = rows_of(doctor.device)["device"]
+    assert (row.word, "can't compute: CUDA error: no kernel image" in row.found) == ("FAIL", True)
+    assert "DECODELOOP_DEVICE=cpu" in row.fix
 
 
 def test_an_unknown_device_is_a_failing_row(looks, monkeypatch):

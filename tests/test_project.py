@@ -266,6 +266,24 @@ def test_what_ci_runs_is_the_command_of_the_readme():
     assert "run: make test" in workflow
 
 
+def workflow(name):
+    return yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text("utf-8"))["jobs"]
+
+
+@pytest.mark.parametrize(("name", "job"), [("tests.yml", "pinned"), ("newest.yml", "unpinned")])
+def test_hosted_macs_compute_on_the_cpu(name, job):
+    """Their GPU has too little memory for the notebooks."""
+    job = workflow(name)[job]
+    assert "macos-latest" in job["strategy"]["matrix"]["os"]
+    assert "matrix.os == 'macos-latest' && 'cpu'" in job["env"]["DECODELOOP_DEVICE"]
+
+
+def test_ci_runs_the_worked_notebooks_on_a_pretend_gpu():
+    steps = [step.get("run", "") for step in workflow("tests.yml")["device"]["steps"]]
+    assert steps[-1] == "make test-device"
+    assert any("torch-backend=cpu" in step for step in steps), "it takes the place of CUDA"
+
+
 def test_no_text_names_the_host_of_a_package_registry():
     folders = [ROOT / name for name in ("lessons", "notebooks", "src", "tests", ".ci", ".github")]
     files = [p for p in ROOT.iterdir() if p.is_file()]

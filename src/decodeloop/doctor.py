@@ -94,10 +94,17 @@ def torch_build() -> Iterator[Row]:
 
 
 def device() -> Iterator[Row]:
-    from decodeloop.devices import VARIABLE, pick_device
+    from decodeloop.devices import VARIABLE, failure, pick_device
 
-    asked = os.environ.get(VARIABLE)
-    yield Row("device", f"{pick_device()}" + (f" ({VARIABLE}={asked})" if asked else ""), True)
+    asked, picked = os.environ.get(VARIABLE), pick_device()
+    found = f"{picked}" + (f" ({VARIABLE}={asked})" if asked else "")
+    wrong = failure(picked)
+    yield Row(
+        "device",
+        f"{found}, which can't compute: {wrong}" if wrong else found,
+        wrong is None,
+        f"set {VARIABLE}=cpu, or install a PyTorch build and a driver that fit this device",
+    )
 
 
 def threads() -> Iterator[Row]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from decodeloop.course.answers import standalone
-from decodeloop.course.judge import Verdict, judge, source_file
+from decodeloop.course.judge import Verdict, source_file
+from decodeloop.course.on_device import judge_here
 from decodeloop.course.session import Session, current
 from decodeloop.errors import UserError
 from decodeloop.exercises.exercise import Candidate, Exercise, copies
@@ -49,7 +50,7 @@ def check(answer: Answer) -> Answer:
         if session.strict:
             raise WrongAnswer(f"{name}: the worked edition checks the library's own function.")
         return substitute(exercise)
-    verdict = judge(answer, exercise)
+    verdict = judge_here(answer, exercise)
     print(report(verdict, exercise))
     session.failed.pop(name, None)
     if verdict.inputs is not None:

@@ -149,7 +149,7 @@ def attention_in_loops(q, k, v, mask=None):
     B, H, T, D = q.shape
     S = k.shape[2]
     seen = torch.ones(B, H, T, S) if mask is None else mask.expand(B, H, T, S)
-    out = torch.zeros(B, H, T, v.shape[-1])
+    out = torch.zeros(B, H, T, v.shape[-1], device=v.device)
     for b in range(B):
         for h in range(H):
             for t in range(T):

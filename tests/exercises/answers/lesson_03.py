@@ -78,7 +78,8 @@ def frequencies(D, base):
 
 def rope_by_rotate_half(x, positions, base):
     h = x.shape[-1] // 2
-    angles = torch.einsum("...t,d->...td", positions.float(), frequencies(2 * h, base))
+    speeds = frequencies(2 * h, base)
+    angles = torch.einsum("...t,d->...td", positions.float(), speeds.to(x.device))
     if positions.ndim == 2:
         angles = rearrange(angles, "B T d -> B 1 T d")
     cos, sin = torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
@@ -96,7 +97,7 @@ def rope_by_matrices(x, positions, base):
                 angle = float(rows[b, t]) * base ** (-2 * i / D)
                 c, s = math.cos(angle), math.sin(angle)
                 pair = x[b, :, t, [i, i + D // 2]]
-                out[b, :, t, [i, i + D // 2]] = pair @ torch.tensor([[c, s], [-s, c]])
+                out[b, :, t, [i, i + D // 2]] = pair @ pair.new_tensor([[c, s], [-s, c]])
     return out
 
 

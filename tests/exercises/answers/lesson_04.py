@@ -1,7 +1,6 @@
 """Lesson 04: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 from dataclasses import replace
-from functools import partial
 
 import torch
 from hypothesis import strategies as st
@@ -24,7 +23,7 @@ from decodeloop.model import (
 
 
 def seeing(mask):
-    return partial(grouped_query_attention, mask=mask)
+    return lambda q, k, v: grouped_query_attention(q, k, v, mask.to(q.device))
 
 
 def normed(model, x):
@@ -34,7 +33,7 @@ def normed(model, x):
 def hidden_states_with_partial(model, token_ids):
     B, T = token_ids.shape
     x = model.embedding.weight[token_ids]
-    positions = torch.arange(T).expand(B, T)
+    positions = torch.arange(T).expand(B, T).to(x.device)
     for i in range(model.config.layers):
         x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
     return normed(model, x)
@@ -46,7 +45,7 @@ def hidden_states_text_by_text(model, token_ids):
         mask = torch.tensor([[s <= t for s in range(len(text))] for t in range(len(text))])
         x = torch.stack([model.embedding.weight[int(i)] for i in text])[None]
         for layer in model.layers:
-            x = block(x, layer, torch.arange(len(text)), seeing(mask))
+            x = block(x, layer, torch.arange(len(text), device=x.device), seeing(mask))
         rows.append(normed(model, x)[0])
     return torch.stack(rows)
 
@@ -56,7 +55,7 @@ def hidden_states_from_one(model, token_ids):
     T = token_ids.shape[1]
     x = F.embedding(token_ids, model.embedding.weight)
     for layer in model.layers:
-        x = block(x, layer, 1 + torch.arange(T), seeing(causal_mask(T)))
+        x = block(x, layer, 1 + torch.arange(T).to(x.device), seeing(causal_mask(T)))
     return normed(model, x)
 
 
@@ -68,7 +67,7 @@ HIDDENS = edited(
 ## no mask
 - causal_mask(T) → torch.ones(T, T, dtype=torch.bool)
 ## no mask, and the final norm forgotten
-- causal_mask(T) → None
+- causal_mask(T) → torch.ones(T, T, dtype=torch.bool)
 - return normed(model, x) → return x
 ## the mask of size B
 - causal_mask(T) → causal_mask(len(token_ids))

@@ -52,7 +52,7 @@ class OneBuffer:
     def attend(self, layer, q, k, v, mask=None):
         keys, values = self.append(layer, k, v)
         if mask is None and q.shape[2] > 1:
-            mask = causal_mask(q.shape[2], keys.shape[2])
+            mask = causal_mask(q.shape[2], keys.shape[2]).to(q.device)
         return grouped_query_attention(q, keys, values, mask)
 
     def advance(self, T):
@@ -62,7 +62,7 @@ class OneBuffer:
         self.length = n
 
     def select(self, rows):
-        self.both = self.both.index_select(2, torch.as_tensor(rows))
+        self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
 
 
 class PlaceByPlace:
@@ -70,7 +70,8 @@ class PlaceByPlace:
 
     def __init__(self, config, batch, max_length, dtype=torch.float32, device=None):
         shape = (batch, config.kv_heads, max_length, config.head_dim)
-        self.layers = [[torch.zeros(shape), torch.zeros(shape)] for _ in range(config.layers)]
+        empty = torch.zeros(shape, dtype=dtype, device=device)
+        self.layers = [[empty.clone(), empty.clone()] for _ in range(config.layers)]
         self.used = 0
 
     @property
@@ -88,7 +89,7 @@ class PlaceByPlace:
         keys, values = self.append(layer, k, v)
         T, S, groups = q.shape[2], keys.shape[2], q.shape[1] // k.shape[1]
         if mask is None:
-            mask = torch.ones(S, S).tril()[S - T :].bool()
+            mask = torch.ones(S, S).tril()[S - T :].bool().to(q.device)
         keys, values = (x.repeat_interleave(groups, dim=1) for x in (keys, values))
         scores = torch.einsum("bhtd,bhsd->bhts", q, keys) * q.shape[-1] ** -0.5
         return torch.where(mask, scores, -torch.inf).softmax(-1).nan_to_num(0.0) @ values
@@ -139,7 +140,7 @@ CACHES = {
 ## the selection is dropped
 - self.both = self.both.index_select → both = self.both.index_select
 ## select overwrites before it reads
-- self.both = self.both.index_select(2, torch.as_tensor(rows))
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
 + for i in range(len(rows)):
 +     self.both.select(2, i).copy_(self.both.select(2, rows[i]).clone())
 ## attend uses the whole buffer
@@ -192,12 +193,12 @@ UNNAMED_CACHES = edited(
 + keys, values = k, v
 + mask = mask if mask is None else mask[..., -q.shape[2] :]
 ## row rows[i] becomes what row i was
-- self.both = self.both.index_select(2, torch.as_tensor(rows))
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
 + before, self.both = self.both, self.both.clone()
 + self.both[:, :, list(rows)] = before[:, :, : len(rows)]
 + self.both = self.both[:, :, : len(rows)]
 ## rows never go away
-- self.both = self.both.index_select(2, torch.as_tensor(rows))
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
 + self.both[:, :, : len(rows)] = self.both[:, :, list(rows)]
 """,
 )
@@ -209,7 +210,7 @@ def with_partials(model, token_ids, cache):
     config, (_, T) = model.config, token_ids.shape
     attends = [partial(cache.attend, number) for number in range(config.layers)]
     x = model.embedding(token_ids)
-    positions = cache.length + torch.arange(T)
+    positions = cache.length + torch.arange(T).to(x.device)
     for layer, attend in zip(model.layers, attends, strict=True):
         x = block(x, layer, positions, attend)
     cache.advance(T)
@@ -219,7 +220,7 @@ def with_partials(model, token_ids, cache):
 def by_the_place(model, token_ids, cache):
     """Positions for each row, and PyTorch's embedding and norm."""
     B, T = token_ids.shape
-    positions = torch.arange(cache.length, cache.length + T).expand(B, T)
+    positions = torch.arange(cache.length, cache.length + T, device=token_ids.device).expand(B, T)
     x = F.embedding(token_ids, model.embedding.weight)
     for place in range(len(model.layers)):
         x = block(x, model.layers[place], positions, lambda *qkv: cache.attend(place, *qkv))  # noqa: B023
@@ -263,7 +264,7 @@ UNNAMED_HIDDENS = edited(
 - partial(cache.attend, number)
 + partial(cache.attend, number, mask=torch.ones(T, cache.length + T, dtype=torch.bool))
 ## two mistakes at once
-- cache.length + torch.arange(T) → cache.length + torch.arange(T) + 1
+- cache.length + torch.arange(T) → 1 + cache.length + torch.arange(T)
 - cache.advance(T) → cache.advance(T + T)
 ## the head, too
 - return rms_norm(x, model.norm.weight, config.norm_eps)

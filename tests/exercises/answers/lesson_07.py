@@ -345,13 +345,14 @@ PENALTIES = {
 
 def sample_by_inverse(logits, generator=None):
     """The inverse of the cumulative distribution at a uniform number, for each row."""
-    sums = F.softmax(logits.double(), dim=-1).cumsum(-1)
+    sums = F.softmax(logits.cpu().double(), dim=-1).cumsum(-1)
     at = torch.rand(logits.shape[:-1], dtype=torch.double, generator=generator) * sums[..., -1]
     return (sums <= at[..., None]).sum(-1)
 
 
 def sample_by_race(logits, generator=None):
     """Every token waits for an exponential time; the first wins."""
+    logits = logits.cpu()
     shares = F.softmax(logits, dim=-1)
     waits = torch.empty_like(shares).exponential_(generator=generator)
     return (shares / waits).argmax(-1)

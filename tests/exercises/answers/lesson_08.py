@@ -483,11 +483,11 @@ def beams_in_tensors(model, token_ids, max_new_tokens, beams, length_penalty=1.0
     T = token_ids.shape[1]
     cache = model.new_cache(beams, T + max_new_tokens)
     logits = prefill(model, token_ids.expand(beams, T).contiguous(), cache)
-    sums = torch.full((beams,), -math.inf)
+    sums = logits.new_full((beams,), -math.inf)
     sums[0] = 0.0
-    texts = torch.empty(beams, 0, dtype=torch.long)
+    texts = torch.empty(beams, 0, dtype=torch.long, device=logits.device)
     finished = []
-    ends_at = torch.tensor(sorted(eos_ids), dtype=torch.long)
+    ends_at = torch.tensor(sorted(eos_ids), dtype=torch.long, device=logits.device)
     for n in range(1, max_new_tokens + 1):
         V = logits.shape[-1]
         all_sums = (sums[:, None] + torch.log_softmax(logits, -1)).view(-1)
@@ -509,7 +509,7 @@ def beams_in_tensors(model, token_ids, max_new_tokens, beams, length_penalty=1.0
         pad = [rows[0]] * (beams - len(rows))  # rows that count for nothing, to keep the shape
         cache.select(rows + pad)
         texts = torch.cat((grown[alive], grown[alive[:1]].expand(len(pad), -1)))
-        sums = torch.cat((values[alive], torch.full((len(pad),), -math.inf)))
+        sums = torch.cat((values[alive], sums.new_full((len(pad),), -math.inf)))
         logits = decode_step(model, texts[:, -1:], cache)
     best = finished[0][1]
     return best[:-1] if best[-1] in eos_ids else best
@@ -553,7 +553,7 @@ def beams_in_tuples(model, token_ids, max_new_tokens, beams, length_penalty=1.0,
     texts, sums, done = [()], [0.0], []
     for n in range(1, max_new_tokens + 1):
         V = logits.shape[-1]
-        table = torch.tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
+        table = logits.new_tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
         flat = table.reshape(-1)
         order = flat.argsort(descending=True, stable=True).tolist()
         going = []
@@ -615,7 +615,7 @@ SEARCHES = {
 ## logits are added
 - (logits - logits.logsumexp(-1, keepdim=True)) → logits
 ## the sums are not added up
-- torch.tensor(sums).unsqueeze(1) + (logits → (logits
+- logits.new_tensor(sums).unsqueeze(1) + (logits → (logits
 ## the old sum is added twice
 - [total for total, row, _ in going] → [sums[row] + total for total, row, _ in going]
 ## softmax without the logarithm
