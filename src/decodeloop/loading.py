@@ -21,9 +21,10 @@ from decodeloop.checkpoints.download import (
 from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.folder import OneByOne, read_weights
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
+from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
 from decodeloop.checkpoints.hub_config import read_config, read_eos_ids
 from decodeloop.checkpoints.pinned import PINNED
-from decodeloop.checkpoints.tokenizer import Tokenizer, tokenizer_from_gguf
+from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
 from decodeloop.decode import Sampling, TextGeneration
 from decodeloop.decode.conversation import Message, check_messages
@@ -60,7 +61,7 @@ class LanguageModel:
         if not prompt:
             raise UserError("the prompt is empty: expected at least one character.")
         if raw:
-            return self.tokenizer.encode(prompt)
+            return self.tokenizer.encode(prompt, beginning=True)
         return self.message_ids([{"role": "user", "content": prompt}])
 
     def message_ids(self, messages: Sequence[Message]) -> list[int]:

@@ -366,14 +366,16 @@ def test_a_file_that_is_missing_is_named(tiny, tmp_path):
     refused(tiny, tmp_path / "none.gguf", "No such file")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there are no such files")
 def test_what_is_no_regular_file_is_refused_at_once(tiny, tmp_path):
-    pipe, device = tmp_path / "pipe.gguf", tmp_path / "device.gguf"
-    os.mkfifo(pipe)
-    device.symlink_to("/dev/zero")
+    path = tmp_path / "m.gguf"
+    os.mkfifo(path)
     with tiny.guarded(seconds=20):
-        refused(tiny, pipe, "a pipe")
-        refused(tiny, device, "a device")
+        refused(tiny, path, "a pipe")
+    path.unlink()
+    path.symlink_to("/dev/full")
+    with tiny.guarded(seconds=20):
+        refused(tiny, path, "a device")
 
 
 def test_a_giant_without_content_is_not_read(tiny, small, tmp_path):

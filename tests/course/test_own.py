@@ -36,7 +36,7 @@ class Letters:
         table = [b"e", b" ", b"t", b"a", b"\xc3", b"\xa9", b"o", b"."]
         return b"".join(table[t % len(table)] for t in token_ids).decode("utf-8", "replace")
 
-    def encode(self, text):
+    def encode(self, text, beginning=False):
         return [ord(c) % 90 for c in text]
 
     def chat(self, messages):

@@ -292,8 +292,8 @@ def convert(original: Path, folder: Path, progress: Progress = silent) -> None:
 
     from decodeloop.checkpoints.folder import WEIGHTS
     from decodeloop.checkpoints.gguf_file import GGUFFile
+    from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
     from decodeloop.checkpoints.hub_config import write_config
-    from decodeloop.checkpoints.tokenizer import tokenizer_from_gguf
 
     folder.mkdir()
     file = GGUFFile(original)
