@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from decodeloop.model import TINY, Decoder, ModelConfig
 
 SPECIAL = 999  # a token without text
+SPECIAL_NAME = "<|s|>"  # how it is written out
 
 THEIR_NAMES = {
     "embedding": "model.embed_tokens",
@@ -167,6 +168,6 @@ class Chunks:
         self.chunks = chunks
 
     def decode(self, token_ids, skip_special=False):
-        assert skip_special
-        kept = (self.chunks[token] for token in token_ids if token != SPECIAL)
+        written = b"" if skip_special else SPECIAL_NAME.encode()
+        kept = (written if token == SPECIAL else self.chunks[token] for token in token_ids)
         return b"".join(kept).decode("utf-8", "replace")

@@ -205,13 +205,15 @@ def pinned_folder(name: str) -> Path:
 
 
 def from_folder(folder: Path, name: str, form: Form, known: bool = False) -> LanguageModel:
-    """Load a folder in the hub's layout; of a known one every number is as it was written."""
+    """Load a folder in the hub's layout; of a known one every byte is as it was written."""
     config, eos_ids = read_config(folder), read_eos_ids(folder)
     tokenizer = Tokenizer.from_folder(folder)
-    check_vocabulary(tokenizer, config, eos_ids, folder)
     read = OneByOne if form.dtype == "int8" else read_weights
     tensors: Mapping[str, torch.Tensor] = read(folder, config)
-    model = decoder_of(tensors if known else Finite(tensors, folder), config, folder, form)
+    if not known:
+        check_vocabulary(tokenizer, config, eos_ids, folder)
+        tensors = Finite(tensors, folder)
+    model = decoder_of(tensors, config, folder, form)
     return LanguageModel(name, config, tokenizer, model, tuple(eos_ids))
 
 
