@@ -22,7 +22,7 @@ from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.folder import OneByOne, read_weights
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
-from decodeloop.checkpoints.hub_config import read_config, read_eos_ids
+from decodeloop.checkpoints.hub_config import naming, read_config, read_eos_ids
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
@@ -242,10 +242,12 @@ def check_vocabulary(
     tokenizer: Tokenizer, config: ModelConfig, eos_ids: Sequence[int], source: Path
 ) -> None:
     """Ids beyond the embedding belong to another model: it can neither read nor make them."""
-    if tokenizer.vocabulary > config.vocabulary:
+    with naming(source):
+        vocabulary = tokenizer.vocabulary
+    if vocabulary > config.vocabulary:
         raise ModelFileError(
-            f"{source}: the tokenizer has {tokenizer.vocabulary} tokens, the model "
-            f"{config.vocabulary}: they do not belong together; copy the model again."
+            f"{source}: the tokenizer has {vocabulary} tokens, the model {config.vocabulary}: they "
+            f"do not belong together; copy the model again."
         )
     if beyond := [token for token in eos_ids if not 0 <= token < config.vocabulary]:
         raise ModelFileError(

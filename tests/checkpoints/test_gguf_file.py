@@ -121,33 +121,13 @@ def test_the_suffix_may_be_in_capitals(tiny, llama, tmp_path):
     assert_same_logits(loaded(path.rename(tmp_path / "M.GGUF")).model, llama)
 
 
-def split(tiny, llama, folder) -> list[Path]:
-    """The tiny model in three files, as llama.cpp's gguf-split writes it."""
-    tensors = tiny.tensors(llama)
-    names = sorted(tensors)
-    paths = []
-    for number in range(3):
-
-        def edit(writer, number=number):
-            if number:
-                writer.kv_data[0].clear()
-            writer.add_uint16("split.no", number)
-            writer.add_uint16("split.count", 3)
-            writer.add_int32("split.tensors.count", len(names))
-
-        part = {name: tensors[name] for name in names[number::3]}
-        paths.append(folder / f"m-{number + 1:05}-of-00003.gguf")
-        tiny.write_gguf(paths[-1], llama, tensors=part, edit=edit)
-    return paths
-
-
 def test_the_parts_of_a_split_file_are_read_together(tiny, llama, tmp_path):
-    for path in split(tiny, llama, tmp_path):
+    for path in tiny.split_gguf(tmp_path, llama):
         assert_same_logits(loaded(path).model, llama)
 
 
 def test_a_part_that_is_missing_or_another_is_named(tiny, llama, tmp_path):
-    first, second, third = split(tiny, llama, tmp_path)
+    first, second, third = tiny.split_gguf(tmp_path, llama)
     kept = third.read_bytes()
     third.unlink()
     for path in (first, second):
@@ -164,7 +144,7 @@ def test_a_part_that_is_missing_or_another_is_named(tiny, llama, tmp_path):
 
 
 def test_a_tensor_in_two_parts_is_refused(tiny, llama, tmp_path):
-    _, second, third = split(tiny, llama, tmp_path)
+    _, second, third = tiny.split_gguf(tmp_path, llama)
     tensors = tiny.tensors(llama)
 
     def edit(writer):

@@ -89,6 +89,16 @@ def test_the_vocabulary_and_its_ids(tiny, tokenizer):
     assert tokenizer.token_id("no such token") is None
 
 
+def test_the_vocabulary_reaches_to_the_largest_id():
+    assert Tokenizer(Backend(models.BPE({"a": 0, "b": 7}, []))).vocabulary == 8
+    assert Tokenizer(Backend(models.BPE())).vocabulary == 0
+
+
+def test_two_tokens_of_one_id_are_refused(tiny):
+    tokenizer = Tokenizer(Backend(models.BPE({"a": 0, "b": 3, "c": 3}, [])))
+    assert "2 tokens of the tokenizer have the id 3" in tiny.refusal(lambda: tokenizer.vocabulary)
+
+
 def test_user_defined_tokens_are_matched_whole_and_shown(tiny):
     kinds = fields_of(tiny)["tokenizer.ggml.token_type"]
     tokens = [*tiny.tokens, "<tool>"]
@@ -277,6 +287,24 @@ def test_special_tokens_may_lie_in_an_older_file(tiny, tmp_path, token):
     assert text == "<|im_start|>|<|im_end|>|False"
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     assert text == theirs.apply_chat_template(HELLO, tokenize=False)
+
+
+def test_a_special_token_of_the_configuration_is_one_where_it_is_written_out(tiny, tmp_path):
+    """`tokenizer.json` alone would cut the openings of a conversation into letters."""
+    tiny.save_tokenizer(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    raw = json.loads(path.read_text("utf-8"))
+    raw["added_tokens"] = [one for one in raw["added_tokens"] if one["content"] != "<|im_start|>"]
+    path.write_text(json.dumps(raw), "utf-8")
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
+    config["pad_token"] = "[no such token]"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+    ours, theirs = Tokenizer.from_folder(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    text = ours.chat(HELLO)
+    assert ours.encode(text) == theirs(text).input_ids
+    assert ours.encode(text)[0] == 1
+    assert ours.decode([1, 40], skip_special=True) == theirs.decode([1, 40], True)
+    assert ours.vocabulary == len(tiny.tokens)  # and none was added
 
 
 def test_a_folder_without_a_tokenizer_configuration_has_no_template(tiny, tmp_path):

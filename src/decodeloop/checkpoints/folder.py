@@ -180,6 +180,11 @@ def damage_named(path: Path) -> Iterator[None]:
         yield
     except ModelFileError:
         raise
+    except MemoryError:
+        raise ModelFileError(
+            f"{path} can't be mapped ({os.path.getsize(path):,} bytes): it is too large for this "
+            f"machine's memory; take a smaller model, or copy it again."
+        ) from None
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelFileError(
             f"{path} is damaged ({one_line(error)}): copy it again (it has "

@@ -125,8 +125,6 @@ class GGUFFile:
 
     def _number(self, key: str, kind: type, default: Any = None) -> Any:
         value = self.fields.get(key, default)
-        if kind is float and type(value) is int:
-            value = float(value)
         if type(value) is not kind:  # not isinstance: True is no number
             raise damaged(self.path, f"its header has {key} = {value!r:.80}, not a number")
         return value

@@ -7,10 +7,12 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from decodeloop.checkpoints.chat_template import render
@@ -41,8 +43,18 @@ class Tokenizer:
 
     @functools.cached_property
     def vocabulary(self) -> int:
-        """How many token ids there are, from 0 to the largest."""
-        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        """How many token ids there are, from 0 to the largest.
+
+        Raises:
+            UserError: two tokens have the same: which one it decodes to would be chance.
+        """
+        ids = Counter(self._backend.get_vocab(with_added_tokens=True).values())
+        twice, times = max(ids.items(), key=lambda item: item[1], default=(0, 0))
+        if times > 1:
+            raise UserError(
+                f"{times} tokens of the tokenizer have the id {twice}: copy the model again."
+            )
+        return max(ids, default=-1) + 1
 
     def encode(self, text: str, beginning: bool = False) -> list[int]:
         """Token ids of `text`; special tokens written out in it are recognised.
@@ -132,6 +144,7 @@ class Tokenizer:
             ) from None
         if is_there(folder / TEMPLATE):
             template = read_text(folder / TEMPLATE)
+        match_whole(backend, special.values())
         return cls(backend, template, special)
 
 
@@ -158,6 +171,16 @@ def backend_from(path: Path) -> Backend:
                 f"take another model."
             )
     return backend
+
+
+def match_whole(backend: Backend, special: Iterable[str]) -> None:
+    """Let the special tokens of the configuration be tokens wherever they are written out, also
+    where `tokenizer.json` doesn't say that they are; as `transformers` does."""
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    more = [
+        token for token in special if token not in known and backend.token_to_id(token) is not None
+    ]
+    backend.add_special_tokens([AddedToken(token, special=True) for token in more])
 
 
 def growth(part: Any) -> int:
