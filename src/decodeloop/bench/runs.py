@@ -19,8 +19,8 @@ import torch
 from decodeloop.bar import Progress, silent
 from decodeloop.bench.busy import core_held
 from decodeloop.bench.contenders import CONTENDERS, Contender
-from decodeloop.checkpoints.folder import read_config
-from decodeloop.checkpoints.gguf_file import GGUFFile
+from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
+from decodeloop.checkpoints.hub_config import read_config
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.errors import UserError
@@ -276,7 +276,7 @@ def config_of(model: str) -> ModelConfig:
         raise unknown(model)
     if path.is_dir():
         return read_config(path)
-    if path.suffix == ".gguf" and path.is_file():
+    if is_gguf(path) and path.is_file():
         return GGUFFile(path).config
     raise unknown(model)
 

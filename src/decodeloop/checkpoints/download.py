@@ -258,9 +258,10 @@ def convert(original: Path, folder: Path, progress: Progress = silent) -> None:
     """Write a GGUF file as an fp32 hub folder, which loads by memory-mapping alone."""
     from safetensors.torch import save_file
 
-    from decodeloop.checkpoints.folder import WEIGHTS, write_config
+    from decodeloop.checkpoints.folder import WEIGHTS
     from decodeloop.checkpoints.gguf_file import GGUFFile
-    from decodeloop.checkpoints.tokenizer import tokenizer_from_gguf
+    from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
+    from decodeloop.checkpoints.hub_config import write_config
 
     folder.mkdir()
     file = GGUFFile(original)

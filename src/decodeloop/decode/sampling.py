@@ -50,7 +50,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
     """
     check_top_p(p)
     ordered, order = logits.sort(descending=True, stable=True)
-    probabilities = ordered.softmax(-1)
+    probabilities = at_least_fp32(ordered).softmax(-1)
     before = probabilities.cumsum(-1) - probabilities  # the mass of all better tokens
     out = (before >= p) & (p < 1.0)
     out[..., 0] = False
@@ -63,7 +63,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
     Shapes: (..., V) → (..., V), the others ``-inf``.
     """
     check_min_p(p)
-    probabilities = logits.softmax(-1)
+    probabilities = at_least_fp32(logits).softmax(-1)
     return logits.masked_fill(probabilities < p * probabilities.amax(-1, keepdim=True), OUT)
 
 
@@ -75,6 +75,11 @@ def repetition_penalty(logits: Tensor, token_ids: Tensor, penalty: float) -> Ten
     check_repetition_penalty(penalty)
     seen = logits.gather(-1, token_ids)
     return logits.scatter(-1, token_ids, torch.where(seen > 0, seen / penalty, seen * penalty))
+
+
+def at_least_fp32(logits: Tensor) -> Tensor:
+    """bf16 has 8 bits: sums of its probabilities stand still long before they reach 1."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def greedy(logits: Tensor) -> Tensor:
@@ -138,8 +143,8 @@ class Sampling:
             check_repetition_penalty(self.repetition_penalty)
 
     def process(self, logits: Tensor, token_ids: Tensor) -> Tensor:
-        """The logits that are drawn from. Shapes: (..., V) and (..., T) → (..., V)."""
-        parts = self.parts
+        """The logits that are drawn from, in fp32. Shapes: (..., V) and (..., T) → (..., V)."""
+        parts, logits = self.parts, at_least_fp32(logits)
         if self.repetition_penalty is not None:
             seen = token_ids.to(logits.device)
             logits = parts.repetition_penalty(logits, seen, self.repetition_penalty)
