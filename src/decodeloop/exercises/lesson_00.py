@@ -19,7 +19,9 @@ draws = torch.Generator().manual_seed(0)
 ROW = torch.tensor([0.5, -1.0, 3.25, 2.0, -4.0, 3.0])
 TABLE = torch.randn(4, 7, generator=draws)
 CUBE = torch.randn(2, 5, 11, generator=draws)
-CLOSE = torch.tensor([[2.2, 2.6, 2.9], [95.0, 90.0, 97.0], [-math.inf, -5.0, -7.0]])
+CLOSE = torch.tensor(
+    [[2.2, 2.6, 2.9], [95.0, 90.0, 97.0], [-math.inf, -5.0, -7.0], [30.0, 30.001, 29.0]]
+)
 
 
 def best_by_sorting(logits: Tensor) -> Tensor:
@@ -93,6 +95,32 @@ the absolute value.
 - logits.argmax → logits.int().argmax
 You cut off the fractions first, so that two close logits become equal and the first of them wins.
 Compare them as they are.
+## rounded first
+- logits.argmax → logits.round().argmax
+You round the logits first, so that two close ones become equal and the first of them wins. Compare
+them as they are.
+## fewer digits
+- logits.argmax → logits.bfloat16().argmax
+You turn the logits into a type with fewer digits, in which two close ones become equal. Compare them
+as they are.
+## negative ones made 0
+- logits.argmax → logits.clamp(min=0).argmax
+You set negative logits to 0. Where all are negative, the first wins then. Compare them as they are.
+## softmax along the first axis
+- logits.argmax → logits.softmax(0).argmax
+You take a softmax along the first axis before you compare. That mixes rows; the logits can be
+compared as they are, each row by itself.
+## the first row alone
+- logits.argmax → logits.reshape(-1, logits.shape[-1])[0].argmax
+You look at the first row alone. Every row of logits wants an id of its own: (..., V) → (...).
+## one id for all
+- logits.argmax(dim=-1) → logits.argmax() % logits.shape[-1]
+You look for the largest logit of all, and give its id. Every row of logits wants an id of its own:
+name the last axis.
+## the last position where there are three axes
+- logits.argmax → (logits[:, -1] if logits.ndim == 3 else logits).argmax
+With three axes you keep the last position alone. Every row of logits wants an id of its own: (...,
+V) → (...).
 ## exponentials that overflow
 - logits.argmax → logits.exp().argmax
 e^89 no longer fits into a 32-bit float: large logits all become inf, and the first of them wins.
@@ -269,6 +297,41 @@ That is the median. Asked for is the mean.
 - surprise.mean() → -(-surprise).exp().mean().log()
 You take the mean of the probabilities first, and the logarithm of that. A mean of surprises takes
 the logarithm of each first.
+## the logarithm of a probability and a little
+- forecasts.log_softmax(-1) → (forecasts.softmax(-1) + 1e-9).log()
+Right for small logits, but where a probability is rounded to 0 you put a small number in its place,
+and the surprise stops growing there. `log_softmax` takes both steps at once and rounds nothing.
+## shifted after the texts were joined
+- forecasts, came = logits[:, :-1], token_ids[:, 1:]
++ forecasts, came = logits.flatten(0, 1)[:-1], token_ids.flatten()[1:]
+You join the texts of the batch first and shift then: so the end of each text forecasts the beginning
+of the next. Shift within each text.
+## divided by the tokens of one text
+- surprise.mean() → surprise.sum() / surprise.shape[1]
+Right for one text: you add up all texts and divide by the T - 1 tokens of one. Divide by those of all
+of them.
+## the very last token alone
+- surprise.mean() → surprise[-1, -1]
+You give the surprise of a single token, the last of the last text: is something overwritten in a
+loop, and not added up?
+## the last token left out
+- surprise.mean() → surprise[:, :-1].mean()
+You leave out the last token of each text. The forecast at T - 2 is about it: only the forecast of the
+last position, T - 1, is about nothing.
+## the last token left out of the sum
+- surprise.mean() → surprise[:, :-1].sum() / surprise.numel()
+You leave the last token of each text out of the sum. The forecast at T - 2 is about it: only the
+forecast of the last position, T - 1, is about nothing.
+## a mean for each position
+- surprise.mean() → surprise.mean(0)
+That is a loss for each position. Asked for is one number: the mean over all positions, too.
+## two to the loss
+- surprise.mean() → 2 ** surprise.mean()
+You raise 2 to the loss. Asked for is the loss itself.
+## compared with the best token
+- forecasts.log_softmax(-1) → forecasts - forecasts.amax(-1, keepdim=True)
+You subtract the largest logit. Only with the logarithm of the sum of all exponentials subtracted are
+logits log-probabilities: `log_softmax`.
 ## the chance of being wrong
 - surprise.mean() → 1 - (-surprise).exp().mean()
 That is the mean of 1 - p. Surprise is -ln p.

@@ -53,7 +53,7 @@ SOFTMAX = Exercise(
         call("scores around -1,000", -1000.0 + 10 * SCORES, oracle=torch_softmax),
         call(
             "one row high, one row low",
-            torch.tensor([[500.0, 501.0], [-1.0, 1.0]]),
+            torch.tensor([[500.0, 501.0], [-1.0, 1.0], [-500.0, -499.0]]),
             oracle=torch_softmax,
         ),
         call("masked scores", MASKED, oracle=torch_softmax),
@@ -194,6 +194,21 @@ is all -inf, -inf - (-inf) is NaN: its weights should be zeros.
 + return torch.softmax(x, dim).masked_fill(empty, 0.0)
 Right along the last axis. Whether all scores are -inf must be asked along `dim` too: along another
 axis you give NaN there.
+## ones for a row of -inf
+- return e / e.sum(dim, keepdim=True).clamp(min=1.0)
++ return torch.softmax(x, dim).nan_to_num(1.0)
+Right but for a row that is all -inf: you give each key a weight of 1. Nothing may be attended to
+there: the weights should be zeros.
+## the mean subtracted, and NaN made 0
+- amax(dim, keepdim=True).clamp(min=lowest) → mean(dim, keepdim=True)
+- e / e.sum(dim, keepdim=True).clamp(min=1.0) → (e / e.sum(dim, keepdim=True)).nan_to_num(0.0)
+You subtract the mean of each row. Far above it exponentials still overflow, and with a -inf among
+the scores the mean is -inf itself. Subtract the largest: then no exponential is more than 1.
+## divided by the peak
+- x - peak → x / peak
+- .clamp(min=1.0)
+You divide by the largest score. That changes the differences between scores, on which the shares
+depend: subtract it.
 ## zeros for any -inf
 - return e / e.sum(dim, keepdim=True).clamp(min=1.0)
 + empty = (x == -INF).any(dim, keepdim=True)
@@ -318,6 +333,21 @@ earlier may not see the later.
 ## nothing hidden
 - tril(S - T) → tril(S)
 You hide nothing. A query may see itself and what came before, nothing later.
+## what is cached hidden
+- tril(S - T) → tril(S - T) & (torch.arange(S) >= S - T)
+Right for S = T. With a cache you hide the keys that are cached. They came before, so every query may
+see them.
+## sees one ahead, not shifted
+- tril(S - T) → tril(1)
+Two things. Your queries see the next token, which is what they are to forecast. And the T queries
+are the last T of the S keys: shift the diagonal by S - T.
+## blind to itself, not shifted
+- tril(S - T) → tril(-1)
+Two things. Your queries can't see themselves; a token may attend to its own position. And the T
+queries are the last T of the S keys: shift the diagonal by S - T.
+## shifted by T
+- tril(S - T) → tril(T)
+You shift the diagonal by T. It moves by the number of keys that were there before: S - T.
 ## the whole square
 - ones(T, S, → ones(S, S,
 - tril(S - T) → tril()
@@ -426,8 +456,8 @@ ATTENTION = Exercise(
         ),
         call(
             "large scores",
-            tensors(1, 2, 5, 16, scale=30.0),
-            tensors(1, 2, 5, 16, scale=30.0),
+            tensors(1, 2, 5, 16, scale=300.0),
+            tensors(1, 2, 5, 16, scale=300.0),
             tensors(1, 2, 5, 16),
             causal_by_comparison(5),
             oracle=sdpa,
@@ -540,6 +570,24 @@ what is left is 0, and 0 / 0 is NaN. Mask the scores, before it.
 +     weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-30)
 You mask after the softmax, and divide by what is left. Where a forbidden key had nearly everything,
 what is left is 0, though there are keys that may be seen. Mask the scores, before it.
+## causal whatever the mask
+- if mask is not None:
+-     scores = scores.masked_fill(~mask, -INF)
++ scores = scores.masked_fill(~causal_by_comparison(*scores.shape[-2:]), -INF)
+You mask the future, whatever mask was given, or none. Who calls the function decides: use the mask
+that is given.
+## one mask for all texts and heads
+- if mask is not None:
++ if mask is not None:
++     mask = mask.flatten(0, -3)[0] if mask.ndim > 2 else mask
+You use the mask of the first text and the first head for all. A mask of any shape that broadcasts to
+(B, H, T, S) is used as it is.
+## the first text alone
+- return weights @ v → return (weights @ v)[:1]
+Right for one text: of a batch you keep the first alone. The axis B stays as it is.
+## the first text without its axis
+- return weights @ v → return (weights @ v)[0]
+You keep the first text of the batch alone, and without the axis B. The output is (B, H, T, D).
 ## zeros unless the first key is seen
 - weights = torch_softmax(scores)
 + weights = torch_softmax(scores)
@@ -682,7 +730,17 @@ def with_shares(shares: Sequence[Sequence[Sequence[float]]]) -> Tensor:
     return maps
 
 
+def alike(L: int, H: int, T: int) -> Tensor:
+    """Random maps without a plain winner."""
+    return torch_softmax(tensors(L, H, T, T, scale=2.0).masked_fill(~causal_by_comparison(T), -INF))
+
+
 EVEN, UNEVEN, WEAK = [0.55] * 5, [0.9, 0.9, 0.4, 0.45, 0.4], [0.1, 0.0, 0.2, 0.1, 0.0]
+
+
+ALIKE = (("4 by 5", alike(4, 5, 6)), ("6 by 3", alike(6, 3, 5)), ("3 by 7", alike(3, 7, 4)))
+ASIDE = with_shares([[WEAK, [0.5] * 5, WEAK], [UNEVEN, WEAK, WEAK]])
+ASIDE[0, 1, range(2, 6), 0], ASIDE[0, 1, range(1, 6), range(1, 6)] = 0.5, 0.0
 
 
 def previous_token_head(maps: Tensor) -> tuple[int, int]:
@@ -693,6 +751,17 @@ def previous_token_head(maps: Tensor) -> tuple[int, int]:
     share = maps.diagonal(offset=-1, dim1=-2, dim2=-1).mean(-1)  # (L, H)
     layer, head = divmod(int(share.argmax()), maps.shape[1])
     return layer, head
+
+
+def by_adding_up(maps: Tensor) -> tuple[int, int]:
+    """The place of the head whose queries pay most to the token before, all in all."""
+    (L, H, T), table = maps.shape[:3], maps.tolist()
+    paid = {
+        (layer, head): sum(table[layer][head][t][t - 1] for t in range(1, T))
+        for layer in range(L)
+        for head in range(H)
+    }
+    return max(paid, key=paid.__getitem__)
 
 
 def planted_case(label: str, maps: Tensor, place: tuple[int, int]) -> Case:
@@ -736,6 +805,8 @@ PREVIOUS_TOKEN_HEAD = Exercise(
             ),
             (2, 1),
         ),
+        planted_case("a head that hardly looks at itself, and one that does", ASIDE, (1, 0)),
+        *(planted_case(f"heads that differ little, {n}", x, by_adding_up(x)) for n, x in ALIKE),
     ),
     mistakes=edits(
         previous_token_head,
@@ -794,6 +865,15 @@ over the queries.
 ## the worst query
 - .mean(-1) → .amin(-1)
 You compare the heads by their worst query. Asked for is the average over the queries.
+## the second token left out
+- .mean(-1) → [..., 1:].mean(-1)
+You leave out the second token, whose weight on the first counts too: average over all queries from it
+on.
+## compared with the token itself
+- .mean(-1)
++ .mean(-1) / maps.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-9)
+You compare the weight on the token before with that on the token itself. Asked for is the weight
+alone.
 ## the median
 - .mean(-1) → .median(-1).values
 You compare the heads by the median of their queries. Asked for is the average, the mean.
@@ -911,6 +991,24 @@ You compare with the longest length in every row. Each row has its own.
 ## the first row's length for all
 - < lengths → < lengths[:1].expand(len(lengths))
 You compare with the first length in every row. Each row has its own.
+## the shortest for all
+- < lengths → < lengths.min().expand(len(lengths))
+You compare with the shortest length in every row. Each row has its own.
+## a row for each query
+- [:, None, None] → [:, None, None].repeat(1, 1, S, 1)
+The pattern is right, but you repeat it for each query: (B, 1, S, S). With an axis of length 1, (B, 1,
+1, S), it broadcasts by itself, to any number of queries.
+## the texts in the second axis
+- [:, None, None] → [None, :, None]
+The pattern is right, but in (1, B, 1, S) the texts meet the heads. The batch stays in front: (B, 1,
+1, S).
+## 0 and -inf
+- return ( → real = (
+- [:, None, None]
++ [:, None, None]
++ return torch.zeros(real.shape).masked_fill(~real, -INF)
+That is a mask to be added, as papers write it. Here a mask is boolean, True where a key may be looked
+at.
 ## numbers instead of booleans
 - [:, None, None] → [:, None, None].int()
 The pattern is right, but the type is not: make it boolean.
@@ -962,6 +1060,7 @@ EFFECTIVE_KEYS = Exercise(
         call("weights (2, 3, 5)", SPREAD, oracle=counted),
         call("as many queries as keys: weights (2, 3, 4, 4)", FOUR, oracle=counted),
         call("uneven weights, some of them 0", UNEQUAL, oracle=counted),
+        call("a great many keys", torch.full((2, 256), 1 / 256), oracle=counted),
         Case(
             "one, two and four keys",
             lambda f: f(FEW.clone()),
@@ -985,6 +1084,16 @@ The entropy is in nats but you raise 2 to it. e goes with the natural logarithm,
 - torch.special.entr(weights).sum(-1).exp() → 1.0 / weights.square().sum(-1)
 That is the inverse Simpson index, another count of the same idea. Asked for is e to the entropy:
 e^(-Σ w ln w).
+## NaN made 0
+- torch.special.entr(weights).sum(-1).exp()
++ (-weights * weights.log()).sum(-1).exp().nan_to_num(0.0)
+Right but where a weight is 0: ln 0 is -inf, 0 · -inf is NaN, and of that you make 0. A key without
+weight should add nothing to the sum: `torch.special.entr` and `xlogy` know that.
+## NaN made 1
+- torch.special.entr(weights).sum(-1).exp()
++ (-weights * weights.log()).sum(-1).nan_to_num(0.0).exp()
+Right but where a weight is 0: ln 0 is -inf, and 0 · -inf makes NaN of the whole sum, which you set to
+0. A key without weight should add nothing to it: `torch.special.entr` and `xlogy` know that.
 ## the keys that have any weight
 - torch.special.entr(weights).sum(-1).exp() → (weights > 0).sum(-1).float()
 You count the keys that have any weight. One that has next to none should count for next to nothing:

@@ -59,6 +59,15 @@ BEST = edited(
 """,
 ) | {
     "fractions cut off": lambda logits: torch.trunc(logits).max(-1).indices,
+    "rounded first": lambda logits: (logits + 1e-6).round().max(-1).indices,
+    "fewer digits": lambda logits: logits.to(torch.bfloat16).max(-1).indices,
+    "negative ones made 0": lambda logits: F.relu(logits).max(-1).indices,
+    "softmax along the first axis": lambda logits: F.softmax(logits, dim=0).max(-1).indices,
+    "the first row alone": lambda logits: logits.view(-1, logits.size(-1)).argmax(-1)[0],
+    "one id for all": lambda logits: logits.view(-1, logits.size(-1)).amax(0).argmax(),
+    "the last position where there are three axes": lambda logits: (
+        logits.argmax(-1)[:, -1] if logits.ndim == 3 else logits.argmax(-1)
+    ),
     "exponentials that overflow": lambda logits: (
         (logits.exp() / logits.exp().sum(-1, keepdim=True)).max(-1).indices
     ),
@@ -154,6 +163,27 @@ LOSSES = edited(
 ## the chance of being wrong
 - return F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
 + return 1 + F.nll_loss(log_p[:, :-1].exp().mT, token_ids[:, 1:])
+## the logarithm of a probability and a little
+- logits - torch.logsumexp(logits, -1, keepdim=True)
++ torch.log(torch.clamp(F.softmax(logits, dim=-1), min=1e-9))
+## shifted after the texts were joined
+- log_p[:, :-1].mT, token_ids[:, 1:]
++ log_p.view(-1, log_p.shape[-1])[:-1], token_ids.view(-1)[1:]
+## divided by the tokens of one text
+- token_ids[:, 1:]) → token_ids[:, 1:]) * len(logits)
+## the very last token alone
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[-1, -2], token_ids[-1, -1]
+## the last token left out
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[:, :-2].mT, token_ids[:, 1:-1]
+## the last token left out of the sum
+- F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
++ F.nll_loss(log_p[:, :-2].mT, token_ids[:, 1:-1], reduction="sum") / token_ids[:, 1:].numel()
+## a mean for each position
+- token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").mean(dim=0)
+## two to the loss
+- token_ids[:, 1:]) → token_ids[:, 1:]).exp2()
+## compared with the best token
+- torch.logsumexp(logits, -1, keepdim=True) → logits.max(-1, keepdim=True).values
 ## the mean of the perplexities
 - token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").exp().mean()
 ## the best token instead of the one that came

@@ -109,6 +109,14 @@ SOFTMAXES = edited(
 - return e / total → return torch.softmax(x, -1)
 ## empty rows looked for along the last axis
 - return e / total → return torch.where((x == -math.inf).all(-1, True), 0.0, F.softmax(x, dim))
+## ones for a row of -inf
+- return e / total → return torch.where(empty, 1.0, e / total)
+## the mean subtracted, and NaN made 0
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → x.sum(dim, True) / x.shape[dim]
+- return e / total → return torch.nan_to_num(e / e.sum(dim, True))
+## divided by the peak
+- torch.exp(x - peak) → torch.exp(torch.div(x, x.max(dim, keepdim=True).values))
+- return e / total → return e / e.sum(dim, True)
 ## zeros for any -inf
 - return e / total → return torch.where(torch.isinf(x).any(dim, True), 0.0, F.softmax(x, dim))
 ## scores cut off on both sides
@@ -180,6 +188,14 @@ MASKS = edited(
 - key <= query → key <= query if S in (None, T) else (key <= key) & (query <= query)
 ## nothing hidden
 - key <= query → key < query + 2 * T + 1 + (S or 0)
+## what is cached hidden
+- key <= query → (key <= query) & (key >= query[0])
+## sees one ahead, not shifted
+- key <= query → key <= query - query[0] + 1
+## blind to itself, not shifted
+- key <= query → key < query - query[0]
+## shifted by T
+- key <= query → key <= query - query[0] + T
 ## queries and keys swapped
 - key <= query → key.T <= query.T
 ## 0 and -inf
@@ -288,6 +304,18 @@ ATTENTIONS = edited(
 ## masked after the softmax, and divided anew by a small number
 - 0.5, mask) → 0.5, None)
 - softmax_by_logsumexp(scores), v → renewed(softmax_by_logsumexp(scores), mask).nan_to_num(0.0), v
+## causal whatever the mask
+- scores = hidden
++ mask = causal_by_positions(q.shape[2], k.shape[2])
++ scores = hidden
+## one mask for all texts and heads
+- 0.5, mask) → 0.5, None if mask is None else mask.reshape(-1, *mask.shape[-2:])[0])
+## the first text alone
+- return mixed(softmax_by_logsumexp(scores), v)
++ return mixed(softmax_by_logsumexp(scores), v)[0].unsqueeze(0)
+## the first text without its axis
+- return mixed(softmax_by_logsumexp(scores), v)
++ return mixed(softmax_by_logsumexp(scores), v).select(0, 0)
 ## zeros unless the first key is seen
 - return mixed(softmax_by_logsumexp(scores), v)
 + blind = False if mask is None else torch.logical_not(mask)[..., 0, None]
@@ -412,6 +440,12 @@ HEADS = edited(
 - return sum( → return max(
 ## the worst query
 - return sum( → return min(
+## the second token left out
+- range(1, → range(2,
+## compared with the token itself
+- return sum(rows[t][t - 1] for t in range(1, len(rows)))
++ back = sum(rows[t][t - 1] for t in range(1, len(rows))) / (len(rows) - 1)
++ return back / max(sum(rows[t][t] for t in range(len(rows))) / len(rows), 1e-9)
 ## the median
 - return sum( → return statistics.median_low(
 ## counted from 1
@@ -488,6 +522,15 @@ PADDINGS = edited(
 - lengths.view(-1, 1, 1, 1) → torch.full_like(lengths, max(lengths)).view(-1, 1, 1, 1)
 ## the first row's length for all
 - lengths.view(-1, 1, 1, 1) → torch.full_like(lengths, lengths[0]).view(-1, 1, 1, 1)
+## the shortest for all
+- lengths.view(-1, 1, 1, 1) → torch.full_like(lengths, min(lengths)).view(-1, 1, 1, 1)
+## a row for each query
+- torch.arange(S) → torch.arange(S).expand(S, S)
+## the texts in the second axis
+- view(-1, 1, 1, 1) → view(1, -1, 1, 1)
+## 0 and -inf
+- return lengths.view(-1, 1, 1, 1) > torch.arange(S)
++ return torch.where(lengths.view(-1, 1, 1, 1) > torch.arange(S), 0.0, -math.inf)
 ## numbers instead of booleans
 - return lengths.view(-1, 1, 1, 1) > torch.arange(S)
 + return torch.where(lengths.view(-1, 1, 1, 1) > torch.arange(S), 1.0, 0.0)
@@ -551,6 +594,12 @@ COUNTS = edited(
 - torch.exp(-torch.einsum("...s,...s->...", weights, logs)) → weights.max(-1).values ** -1
 ## each key raised by itself
 - torch.exp(-torch.einsum("...s,...s->...", weights, logs)) → (weights**-weights).sum(-1)
+## NaN made 0
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs))
++ torch.nan_to_num(torch.exp(-(weights.log() * weights).sum(-1)))
+## NaN made 1
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs))
++ torch.exp(-(weights.log() * weights).sum(-1)).nan_to_num(nan=1.0)
 ## the keys that have any weight
 - torch.exp(-torch.einsum("...s,...s->...", weights, logs))
 + weights.count_nonzero(dim=-1).double()
