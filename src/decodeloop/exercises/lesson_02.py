@@ -104,6 +104,18 @@ for: (B, H, T, D).
 - x.unflatten(-1, (H, -1)).transpose(1, 2) → list(x.chunk(H, dim=1))
 You cut the text into pieces, along its positions. What is cut into heads are the channels, the last
 axis.
+## channels in front, heads behind
+- .transpose(1, 2) → .permute(0, 3, 1, 2)
+Your axes are (B, D, T, H). The heads belong in front of the positions, the channels last: (B, H, T,
+D).
+## heads one after the other in the batch
+- x.unflatten(-1, (H, -1)).transpose(1, 2) → torch.cat(x.chunk(H, -1))
+You put the heads one after the other along the batch: (H·B, T, D). They have an axis of their own:
+torch.stack(heads, dim=1).
+## heads that overlap
+- x.unflatten(-1, (H, -1)).transpose(1, 2)
++ torch.stack([x[..., h : h + x.shape[-1] // H] for h in range(H)], 1)
+Your heads overlap: each begins one channel after the one before. Head h begins at h·D.
 ## heads in reverse
 - .transpose(1, 2) → .transpose(1, 2).flip(1)
 The heads are right, but in reverse: head 0 has the first D channels.
@@ -191,6 +203,16 @@ of the last two.
 - x.transpose(1, 2).flatten(2) → x.flatten(1, 2)
 You put the heads one after the other along the positions: (B, H·T, D). They belong side by side: a
 row of H·D numbers for each position.
+## (T H) merged
+- .flatten(2) → .flatten(1, 2)
+You merge positions and heads: (B, T·H, D). It is heads and channels, the last two axes, that become
+one: (B, T, H·D).
+## all in one row
+- .flatten(2) → .flatten(1)
+You make one row of each text: (B, T·H·D). Positions keep their axis: flatten from axis 2 on.
+## positions in front of the batch
+- .flatten(2) → .flatten(2).transpose(0, 1)
+Your positions stand in front of the texts: (T, B, H·D). The batch stays first.
 ## positions last
 - .flatten(2) → .flatten(2).mT
 The rows became columns: you give (B, H·D, T). Positions stay in front of the channels: (B, T,
@@ -402,6 +424,18 @@ You average the outputs of a group: G heads come out. All H are asked for.
 - n = q.shape[1] // k.shape[1] → n, q = 1, q.unflatten(1, (k.shape[1], -1)).mean(2)
 You averaged the query heads of a group, so G heads come out instead of H. The queries stay apart;
 what they share are keys and values.
+## query heads added up, then repeated
+- k = k.repeat_interleave
++ q = q.unflatten(1, (k.shape[1], -1)).sum(2).repeat_interleave(n, dim=1)
++ k = k.repeat_interleave
+All heads of a group give the same output in your function: you added up their queries. The queries
+stay apart; what they share are keys and values.
+## the first query head of each group for all
+- k = k.repeat_interleave
++ q = q[:, ::n].repeat_interleave(n, dim=1)
++ k = k.repeat_interleave
+All heads of a group give the same output in your function: that of its first head. The queries stay
+apart; what they share are keys and values.
 ## query heads averaged, then repeated
 - k = k.repeat_interleave
 + q = q.unflatten(1, (k.shape[1], -1)).mean(2).repeat_interleave(n, dim=1)
@@ -450,6 +484,18 @@ a query see what comes later.
 ## the mask ignored for one query
 - if mask is not None: → if mask is not None and q.shape[2] > 1:
 You ignore the mask where there is a single query. It may hide keys from that one, too.
+## the mask ignored where nothing is shared
+- if mask is not None: → if mask is not None and n > 1:
+Where every head has a KV head of its own you ignore the mask. Hand it on in that case, too.
+## the first text alone
+- return scores.softmax(-1).nan_to_num(0.0) @ v
++ return (scores.softmax(-1).nan_to_num(0.0) @ v)[:1]
+Right for one text: of a batch you keep the first alone. The axis B stays as it is.
+## heads merged
+- return scores.softmax(-1).nan_to_num(0.0) @ v
++ return (scores.softmax(-1).nan_to_num(0.0) @ v).transpose(1, 2).flatten(2)
+The numbers are right, but you put the heads side by side. The output keeps the shape of q: (B, H,
+T, D).
 ## the first text's mask for all
 - scores = scores.masked_fill
 + mask = mask[:1] if mask.ndim == 4 else mask
@@ -666,6 +712,31 @@ w_query do: (H D).
 - slices(q, H), slices(k, G), slices(v, G) → slices(q, 1), slices(k, 1), slices(v, 1)
 You never split: that is one head of H·D channels, with one set of weights for all. Split queries,
 keys and values into heads first.
+## never split
+- q, k, v = slices(q, H), slices(k, G), slices(v, G)
++ return F.linear(attention(q, k, v, mask), w_output)
+You never split: that is one head of H·D channels, with one set of weights for all. Split queries,
+keys and values into heads first.
+## heads added up
+- F.linear(side_by_side(heads), w_output) → F.linear(heads.sum(1), w_output[:, :D])
+You add the heads up. They are put side by side, H·D numbers, and w_output mixes them.
+## heads averaged
+- F.linear(side_by_side(heads), w_output) → F.linear(side_by_side(heads), w_output) / H
+You divide by H. The output is the sum of what the heads add, by w_output, not their mean.
+## scaled twice
+- shared_sdpa → wrong_sharing["divided by D"]
+You divide the scores by D in the end: by √D twice? `attention` does it already.
+## the mean of the KV heads
+- shared_sdpa → wrong_sharing["the mean of the KV heads"]
+You average the KV heads, and every head reads that mean. Each group reads a KV head of its own: your
+grouped_query_attention.
+## the mask ignored where nothing is shared
+- shared_sdpa → wrong_sharing["the mask ignored where nothing is shared"]
+Where every head has a KV head of its own you ignore the mask. Hand it on in that case, too.
+## KV heads in reverse
+- shared_sdpa → wrong_sharing["KV heads in reverse"]
+You deal out the KV heads from the last to the first. The first group reads KV head 0: your
+grouped_query_attention.
 ## KV heads tiled instead of repeated
 - shared_sdpa → wrong_sharing["KV heads tiled instead of repeated"]
 Right for G = H and G = 1. Between them your query heads read the KV heads 0 1 2 0 1 2; it should
@@ -778,6 +849,11 @@ def head_outputs(heads: Tensor, w_output: Tensor) -> Tensor:
     return torch.einsum("bhtd,chd->bhtc", heads, columns)
 
 
+def starting_at(w_output: Tensor, H: int, step: int, D: int) -> Tensor:
+    """Columns of each head, (C, H, D), if head h began at h times `step`."""
+    return torch.stack([w_output[:, h * step : h * step + D] for h in range(H)], dim=1)
+
+
 def one_at_a_time(heads: Tensor, w_output: Tensor) -> Tensor:
     """The whole projection of a layer in which all heads but one are zero, for each of them."""
     outputs = []
@@ -876,6 +952,16 @@ Right for one text: of a batch you give the first alone.
 + list(torch.einsum("bhtd,chd->hbtc", heads, columns))
 The parts are right, but as separate tensors. One tensor is asked for, with the heads as its axis
 number 1: torch.stack(parts, dim=1).
+## D taken for C / H
+- w_output.unflatten(1, (heads.shape[1], -1))
++ starting_at(w_output, heads.shape[1], len(w_output) // heads.shape[1], heads.shape[-1])
+You take C / H for D, so head h begins at the wrong column. D is the last axis of `heads`: head h
+meets the columns from h·D on.
+## heads one after the other
+- torch.einsum("bhtd,chd->bhtc", heads, columns)
++ torch.einsum("bhtd,chd->bhtc", heads, columns).flatten(1, 2)
+You put the parts one after the other along the positions: (B, H·T, C). They have an axis of their
+own: torch.stack(parts, dim=1).
 ## heads in front of the batch
 - ->bhtc → ->hbtc
 The parts are right, but the heads stand in front of the texts: stack them along axis 1.
@@ -977,6 +1063,10 @@ their mean.
 - reshape(G, H // G, -1, C) → reshape(-1, H // G, C)
 You averaged neighbouring rows: the channels of one head. A group is H/G whole heads of D rows
 each: cut the rows into (G, H/G, D) first.
+## the channels of each head averaged
+- .mean(1) → .mean(2)
+You averaged over the D channels of each head. It is the H/G heads of a group that are averaged: axis
+1 of (G, H/G, D, C).
 ## still H heads
 - .mean(1) → .mean(1).repeat_interleave(H // G, dim=0)
 The means are right, but each stands there H/G times. G heads are asked for: (G·D, C).

@@ -9,7 +9,7 @@ from random_inputs import drawn, seeds, shaped, sizes
 from torch.nn import functional as F
 
 from decodeloop.exercises.edits import edited
-from decodeloop.model import attention  # noqa: F401
+from decodeloop.model import attention
 
 # --- split_heads ----------------------------------------------------------------------------------
 
@@ -55,6 +55,12 @@ SPLITS = edited(
 - .view(B, T, H, C // H).transpose(1, 2) → , "B T (H D) -> (B H) T D", H=H)
 ## positions cut instead of channels
 - x.view(B, T, H, C // H).transpose(1, 2) → torch.chunk(x, H, 1)
+## channels in front, heads behind
+- x.view(B, T, H, C // H).transpose(1, 2) → rearrange(x, "B T (H D) -> B D T H", H=H)
+## heads one after the other in the batch
+- x.view(B, T, H, C // H).transpose(1, 2) → rearrange(x, "B T (H D) -> (H B) T D", H=H)
+## heads that overlap
+- x.view(B, T, H, C // H).transpose(1, 2) → x.unfold(2, C // H, 1)[:, :, :H].transpose(1, 2)
 ## heads in reverse
 - .transpose(1, 2) → .transpose(1, 2)[:, torch.arange(H - 1, -1, -1)]
 ## everything for each head
@@ -97,6 +103,12 @@ MERGES = edited(
 - view(B, T, H * D) → clone()
 ## heads one after the other
 - x.transpose(1, 2).contiguous().view(B, T, H * D) → torch.cat(list(x.unbind(1)), 1)
+## (T H) merged
+- view(B, T, H * D) → view(B, T * H, D)
+## all in one row
+- view(B, T, H * D) → view(B, -1)
+## positions in front of the batch
+- x.transpose(1, 2).contiguous().view(B, T, H * D) → rearrange(x, "B H T D -> T B (H D)")
 ## positions last
 - x.transpose(1, 2).contiguous().view(B, T, H * D) → rearrange(x, "B H T D -> B (H D) T")
 ## the first text alone
@@ -181,6 +193,16 @@ SHARES = {
 + (B, H, T, D), (G, S) =
 ## scaled by √(H·D)
 - math.sqrt(D) → math.sqrt(H * D)
+## query heads added up, then repeated
+- q[:, h] → q[:, g * (H // G) : (g + 1) * (H // G)].sum(1)
+## the first query head of each group for all
+- q[:, h] → q[:, g * (H // G)]
+## the mask ignored where nothing is shared
+- seen = None if mask is None → seen = None if mask is None or G == H
+## the first text alone
+- return torch.stack(heads, 1) → return torch.stack(heads, 1)[0].unsqueeze(0)
+## heads merged
+- return torch.stack(heads, 1) → return torch.cat(heads, -1)
 ## all read the last KV head
 - g = h * G // H → g = -1
 ## h // G
@@ -382,6 +404,20 @@ LAYERS = {
 - (q, k, v, mask) → (q, k, v, None if mask is None else ~mask)
 ## values made with the keys' weights
 - x @ w_value.T → x @ w_key.T
+## heads added up
+- return merged @ w_output.T
++ D = merged.shape[-1] // H
++ return merged.unflatten(-1, (H, D)).sum(2) @ w_output[:, :D].T
+## heads averaged
+- return merged → return merged / H
+## scaled twice
+- grouped_by_five_axes(q, → grouped_by_five_axes(q / math.sqrt(q.shape[-1]),
+## the mean of the KV heads
+- grouped_by_five_axes → SHARES["the mean of the KV heads"]
+## the mask ignored where nothing is shared
+- grouped_by_five_axes → SHARES["the mask ignored where nothing is shared"]
+## KV heads in reverse
+- grouped_by_five_axes → SHARES["KV heads in reverse"]
 ## h // G
 - grouped_by_five_axes → SHARES["h // G"]
 ## keys repeated, values tiled
@@ -420,6 +456,9 @@ LAYERS = {
     ),
     "heads and positions swapped": heads_attend_to_heads,
     "one wide head": never_split,
+    "never split": lambda x, w_query, w_key, w_value, w_output, H, mask=None: (
+        attention(*(x @ w.T for w in (w_query, w_key, w_value)), mask) @ w_output.T
+    ),
 }
 
 UNNAMED_LAYERS = edited(
@@ -493,6 +532,17 @@ OUTPUTS = edited(
 ## a list of parts
 - heads @ → (heads @
 - H=heads.shape[1]) → H=heads.shape[1])).unbind(dim=1)
+## D taken for C / H
+- rearrange(w_output, "C (H D) -> H D C", H=heads.shape[1])
++ torch.stack(
++     [
++         w_output[:, h * (len(w_output) // heads.shape[1]) :][:, : heads.shape[-1]].T
++         for h in range(heads.shape[1])
++     ]
++ )
+## heads one after the other
+- heads @ → (heads @
+- H=heads.shape[1]) → H=heads.shape[1])).reshape(len(heads), -1, len(w_output))
 ## heads in front of the batch
 - heads @ → heads.transpose(0, 1) @
 - "C (H D) -> H D C" → "C (H D) -> H 1 D C"
@@ -539,6 +589,8 @@ POOLS = edited(
 + repeat(reduce(weight, "(H D) C -> D C", "mean", H=H), "D C -> (G D) C", G=G)
 ## G taken for the size of a group
 - G=G, N=H // G → N=G, G=H // G
+## the channels of each head averaged
+- "(G N D) C -> (G D) C", "mean" → "(G N D) C -> (G N) C", "mean"
 ## the heads in an axis of their own
 - -> (G D) C → -> G D C
 """,
