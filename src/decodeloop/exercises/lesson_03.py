@@ -95,6 +95,40 @@ You divide the sum of the squares by C - 1. A mean divides by C.
 - x.square().mean(-1, keepdim=True) → x.var(-1, keepdim=True)
 You divide by the standard deviation, which is measured from the mean (and by `var` with C - 1).
 RMSNorm measures from 0: the mean of the squares of x itself.
+## the standard deviation, by C - 1, and eps outside
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.std(-1, keepdim=True) + eps
+You divide by the standard deviation, which is measured from the mean (and by `std` with C - 1), and
+eps stands outside the root. Asked for is √(mean of the squares of x itself + ε).
+## the standard deviation, and eps outside
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.std(-1, keepdim=True, correction=0) + eps
+You divide by the standard deviation, which is measured from the mean, and eps stands outside the
+root. Asked for is √(mean of the squares of x itself + ε).
+## the vector's length, and eps
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.norm(dim=-1, keepdim=True) + eps
+You divide by the length of the vector, the root of the *sum* of squares. It is √C times the root of
+their mean; and eps belongs inside it.
+## eps inside and outside
+- .sqrt() → .sqrt() + eps
+You add eps twice. It stands inside the root alone.
+## eps squared
+- + eps) → + eps**2)
+You add ε², which is far too small to count. It is ε itself that stands inside the root.
+## the root of eps
+- + eps) → + eps**0.5)
+You add √ε. It is ε itself that stands inside the root.
+## eps added to x
+- (x.square().mean(-1, keepdim=True) + eps) → (x + eps).square().mean(-1, keepdim=True)
+You add eps to each number before it is squared. It is added to the mean of the squares.
+## the median
+- x.square().mean(-1, keepdim=True) → x.square().median(-1, keepdim=True).values
+You take the median of the squares. Asked for is their mean.
+## LayerNorm by C - 1
+- size =
++ x = x - x.mean(-1, keepdim=True)
++ size =
+- x.square().mean(-1, keepdim=True) → x.var(-1, keepdim=True)
+That is LayerNorm (by `var` with C - 1): it subtracts the mean first. RMSNorm leaves the mean where it
+is, and only divides by the root mean square.
 ## the vector's length
 - x / size → F.normalize(x, dim=-1)
 You divide by the length of the vector, the root of the *sum* of squares. It is √C times the root of
@@ -293,6 +327,31 @@ the positions that are given, each by its own.
 + positions = positions.flatten()[0] + torch.arange(x.shape[-2])
 You read a single position and count on from it. Turn by the positions that are given; with (B, T)
 each row has its own.
+## the last row's positions for all
+- D = x.shape[-1] → D, positions = x.shape[-1], positions[-1] if positions.ndim == 2 else positions
+Right where all rows have the same positions. With positions (B, T) each row has its own: you use
+those of the last.
+## measured from the first position
+- positions[..., None] → (positions - positions[..., :1])[..., None]
+You take the first position away from all. Turn by the positions as they are given: with a cache they
+start later.
+## each half by itself
+- first * cos - second * sin, second * cos + first * sin
++ first * cos - first * sin, second * cos + second * sin
+Each of your halves meets itself alone. In a rotation they mix: first · cos − second · sin, and second
+· cos + first · sin.
+## each half scaled
+- first * cos - second * sin, second * cos + first * sin → first * cos, second * sin
+You multiply the halves by cosine and sine, but they do not mix. A rotation is first · cos − second ·
+sin, and second · cos + first · sin.
+## cosines alone
+- first * cos - second * sin, second * cos + first * sin → first * cos, second * cos
+You multiply both halves by the cosine, and there is no sine. A rotation is first · cos − second · sin,
+and second · cos + first · sin.
+## angles added
+- first * cos - second * sin, second * cos + first * sin → first + sin, second + cos
+You add sines and cosines to x, as the first transformer did. RoPE turns: first · cos − second · sin,
+and second · cos + first · sin.
 ## positions from 1
 - positions[..., None] → (1 + positions[..., None])
 You turn by one position too many. Position 0 does not turn at all: take the positions as they are.
@@ -474,6 +533,28 @@ sigmoid(z).
 ## silu of the sum
 - F.silu(gate) * up → F.silu(gate + up)
 You add gate and up and take silu of the sum. It is a product: silu(gate) · up.
+## silu of x
+- gate, up = F.linear(x, w_gate), F.linear(x, w_up) → gate, up = F.linear(F.silu(x), w_gate), F.linear(x, w_up)
+- F.silu(gate) * up → gate * up
+You take silu of x, before the gate's matrix. It bends what comes out of that: silu(W_gate x).
+## silu twice
+- F.silu(gate) → F.silu(F.silu(gate))
+You take silu of the gate twice. Once is right.
+## softplus instead of silu
+- F.silu(gate) → F.softplus(gate)
+You bend the gate by softplus. SiLU is z · sigmoid(z).
+## a leaky relu instead of silu
+- F.silu(gate) → F.leaky_relu(gate)
+You bend the gate by a leaky ReLU. SiLU is z · sigmoid(z).
+## z · tanh(z)
+- F.silu(gate) → gate * gate.tanh()
+You multiply the gate by its tanh. SiLU is z · sigmoid(z).
+## the product alone bent by sigmoid
+- F.silu(gate) * up → torch.sigmoid(gate * up)
+You take a sigmoid of the product. It is silu(gate) · up, with silu(z) = z · sigmoid(z).
+## the sigmoid of up
+- F.silu(gate) * up → gate * torch.sigmoid(up)
+You multiply the gate by sigmoid(up). It is the gate that goes through silu: silu(gate) · up.
 ## silu at the end
 - return F.linear(F.silu(gate) * up, w_down) → return F.silu(F.linear(gate * up, w_down))
 You take silu of the output. It bends the gate alone, before the product.

@@ -79,6 +79,28 @@ NORMS = edited(
 - / x.shape[-1] → / (x.shape[-1] - 1)
 ## the standard deviation, by C - 1
 - squares + eps → x.std(dim=-1) ** 2 + eps
+## the standard deviation, by C - 1, and eps outside
+- torch.sqrt(squares + eps) → (x.var(-1).sqrt() + eps)
+## the standard deviation, and eps outside
+- torch.sqrt(squares + eps) → (x.var(-1, unbiased=False).sqrt() + eps)
+## the vector's length, and eps
+- torch.sqrt(squares + eps) → (torch.linalg.norm(x, dim=-1) + eps)
+## eps inside and outside
+- torch.sqrt(squares + eps) → (eps + torch.sqrt(squares + eps))
+## eps squared
+- squares + eps → squares + eps * eps
+## the root of eps
+- squares + eps → squares + math.sqrt(eps)
+## eps added to x
+- torch.einsum("...c,...c->...", x, x) → ((x + eps) ** 2).sum(-1)
+- squares + eps → squares
+## the median
+- squares + eps → (x * x).sort(-1).values[..., (x.shape[-1] - 1) // 2] + eps
+## LayerNorm by C - 1
+- squares =
++ x = x - x.mean(-1, keepdim=True)
++ squares =
+- / x.shape[-1] → / (x.shape[-1] - 1)
 ## the vector's length
 - torch.sqrt(squares + eps) → x.norm(dim=-1).clamp(min=1e-12)
 ## the mean of the sizes
@@ -214,6 +236,20 @@ ROPES = edited(
 + h = x.shape[-1] // 2
 + start = int(positions.reshape(-1)[0])
 + positions = torch.arange(start, start + x.shape[2])
+## the last row's positions for all
+- h = x.shape[-1] // 2
++ h = x.shape[-1] // 2
++ positions = positions.view(-1, x.shape[2])[-1]
+## measured from the first position
+- positions.float() → (positions - positions.select(-1, 0).unsqueeze(-1)).float()
+## each half by itself
+- (-x[..., h:], x[..., :h]) → (-x[..., :h], x[..., h:])
+## each half scaled
+- x * cos + half_turned * sin → x * torch.cat((cos[..., :h], sin[..., h:]), -1)
+## cosines alone
+- x * cos + half_turned * sin → x * cos
+## angles added
+- x * cos + half_turned * sin → x + torch.cat((sin[..., :h], cos[..., h:]), -1)
 ## positions from 1
 - positions.float() → positions.float() + 1
 ## base 100,000 by heart
@@ -305,6 +341,21 @@ FEED_FORWARDS = edited(
 - return (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
 + out = (gate * up) @ w_down.T
 + return out * torch.sigmoid(out)
+## silu of x
+- (x @ torch.cat((w_gate, w_up)).T).chunk(2, dim=-1) → (x * torch.sigmoid(x)) @ w_gate.T, x @ w_up.T
+- gate / (1 + torch.exp(-gate)) * up → gate * up
+## silu twice
+- gate / (1 + torch.exp(-gate)) → F.silu(gate) * torch.sigmoid(F.silu(gate))
+## softplus instead of silu
+- gate / (1 + torch.exp(-gate)) → torch.logaddexp(gate, torch.zeros(()))
+## a leaky relu instead of silu
+- gate / (1 + torch.exp(-gate)) → torch.maximum(gate, 0.01 * gate)
+## z · tanh(z)
+- gate / (1 + torch.exp(-gate)) → torch.tanh(gate) * gate
+## the product alone bent by sigmoid
+- gate / (1 + torch.exp(-gate)) * up → 1 / (1 + torch.exp(-gate * up))
+## the sigmoid of up
+- (1 + torch.exp(-gate)) * up → (1 + torch.exp(-up))
 ## silu at the end, too
 - return (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
 + out = (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
