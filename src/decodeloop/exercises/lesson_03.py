@@ -917,6 +917,53 @@ alone.
 - k = rope_by_complex_numbers(k, positions, base)
 You turned the queries but not the keys. Then a score depends on the query's position alone; both
 must turn, for it to depend on the distance.
+## only keys turned
+- q = rope_by_complex_numbers(q, positions, base)
+You turned the keys but not the queries. Then a score depends on the key's position alone; both must
+turn, for it to depend on the distance.
+## queries made of x
+- in_heads(normed, weights.query.weight, H) → in_heads(x, weights.query.weight, H)
+Your queries are made of x itself. They read the normed x, as keys and values do.
+## keys and values made of x
+- in_heads(normed, weights.key.weight, G) → in_heads(x, weights.key.weight, G)
+- in_heads(normed, weights.value.weight, G) → in_heads(x, weights.value.weight, G)
+Your keys and values are made of x itself. They read the normed x, as the queries do.
+## keys and values handed on in the wrong order
+- attend(q, k, v) → attend(q, v, k)
+You hand `attend` the values second. Its order is queries, keys, values.
+## scaled before attend
+- attend(q, k, v) → attend(q / math.sqrt(q.shape[-1]), k, v)
+You scale the queries before you hand them on. `attend` scales the scores by itself.
+## attend called once for nothing
+- merged = attend
++ attend(q, k, v)
++ merged = attend
+The output is right, but you call `attend` twice. A cache would store everything twice: call it once
+and keep what it gives.
+## eps by heart in the first norm
+- torch_rms_norm(x, layer.attention_norm.weight, eps)
++ torch_rms_norm(x, layer.attention_norm.weight, 1e-5)
+The norm before attention has an eps of its own, too small to count here. Each model has its own:
+layer.config.norm_eps.
+## eps by heart in the second norm
+- torch_rms_norm(x, layer.feed_forward_norm.weight, eps)
++ torch_rms_norm(x, layer.feed_forward_norm.weight, 1e-5)
+The norm before the feed-forward has an eps of its own, too small to count here. Each model has its
+own: layer.config.norm_eps.
+## gelu instead of silu
+- torch_swiglu(normed, feed.gate.weight, feed.up.weight, feed.down.weight)
++ feed.down(F.gelu(feed.gate(normed)) * feed.up(normed))
+The gate is bent by GELU in your feed-forward. It is SiLU: your swiglu.
+## no silu
+- torch_swiglu(normed, feed.gate.weight, feed.up.weight, feed.down.weight)
++ feed.down(feed.gate(normed) * feed.up(normed))
+The gate is not bent in your feed-forward. It goes through SiLU: your swiglu.
+## the gate for both
+- feed.gate.weight, feed.up.weight → feed.gate.weight, feed.gate.weight
+You hand swiglu the gate's weight twice. Its order is gate, up, down.
+## up for both
+- feed.gate.weight, feed.up.weight → feed.up.weight, feed.up.weight
+You hand swiglu the weight of `up` twice. Its order is gate, up, down.
 ## no positions at all
 - q = rope_by_complex_numbers(q, positions, base)
 - k = rope_by_complex_numbers(k, positions, base)
@@ -1043,6 +1090,12 @@ All your pairs have the speed of the first. Pair i is divided by 10000^(2i/C).
 ## a base of 100,000
 - 10_000.0 → 100_000.0
 Your base is 100,000, that of the real model's RoPE. Here it is 10,000.
+## an axis in front
+- .flatten(-2) → .flatten(-2)[None]
+The numbers are right, but there is an axis too many: (T, C) is asked for.
+## a base of 1,000
+- 10_000.0 → 1_000.0
+Your base is 1,000. Here it is 10,000.
 ## positions as columns
 - .flatten(-2) → .flatten(-2).T
 Your table is (C, T). A row is a position: (T, C).
@@ -1171,6 +1224,31 @@ You multiply by the bias and add the weight. It is the other way round.
 ## the bias subtracted
 - weight + bias → weight - bias
 You subtract the bias. It is added.
+## the weight first
+- centred = x
++ x = x * weight
++ centred = x
+- * weight + bias → + bias
+You multiply by the weight before x is normalised, so the weights are measured too. Normalise x, then
+multiply.
+## not divided
+- centred / (variance + eps).sqrt() → centred
+You subtract the mean, but do not divide by the standard deviation.
+## multiplied instead of divided
+- centred / → centred *
+You multiply by the standard deviation. A large x should become smaller: divide by it.
+## eps inside and outside
+- (variance + eps).sqrt() → ((variance + eps).sqrt() + eps)
+You add eps twice. It stands inside the root alone.
+## the median subtracted
+- x.mean(-1, keepdim=True) → x.median(-1, keepdim=True).values
+- x.var(-1, keepdim=True, correction=0) → centred.square().mean(-1, keepdim=True)
+You subtract the median. Asked for is the mean.
+## always axis 1
+- x.mean(-1, keepdim=True) → x.mean(min(1, x.ndim - 1), keepdim=True)
+- x.var(-1, keepdim=True, correction=0) → x.var(min(1, x.ndim - 1), keepdim=True, correction=0)
+You work along axis 1, which holds the channels only where there are two axes. It is the last axis,
+however many there are: -1.
 ## the bias in x
 - centred = x
 + x = x + bias

@@ -122,6 +122,21 @@ You norm twice at the end. Once is enough: rms_norm with model.norm.weight.
 + weight = layers[-1].feed_forward_norm.weight
 + return F.rms_norm(x, (model.config.width,), weight, model.config.norm_eps)
 Your final norm has the weight of a norm in the last layer. It has one of its own: model.norm.weight.
+## the first layer's norm at the end
+- final_norm(x, model)
++ F.rms_norm(x, x.shape[-1:], layers[0].attention_norm.weight, model.config.norm_eps)
+Your final norm has the weight of a norm in the first layer. It has one of its own:
+model.norm.weight.
+## the mean over the text
+- final_norm(x, model) → final_norm(x, model).mean(1)
+You take the mean over the positions. Asked for are the vectors of all of them, (B, T, C).
+## every state, the embedding too
+- x = block_by_pytorch(x, layer, positions, attend)
++ states = [x] if layer is layers[0] else states
++ x = block_by_pytorch(x, layer, positions, attend)
++ states.append(x)
+- final_norm(x, model) → final_norm(torch.stack(states), model)
+You return the stream before and after every layer. Asked for is what comes of the last one, normed.
 ## LayerNorm at the end
 - final_norm(x, model) → final_norm(x - x.mean(-1, keepdim=True), model)
 You subtract the mean in the final norm: that is LayerNorm. It is your rms_norm, as in the blocks.
@@ -185,6 +200,26 @@ of this turn.
 - for layer in layers: → for layer in layers[:1]:
 Right for a model of one layer: you return after the first. Look at the indentation of `return`: is
 it inside the loop?
+## the same layer every time, the last
+- for layer in layers: → for layer in [layers[-1]] * len(layers):
+You run as many layers as there are, but each time the last one's weights. Hand `block` the layer of
+this turn.
+## each layer twice
+- x = block_by_pytorch(x, layer, positions, attend)
++ x = block_by_pytorch(x, layer, positions, attend)
++ x = block_by_pytorch(x, layer, positions, attend)
+You run each layer twice. Once is right.
+## every other layer
+- for layer in layers: → for layer in layers[::2]:
+You leave out every other layer. All of model.layers are run.
+## what block returns thrown away
+- x = block_by_pytorch → block_by_pytorch
+You throw away what `block` returns, and x stays the embedding: x = block(x, ...). It changes nothing
+in place.
+## normed before each layer
+- block_by_pytorch(x, → block_by_pytorch(final_norm(x, model),
+You apply the final norm before each layer. It stands once, after the last; inside, each block norms
+what it reads, and leaves the stream alone.
 ## layers in reverse
 - for layer in layers: → for layer in layers[::-1]:
 You go through the layers from the last to the first. model.layers has them in the order in which
@@ -392,6 +427,55 @@ You count the projections of one head. The query and the output have H of them, 
 ## the final norm in every layer
 - L * layer + C → L * (layer + C)
 You count three norms in each layer. There are two; the final norm comes once, after the last layer.
+## the layers' norms forgotten
+- layer = 2 * C + → layer =
+You are short by L · 2 · C numbers: the weights of the two norms in each layer.
+## a norm too many in each layer
+- layer = 2 * C → layer = 3 * C
+You count three norms in each layer. There are two, one before attention and one before the
+feed-forward.
+## a projection (C, C)
+- C * H * D → C * C
+You count one of two projections as (C, C): that of the query or that of the output. They are (H·D, C)
+and (C, H·D); H·D need not be C.
+## three keys and values
+- 2 * G * D * C → 3 * G * D * C
+You count three projections with G heads. There are two, key and value; the query has H.
+## everything with G heads
+- layer = 2 * C + H * D * C + 2 * G * D * C + C * H * D → layer = 2 * C + 4 * G * D * C
+You count all projections of attention with G heads. The query and the output have H of them.
+## D forgotten
+- H * D * C + 2 * G * D * C + C * H * D → H * C + 2 * G * C + C * H
+You forget D: a head has D rows, so the query's projection is (H·D, C).
+## the group for G
+- 2 * G * D → 2 * (H // G) * D
+You count keys and values with H/G heads: that is the size of a group. There are G = config.kv_heads.
+## the attention of all layers, the rest once
+- layer = 2 * C + H → layer = H
+- L * layer + C → L * (layer - 3 * F_ * C) + 3 * F_ * C + 2 * C + C
+Only attention is multiplied by the number of layers. Each layer has a feed-forward and two norms as
+well: put all of it in parentheses.
+## the feed-forward of one layer only
+- L * layer + C → L * (layer - 3 * F_ * C) + 3 * F_ * C + C
+You count the feed-forward once. Each layer has one: put it inside the parentheses that are multiplied
+by config.layers.
+## the attention of one layer only
+- L * layer + C
++ L * (2 * C + 3 * F_ * C) + layer - 2 * C - 3 * F_ * C + C
+You count attention once. Each layer has one: put it inside the parentheses that are multiplied by
+config.layers.
+## biases in the feed-forward counted
+- layer = 2 * C → layer = 2 * F_ + C + 2 * C
+You count biases in the feed-forward. The linear layers of the Llama architecture have none: weights
+only.
+## in bytes of fp32
+- return tables → return 4 * (tables
+- L * layer + C → L * layer + C)
+Those are bytes, at 4 for each number. Asked for is how many numbers there are.
+## in bytes of fp16
+- return tables → return 2 * (tables
+- L * layer + C → L * layer + C)
+Those are bytes, at 2 for each number. Asked for is how many numbers there are.
 ## two final norms
 - L * layer + C → L * layer + 2 * C
 You count 2 · C numbers at the end. There is one final norm, with C.
@@ -680,6 +764,23 @@ That is the logarithm of the probability: use softmax, or take the exponential.
 - torch.softmax(logits, -1) → torch.softmax(logits, -2)
 Your softmax runs along the wrong axis. The shares are those of the tokens of the vocabulary: the
 last axis of the logits.
+## softmax over axis 1
+- torch.softmax(logits, -1) → torch.softmax(logits, min(1, logits.ndim - 1))
+Your softmax runs along axis 1. The shares are those of the tokens of the vocabulary: the last axis of
+the logits.
+## eps forgotten
+- final_norm(states, model) → F.rms_norm(states, states.shape[-1:], model.norm.weight, 0.0)
+The norm is without its eps: model.config.norm_eps.
+## another norm's weight
+- final_norm(states, model)
++ F.rms_norm(
++     states,
++     states.shape[-1:],
++     model.layers[-1].feed_forward_norm.weight,
++     model.config.norm_eps,
++ )
+Your norm has the weight of a norm in the last layer. The final norm has one of its own:
+model.norm.weight.
 ## softmax over the layers
 - torch.softmax(logits, -1) → torch.softmax(logits, 0)
 Your softmax runs along the first axis, the layers. Each layer has a forecast of its own: softmax

@@ -285,6 +285,23 @@ first pass reads the whole of it.
 + yield token
 The ids are right, but you run the model once more before you hand out a token: it comes a pass
 later than it could, and the last pass is for nothing. n tokens need n passes.
+## each id in a list
+- yield token → yield [token]
+The ids are right, but each comes in a list. Yield the number itself.
+## floats
+- yield token → yield float(token)
+The ids are right, but they are floats. Make each a whole number with int(...).
+## the best of all positions together
+- [0, -1].argmax() → [0].amax(0).argmax()
+You take for each token its largest logit at any position. Only the last position forecasts a token
+that is not there yet.
+## all positions added up
+- [0, -1].argmax() → [0].sum(0).argmax()
+You add up the logits of all positions. Only the last one forecasts a token that is not there yet.
+## without the first token
+- model(sequence)[0, -1] → model(sequence[:, 1:] if sequence.shape[1] > 1 else sequence)[0, -1]
+You leave out the first token of what the model reads. It knows only what you pass: pass the whole
+sequence.
 ## the last token overwritten
 - sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
 + sequence[0, -1] = token
@@ -362,6 +379,21 @@ You also yield the tokens of the prompt. The caller has those; only the new ones
             "the new ids are asked for. And whoever reads along wants each at once: `yield` it inside "
             "the loop.",
             lambda model, ids, n: ids[0].tolist() + collected(model, ids, n),
+        ),
+        Mistake(
+            "the whole text at once, as a tensor",
+            "You give back the whole text in a tensor, when it is done. Two things. The caller has the "
+            "prompt: only the new ids are asked for. And whoever reads along wants each at once, as a "
+            "number: `yield` it inside the loop.",
+            lambda model, ids, n: torch.cat(
+                (ids, torch.tensor([collected(model, ids, n)]).long()), 1
+            ),
+        ),
+        Mistake(
+            "all at once, as a tensor",
+            "The ids are right, but they come in a tensor, and the first only when the last is done. "
+            "Whoever reads along wants each at once, as a number: `yield` it inside the loop.",
+            lambda model, ids, n: torch.tensor(collected(model, ids, n)),
         ),
         *edits(
             generate_without_cache,
@@ -500,6 +532,29 @@ That is 0 + 1 + … + (n - 1), what comes on top of the prompt. Each step reads 
 ## the growth forgotten, one step too many
 - sum(range(P, P + n)) → (n + 1) * P
 That is (n + 1) · P, as if each step read the prompt alone, and one step too many.
+## everything halved
+- sum(range(P, P + n)) → (n * P + n * (n - 1)) // 2
+You halve the whole sum. It is 0 + 1 + … + (n - 1) alone that is n · (n - 1) / 2: n · P comes on top.
+## the prompt token by token, one too many
+- range(P, P + n) → range(1, P + n + 1)
+You add up 1, 2, …, P + n, as if the prompt were read token by token, and the last token, too. The
+first step reads the prompt at once; the last token is never read.
+## from P to n
+- range(P, P + n) → range(P, n)
+Your sum goes from P to n. There are n steps, so it goes from P to P + n - 1.
+## from P to n, by range
+- range(P, P + n) → range(P, n + 1)
+Your sum goes from P to n. There are n steps, so it goes from P to P + n - 1.
+## one step too few, by a formula
+- sum(range(P, P + n)) → (n - 1) * P + (n - 1) * (n - 2) // 2
+You add up n - 1 steps. The first new token needs a pass, too: that over the prompt.
+## the prompt once too few
+- sum(range(P, P + n)) → (n - 1) * P + n * (n - 1) // 2
+You count the prompt n - 1 times. Each of the n steps reads it, the first one too: n · P.
+## every step as long as the text
+- sum(range(P, P + n)) → n * (P + n)
+That is n · (P + n), as if each step read the whole text. The first reads the prompt alone, which is P,
+and each one more than the step before.
 ## one more each
 - sum(range(P, P + n)) → n * (P + 1)
 That is n · (P + 1), as if each step read one more than the prompt. The sequence goes on growing: P,
@@ -623,9 +678,19 @@ That is the share in the last step. Count the positions of all steps.
 ## all but the first step
 - return 1 - (P + n - 1) / computed → return (computed - (P + n - 1)) / (computed - P)
 You leave the first step out of all that is computed. Its P positions belong to it.
+## rounded
+- 1 - (P + n - 1) / computed → round(1 - (P + n - 1) / computed, 2)
+You round the share. Give it as it is.
+## one position too few
+- (P + n - 1) → (P + n - 2)
+You take P + n - 2 positions as needed. The prompt has P, and all new tokens but the last are read: P +
+n - 1.
+## one step too few
+- range(P, P + n) → range(P, P + n - 1)
+You take n - 1 steps for all that is computed. The first new token needs a pass, too: n steps.
 ## cut off
 - 1 - (P + n - 1) / computed → (computed - (P + n - 1)) // computed
-You divide with //, which rounds down to 0. The share is a fraction: divide with /.
+You round down to 0, by // or int. The share is a fraction: divide with /, and leave it as it is.
 ## in percent
 - 1 - (P + n - 1) / computed → 100 * (1 - (P + n - 1) / computed)
 That is the share in percent. Asked for is a number between 0 and 1.

@@ -482,6 +482,43 @@ BLOCKS = edited(
 + k, v = (rope_by_rotate_half(y, positions, config.rope_base) for y in (k, v))
 ## only queries turned
 - k = rope_by_rotate_half(k, positions, config.rope_base)
+## only keys turned
+- q = rope_by_rotate_half(q, positions, config.rope_base)
+## queries made of x
+- weights.query(h) → weights.query(x)
+## keys and values made of x
+- weights.key(h) → weights.key(x)
+- weights.value(h) → weights.value(x)
+## keys and values handed on in the wrong order
+- attend(q, k, v) → attend(q, *(v, k))
+## scaled before attend
+- attend(q, k, v) → attend(q * q.shape[-1] ** -0.5, k, v)
+## attend called once for nothing
+- h = normed_by(layer.feed_forward_norm, layer, x)
++ attend(q, k, v)
++ h = normed_by(layer.feed_forward_norm, layer, x)
+## eps by heart in the first norm
+- normed_by(layer.attention_norm, layer, x)
++ rms_norm_by_length(x, layer.attention_norm.weight, 1e-6)
+## eps by heart in the second norm
+- normed_by(layer.feed_forward_norm, layer, x)
++ rms_norm_by_length(x, layer.feed_forward_norm.weight, 1e-6)
+## gelu instead of silu
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + F.linear(F.gelu(f.gate(h)) * f.up(h), f.down.weight)
+## no silu
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + F.linear(f.gate(h) * f.up(h), f.down.weight)
+## the gate for both
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + f.down(F.silu(f.gate(h)) * f.gate(h))
+## up for both
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + f.down(F.silu(f.up(h)) * f.up(h))
 ## no positions at all
 - q = rope_by_rotate_half(q, positions, config.rope_base)
 - k = rope_by_rotate_half(k, positions, config.rope_base)
@@ -654,6 +691,10 @@ SINUSOIDS = edited(
 - frequencies(C, 10_000.0) → frequencies(C, 1.0)
 ## a base of 100,000
 - frequencies(C, 10_000.0) → frequencies(C, 1e5)
+## an axis in front
+- return out → return out.unsqueeze(0)
+## a base of 1,000
+- frequencies(C, 10_000.0) → frequencies(C, 1e3)
 ## positions as columns
 - return out → return out.mT.contiguous()
 ## pairs in an axis of their own
@@ -726,6 +767,21 @@ LAYER_NORMS = edited(
 - * weight + bias → * bias + weight
 ## the bias subtracted
 - + bias → - bias
+## the weight first
+- mean = → x = x * weight; mean =
+- * weight + bias → + bias
+## not divided
+-  / torch.sqrt(spread + eps)
+## multiplied instead of divided
+- / torch.sqrt → * torch.sqrt
+## eps inside and outside
+- torch.sqrt(spread + eps) → (eps + torch.sqrt(spread + eps))
+## the median subtracted
+- x.mean(-1, keepdim=True) → x.sort(-1).values[..., (x.shape[-1] - 1) // 2].unsqueeze(-1)
+- spread + eps → ((x - mean) ** 2).mean(-1, keepdim=True) + eps
+## always axis 1
+- mean = x.mean(-1 → mean = x.mean(1 if x.ndim > 1 else 0
+- x.double().var(-1 → x.double().var(1 if x.ndim > 1 else 0
 ## the bias in x
 - mean = → x = x + bias; mean =
 - * weight + bias → * weight

@@ -79,6 +79,18 @@ HIDDENS = edited(
 ## stopped after the first layer
 - return normed(model, x)
 +     return normed(model, x)
+## the same layer every time, the last
+- model.layers[i] → model.layers[-1]
+## each layer twice
+- x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
++ for _ in range(2):
++     x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
+## every other layer
+- range(model.config.layers) → range(0, model.config.layers, 2)
+## what block returns thrown away
+- x = block → _ = block
+## normed before each layer
+- block(x, → block(normed(model, x),
 ## layers in reverse
 - range(model.config.layers) → reversed(range(model.config.layers))
 ## every layer reads the embedding
@@ -112,6 +124,16 @@ HIDDENS = edited(
 - normed(model, x) → normed(model, normed(model, x))
 ## another norm's weight at the end
 - normed(model, x) → normed(model, x) / model.norm.weight * model.layers[i].feed_forward_norm.weight
+## the first layer's norm at the end
+- normed(model, x) → normed(model, x) / model.norm.weight * model.layers[0].attention_norm.weight
+## the mean over the text
+- normed(model, x) → normed(model, x).sum(1) / T
+## every state, the embedding too
+- positions = → every = [normed(model, x)]; positions =
+- x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
++ x = block(x, model.layers[i], positions, seeing(causal_mask(T)))
++ every.append(normed(model, x))
+- return normed(model, x) → return torch.stack(every)
 ## LayerNorm at the end
 - normed(model, x)
 + F.layer_norm(x, x.shape[2:], model.norm.weight, None, model.config.norm_eps)
@@ -241,6 +263,38 @@ COUNTS = edited(
 ## the final norm in every layer
 - config.feed_forward + 2 → config.feed_forward + 3
 - return total + config.width → return total
+## the layers' norms forgotten
+- config.feed_forward + 2 → config.feed_forward
+## a norm too many in each layer
+- config.feed_forward + 2 → config.feed_forward + 3
+## a projection (C, C)
+- 2 * (config.heads + config.kv_heads) * config.head_dim
++ (config.width + (config.heads + 2 * config.kv_heads) * config.head_dim)
+## three keys and values
+- 2 * (config.heads + config.kv_heads) → (2 * config.heads + 3 * config.kv_heads)
+## everything with G heads
+- 2 * (config.heads + config.kv_heads) → 4 * config.kv_heads
+## D forgotten
+-  * config.head_dim
+## the group for G
+- config.heads + config.kv_heads → config.heads + config.heads // config.kv_heads
+## the attention of all layers, the rest once
+- total += config.width * (3 * config.feed_forward + 2)
+- return total + config.width → return total + config.width * (3 * config.feed_forward + 3)
+## the feed-forward of one layer only
+- (3 * config.feed_forward + 2) → 2
+- return total + config.width → return total + config.width * (3 * config.feed_forward + 1)
+## the attention of one layer only
+- for _ in range(config.layers):
+-     total += 2 * (config.heads + config.kv_heads) * config.head_dim * config.width
++ total += 2 * (config.heads + config.kv_heads) * config.head_dim * config.width
++ for _ in range(config.layers):
+## biases in the feed-forward counted
+- config.feed_forward + 2) → config.feed_forward + 3) + 2 * config.feed_forward
+## in bytes of fp32
+- return total + config.width → return (total + config.width) * 4
+## in bytes of fp16
+- return total + config.width → return (total + config.width) * 2
 ## two final norms
 - return total + config.width → return total + 2 * config.width
 ## norms with biases
@@ -371,6 +425,13 @@ LENSES = edited(
 - .exp()
 ## softmax over the positions
 - logits.logsumexp(-1) → logits.logsumexp(-2, keepdim=True)[..., token_id]
+## softmax over axis 1
+- logits.logsumexp(-1)
++ logits.logsumexp(min(1, logits.ndim - 1), keepdim=True).expand_as(logits)[..., token_id]
+## eps forgotten
+- model.config.norm_eps → 0.0
+## another norm's weight
+- model.norm.weight → model.layers[-1].feed_forward_norm.weight
 ## softmax over the layers
 - logits.logsumexp(-1) → logits.logsumexp(0, keepdim=True).expand_as(logits)[..., token_id]
 ## the embedding for the head

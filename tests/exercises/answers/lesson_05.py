@@ -170,6 +170,16 @@ LOOPS = edited(
 + ids = prompt
 + for n in range(len(prompt) - 1):
 +     model(token_ids[:, : n + 1])
+## each id in a list
+- yield token → yield [token]
+## floats
+- yield token → yield token + 0.0
+## the best of all positions together
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids]))[0].max(0).values.argmax())
+## all positions added up
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids])).mean((0, 1)).argmax())
+## without the first token
+- model(torch.tensor([ids])) → model(torch.tensor([ids[1:] or ids]))
 ## reads ahead
 - ids = prompt → ids, logits = prompt, model(token_ids)
 - token = best_last(model(torch.tensor([ids])))
@@ -241,6 +251,8 @@ SECOND_FORMS = {
         "the caller's prompt grows": resized,
         "all at once": collected,
         "at least one": checks_afterwards,
+        "the whole text at once, as a tensor": lambda *args: torch.tensor([whole_text(*args)]),
+        "all at once, as a tensor": lambda *args: torch.tensor(collected(*args)),
         "tensors instead of numbers": argmax_as_it_is,
     },
     "positions_computed": {
@@ -263,6 +275,13 @@ SECOND_FORMS = {
         "the growth alone": lambda P, n: sum(range(n)),
         "the growth forgotten, one step too many": lambda P, n: P + n * P,
         "one more each": lambda P, n: n * P + n,
+        "everything halved": lambda P, n: n * (P + n - 1) // 2,
+        "the prompt token by token, one too many": lambda P, n: (P + n) * (P + n + 1) // 2,
+        "from P to n": lambda P, n: sum(i for i in range(n) if i >= P),
+        "from P to n, by range": lambda P, n: sum(i for i in range(n + 1) if i >= P),
+        "one step too few, by a formula": lambda P, n: (n - 1) * (2 * P + n - 2) // 2,
+        "the prompt once too few": lambda P, n: n * P + n * (n - 1) // 2 - P,
+        "every step as long as the text": lambda P, n: n * P + n**2,
         "grows from the third step on": lambda P, n: n * P + (n * n - 3 * n + 2) // 2,
         "the square of the text": lambda P, n: P**2 + 2 * P * n + n**2,
     },
@@ -295,6 +314,9 @@ SECOND_FORMS = {
             sum(P + i - 1 for i in range(1, n)) / sum(P + i for i in range(1, n))
         ),
         "cut off": lambda P, n: 0,
+        "rounded": lambda P, n: round(old_over_all(P, n), 2),
+        "one position too few": lambda P, n: 1 - (P + n - 2) / counted_step_by_step(P, n),
+        "one step too few": lambda P, n: 1 - (P + n - 1) / counted_step_by_step(P, n - 1),
     },
 }
 
