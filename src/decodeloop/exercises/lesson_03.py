@@ -279,6 +279,9 @@ ROPE = Exercise(
             30.0,
         ),
         turning(
+            "as many tokens as rows and heads", tensors(3, 3, 3, 4), torch.tensor([4, 9, 1]), 15.0
+        ),
+        turning(
             "one new token in each row", tensors(3, 2, 1, 4), torch.tensor([[6], [2], [9]]), 9.0
         ),
     ),
@@ -315,6 +318,10 @@ the cosine.
 - D = x.shape[-1] → D, positions = x.shape[-1], positions[0] if positions.ndim == 2 else positions
 Right where all rows have the same positions. With positions (B, T) each row has its own: you use
 those of the first.
+## told by the length, not by the axes
+- if positions.ndim == 2: → if len(positions) == len(x):
+You ask whether there are as many positions as rows. With (T,) that may be so, too: how many axes there
+are, `positions.ndim`, tells the two apart.
 ## counted on from the first position
 - D = x.shape[-1]
 + D = x.shape[-1]

@@ -500,6 +500,17 @@ weights only.
 ## one matrix in the feed-forward layer
 - 3 * F_ → F_
 You count one matrix in the feed-forward layer. SwiGLU has three: gate, up and down.
+## D of 64 by heart
+- config.head_dim → 64
+You take D = 64, as in the model of this course. Other models have another: config.head_dim.
+## a KV head for three heads
+- config.kv_heads → config.heads // 3
+You take a third of H for G, as in the model of this course. Other models share otherwise:
+config.kv_heads.
+## 8/3 as wide
+- 3 * F_ * C → 3 * (8 * C // 3) * C
+You take the feed-forward to be 8/3 as wide as the model. Its width is a number of its own:
+config.feed_forward.
 ## four times as wide
 - 3 * F_ * C → 3 * 4 * C * C
 You take the feed-forward to be four times as wide as the model. Its width is a number of its own:

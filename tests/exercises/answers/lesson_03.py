@@ -227,6 +227,11 @@ ROPES = edited(
 - h = x.shape[-1] // 2
 + h = x.shape[-1] // 2
 + positions = positions.view(-1, x.shape[2])[0]
+## told by the length, not by the axes
+- if positions.ndim == 2:
+-     angles = rearrange(angles, "B T d -> B 1 T d")
++ if positions.shape[0] == x.shape[0]:
++     angles = angles.unsqueeze(1)
 ## counted on from the first position
 - h = x.shape[-1] // 2
 + h = x.shape[-1] // 2

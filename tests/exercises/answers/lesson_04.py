@@ -312,6 +312,12 @@ COUNTS = edited(
 + total += 2 * (config.heads + config.kv_heads)
 ## one matrix in the feed-forward layer
 - 3 * config.feed_forward → config.feed_forward
+## D of 64 by heart
+- config.head_dim → 64
+## a KV head for three heads
+- config.kv_heads → config.heads // 3
+## 8/3 as wide
+- 3 * config.feed_forward → 3 * int(config.width * 8 / 3)
 ## four times as wide
 - 3 * config.feed_forward → 12 * config.width
 """,
