@@ -498,7 +498,7 @@ SWIGLU = Exercise(
         call("F = C = 4", tensors(2, 3, 4), *weights_of_a_feed_forward(4, 4), oracle=torch_swiglu),
         call(
             "large numbers",
-            tensors(1, 2, 4, scale=30.0),
+            tensors(1, 2, 4, scale=100.0),
             *weights_of_a_feed_forward(4, 6),
             oracle=torch_swiglu,
         ),
