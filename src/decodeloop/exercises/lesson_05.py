@@ -193,8 +193,8 @@ GENERATE_WITHOUT_CACHE = Exercise(
         sums_case(7, [2, 6, 5], 9),
         sums_case(11, [4, 9], 0),
         remembering(1_100, 3),
-        decoder_case([17, 3, 80, 41], 12),
-        decoder_case([9, 9, 60, 2, 33, 71, 5], 6),
+        decoder_case([17, 3, 80, 41], 6),
+        decoder_case([9, 9, 60, 2, 33, 71, 5], 3),
         Case(
             "the lengths that the model reads: prompt of 3, 5 new",
             read_in_all,
