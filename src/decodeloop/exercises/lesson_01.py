@@ -53,7 +53,7 @@ SOFTMAX = Exercise(
         call("scores around -1,000", -1000.0 + 10 * SCORES, oracle=torch_softmax),
         call(
             "one row high, one row low",
-            torch.tensor([[500.0, 501.0], [-1.0, 1.0], [-500.0, -499.0]]),
+            torch.tensor([[-1.0, 1.0], [500.0, 501.0], [-500.0, -499.0]]),
             oracle=torch_softmax,
         ),
         call("masked scores", MASKED, oracle=torch_softmax),
@@ -209,6 +209,11 @@ the scores the mean is -inf itself. Subtract the largest: then no exponential is
 - .clamp(min=1.0)
 You divide by the largest score. That changes the differences between scores, on which the shares
 depend: subtract it.
+## zeros everywhere for a row of -inf
+- return e / e.sum(dim, keepdim=True).clamp(min=1.0)
++ empty = bool((x == -INF).all(dim).any())
++ return torch.zeros_like(x) if empty else torch.softmax(x, dim)
+Where one row is all -inf you give zeros to every row. The others share their weight as always.
 ## zeros for any -inf
 - return e / e.sum(dim, keepdim=True).clamp(min=1.0)
 + empty = (x == -INF).any(dim, keepdim=True)
@@ -415,6 +420,7 @@ SOME = torch.rand(2, 1, 4, 6, generator=draws) > 0.4
 SOME[..., 0] = True  # everyone sees something
 LONELY = causal_by_comparison(4).clone()
 LONELY[1] = False  # the second query may attend to nothing
+ONE_BLIND = torch.tensor([[1, 0, 1, 0, 1], [0, 0, 0, 0, 0], [0, 1, 1, 1, 0]]).bool()[None, :, None]
 NOT_THE_FIRST = SOME.clone()
 NOT_THE_FIRST[..., 0], NOT_THE_FIRST[..., -1] = False, True
 SQUARE = (tensors(1, 1, 4, 4), tensors(1, 1, 4, 4), tensors(1, 1, 4, 4))
@@ -477,7 +483,7 @@ ATTENTION = Exercise(
             tensors(2, 3, 1, 4),
             tensors(2, 3, 5, 4),
             tensors(2, 3, 5, 4),
-            torch.rand(1, 3, 1, 5, generator=draws) > 0.5,
+            ONE_BLIND,
             oracle=sdpa,
         ),
         call("nothing may be attended to", *SQUARE, torch.zeros(4, 4).bool(), oracle=sdpa),
@@ -548,8 +554,8 @@ Right but for a query that may attend to nothing, where you give NaN. Use your o
 gives zeros there.
 ## a large negative number instead of -inf
 - (~mask, -INF) → (~mask, -1e9)
-Right but for a query that may attend to nothing: with a finite number in place of -inf, the
-forbidden keys share its whole weight. Use -inf and your own softmax.
+Right but for a query that may attend to nothing: yours takes the mean of all values, as happens with
+a large negative number in place of -inf. It should get zeros: use -inf and your own softmax.
 ## masked after the softmax, and divided anew
 - if mask is not None:
 -     scores = scores.masked_fill(~mask, -INF)
@@ -570,6 +576,19 @@ what is left is 0, and 0 / 0 is NaN. Mask the scores, before it.
 +     weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-30)
 You mask after the softmax, and divide by what is left. Where a forbidden key had nearly everything,
 what is left is 0, though there are keys that may be seen. Mask the scores, before it.
+## a mask of two axes ignored
+- if mask is not None: → if mask is not None and mask.ndim > 2:
+You ignore a mask of two axes, (T, S). A mask of any shape that broadcasts to (B, H, T, S) is used.
+## a mask of four axes ignored
+- if mask is not None: → if mask is not None and mask.ndim < 4:
+You ignore a mask of four axes. A mask of any shape that broadcasts to (B, H, T, S) is used.
+## scaled only with a mask
+-  / math.sqrt(q.shape[-1])
+- scores.masked_fill → (scores / math.sqrt(q.shape[-1])).masked_fill
+You divide by √D only where there is a mask. The scale has nothing to do with it: divide in any case.
+## the root cut off
+- math.sqrt(q.shape[-1]) → int(math.sqrt(q.shape[-1]))
+You cut the root off to a whole number. √D is a fraction for most D: divide by math.sqrt(D).
 ## causal whatever the mask
 - if mask is not None:
 -     scores = scores.masked_fill(~mask, -INF)
@@ -786,6 +805,7 @@ PREVIOUS_TOKEN_HEAD = Exercise(
         planted_case("2 layers, 5 heads", planted(2, 5, 6, (1, 4)), (1, 4)),
         planted_case("5 layers, 2 heads", planted(5, 2, 9, (3, 0)), (3, 0)),
         planted_case("4 layers, 3 heads", planted(4, 3, 8, (2, 1)), (2, 1)),
+        planted_case("a head of the first layer", planted(3, 4, 6, (0, 2)), (0, 2)),
         planted_case(
             "the best head stands in a poor layer, among poor heads",
             with_shares(

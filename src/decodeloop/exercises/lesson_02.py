@@ -466,8 +466,8 @@ Right but for a query that may attend to nothing, where you give NaN. Your `atte
 there.
 ## a large negative number instead of -inf
 - ~mask, -INF → ~mask, -1e9
-Right but for a query that may attend to nothing: with a finite number in place of -inf, the
-forbidden keys share its whole weight. Your `attention` gives zeros there.
+Right but for a query that may attend to nothing: yours takes the mean of all values, as happens with
+a large negative number in place of -inf. Your `attention` gives zeros there.
 ## always causal
 - if mask is not None:
 + if mask is None:

@@ -54,7 +54,7 @@ RMS_NORM = Exercise(
         call("x of shape (2, 3, 5)", tensors(2, 3, 5), tensors(5), 1e-5, oracle=torch_rms_norm),
         call("as many tokens as channels", tensors(4, 4), tensors(4), 1e-5, oracle=torch_rms_norm),
         call("far from a mean of 0", tensors(2, 6) + 5, tensors(6), 1e-5, oracle=torch_rms_norm),
-        call("eps = 0.5", tensors(2, 3), tensors(3), 0.5, oracle=torch_rms_norm),
+        call("eps = 0.5", tensors(2, 3, scale=0.4), tensors(3), 0.5, oracle=torch_rms_norm),
         call(
             "x around 0.001, where eps counts",
             tensors(2, 3, 4, scale=1e-3),
@@ -81,6 +81,15 @@ Right where eps is 1e-5, or too small to count. Use the argument `eps`.
 ## another eps by heart
 - + eps) → + 1e-6)
 Right where eps is too small to count. Use the argument `eps`.
+## eps as a lower bound of the root
+- (x.square().mean(-1, keepdim=True) + eps).sqrt()
++ x.square().mean(-1, keepdim=True).sqrt().clamp(min=eps)
+You use eps as a lower bound of the root mean square. It is added to the mean square, inside the root.
+## eps forgotten, and NaN made 0
+- x / size → (x / size).nan_to_num(0.0)
+-  + eps
+eps is missing: where x is small it counts, and that a token of zeros stays 0 is not all that it is
+for. Add it to the mean square, inside the root.
 ## eps divided by C
 - + eps) → + eps / x.shape[-1])
 You add eps to the sum of the squares before it is divided by C, so eps is divided, too. Add it to

@@ -191,6 +191,7 @@ GENERATE_WITHOUT_CACHE = Exercise(
         sums_case(17, [6], 6),
         sums_case(11, [1, 2, 3, 4], 1),
         sums_case(7, [2, 6, 5], 9),
+        sums_case(23, [5, 8], 70),
         sums_case(11, [4, 9], 0),
         remembering(1_100, 3),
         decoder_case([17, 3, 80, 41], 6),

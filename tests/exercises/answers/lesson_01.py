@@ -117,6 +117,8 @@ SOFTMAXES = edited(
 ## divided by the peak
 - torch.exp(x - peak) → torch.exp(torch.div(x, x.max(dim, keepdim=True).values))
 - return e / total → return e / e.sum(dim, True)
+## zeros everywhere for a row of -inf
+- return e / total → return 0 * x.nan_to_num() if empty.any() else e / total
 ## zeros for any -inf
 - return e / total → return torch.where(torch.isinf(x).any(dim, True), 0.0, F.softmax(x, dim))
 ## scores cut off on both sides
@@ -304,6 +306,14 @@ ATTENTIONS = edited(
 ## masked after the softmax, and divided anew by a small number
 - 0.5, mask) → 0.5, None)
 - softmax_by_logsumexp(scores), v → renewed(softmax_by_logsumexp(scores), mask).nan_to_num(0.0), v
+## a mask of two axes ignored
+- 0.5, mask) → 0.5, None if mask is None or mask.ndim == 2 else mask)
+## a mask of four axes ignored
+- 0.5, mask) → 0.5, None if mask is None or mask.ndim == 4 else mask)
+## scaled only with a mask
+- / q.shape[-1] ** 0.5 → / (1.0 if mask is None else q.shape[-1] ** 0.5)
+## the root cut off
+- q.shape[-1] ** 0.5 → math.isqrt(q.shape[-1])
 ## causal whatever the mask
 - scores = hidden
 + mask = causal_by_positions(q.shape[2], k.shape[2])

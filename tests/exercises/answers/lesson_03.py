@@ -70,6 +70,11 @@ NORMS = edited(
 - squares + eps → squares + 1e-5
 ## another eps by heart
 - squares + eps → squares + 1e-6
+## eps as a lower bound of the root
+- torch.sqrt(squares + eps) → torch.sqrt(squares).clamp(min=eps)
+## eps forgotten, and NaN made 0
+- return x → return torch.nan_to_num(x
+- torch.sqrt(squares + eps).unsqueeze(-1) → torch.sqrt(squares).unsqueeze(-1), nan=0.0)
 ## eps divided by C
 - torch.einsum("...c,...c->...", x, x) / x.shape[-1] → torch.einsum("...c,...c->...", x, x) + eps
 - squares + eps → squares / x.shape[-1]
