@@ -309,6 +309,9 @@ You cut the buffers down to n places, so nothing fits in behind them any more. T
 ## truncate off by one
 - self.length = n → self.length = n - 1
 After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one fewer.
+## truncate off by one, but not at 0
+- self.length = n → self.length = max(n - 1, 0)
+After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one fewer.
 ## truncate takes n away
 - self.length = n → self.length -= n
 `truncate(n)` says how many positions stay, not how many go: the length becomes n.
@@ -554,6 +557,10 @@ them stands at `cache.length`.
 - cache.length, cache.length + T → cache.length + 1, cache.length + T + 1
 Your positions are one too large. Positions count from 0, so where `cache.length` are cached the next
 one stands at position `cache.length`.
+## positions of those before
+- cache.length, cache.length + T → cache.length - T, cache.length
+Your T positions end where the new tokens begin. The first of them stands at `cache.length`, the last at
+`cache.length + T - 1`.
 ## one position for all
 - torch.arange(cache.length, cache.length + T) → torch.full((T,), cache.length)
 All T new tokens stand at one and the same position in your answer. The first stands at
@@ -596,6 +603,10 @@ between stay empty. Advance after the last layer.
 + positions = torch.arange
 You advance before anything else, so the new tokens stand T positions too far on, and `attend` stores
 their keys T places too far on. Advance once, after the last layer.
+## advanced by the new length
+- cache.advance(T) → cache.advance(cache.length + T)
+You advance by the new length. `advance` adds what it is given to the length there is: T, the number of
+new tokens.
 ## advanced by one
 - cache.advance(T) → cache.advance(1)
 `cache.advance(1)` is right for one token, but a prompt has T of them: advance by
@@ -987,6 +998,19 @@ That is in MB. Bytes are asked for: nothing is divided by a million.
 ## mebibytes instead of bytes
 - * batch * length → * batch * length / 2**20
 That is in MiB. Bytes are asked for: nothing is divided by 2^20.
+## gigabytes instead of bytes
+- * batch * length → * batch * length / 1e9
+That is in GB. Bytes are asked for: nothing is divided by 10^9.
+## gibibytes instead of bytes
+- * batch * length → * batch * length / 2**30
+That is in GiB. Bytes are asked for: nothing is divided by 2^30.
+## the longest text
+- * batch * length → * batch * config.context
+You take the longest text that the model can read. Asked for are texts of `length` tokens.
+## queries stored too
+- sum(one for _ in ("key", "value") for _ in range(config.layers))
++ config.layers * (one * 2 + config.heads * config.head_dim * bytes_per_number)
+You count the queries too. They are used once and not stored: keys and values alone.
 ## one position more
 - * batch * length → * batch * (length + 1)
 You count one position too many: a text of `length` tokens leaves `length` keys and values.
@@ -1073,6 +1097,10 @@ CHUNKED_PREFILL = Exercise(
 ## the rest is dropped
 - token_ids.split → token_ids[:, : max(token_ids.shape[1] // chunk, 1) * chunk].split
 The last chunk may be shorter than the others, and you leave it out: its tokens are never read.
+## the rest is dropped, and a short prompt
+- token_ids.split(chunk, dim=1) → token_ids.split(chunk, dim=1)[: token_ids.shape[1] // chunk]
+The last chunk may be shorter than the others, and you leave it out: its tokens are never read. Of a
+prompt shorter than `chunk` you read nothing at all.
 ## the last piece is dropped
 - split(chunk, dim=1) → split(chunk, dim=1)[:-1]
 The last piece is never read, whether it is shorter or not: `[:-1]` leaves it out. Loop over all of
@@ -1134,6 +1162,9 @@ You read one token at a time, whatever `chunk` is.
     + edits(
         last_of_all,
         """
+## a list of logits
+- every[-1] → every
+You give back a list with the logits of every chunk. Only the last are wanted, (B, V).
 ## the logits of the first chunk
 - every[-1] → every[0]
 Those are the logits after the first chunk. What follows the prompt is read off the last.

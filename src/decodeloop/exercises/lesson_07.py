@@ -157,6 +157,10 @@ that follow.
 + torch.zeros_like(x).masked_fill(x < x.amax(-1, keepdim=True), -INF)
 At t = 0 the right token is left, but not with its own logit. The best keeps its logit, the others
 become -inf.
+## one-hot at 0
+- x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → (x == x.amax(-1, keepdim=True)).float()
+At t = 0 you return 1 for the best and 0 for the others. Those are probabilities: return logits, the best
+with its own, the others -inf.
 ## the worst at 0
 - x < x.amax → x > x.amin
 At t = 0 you keep the worst token of each row. It is the largest logit that stays.
@@ -283,6 +287,7 @@ TOP_K = Exercise(
             2,
             oracle=k_best,
         ),
+        call("logits (4, 4), k = 2", SQUARE, 2, oracle=k_best),
         leaves_its_input("the caller's logits stay as they are", BATCH, 3, oracle=k_best),
     ),
     mistakes=edits(
@@ -306,6 +311,17 @@ where a token is out.
 - x.masked_fill(x < last, -INF) → x.topk(k).values
 Two things. You return the k best values, (…, k): every token must keep its place, so return (…,
 V), with -inf where a token is out. And topk fails if k is more than V: min(k, V).
+## keepdim forgotten
+- [..., -1:] → [..., -1]
+The k-th logits have shape (…), an axis less than the logits: they don't broadcast, or they do along the
+wrong axis. `[..., -1:]` keeps the axis.
+## sorted in ascending order
+- x.topk(min(k, x.shape[-1])).values[..., -1:]
++ x.sort(-1).values[..., min(k, x.shape[-1]) - 1, None]
+You sort in ascending order, so your threshold is the k-th *smallest* logit. descending=True, or topk.
+## over the whole batch, and at most V
+- x.topk(min(k, x.shape[-1])).values[..., -1:] → x.flatten().topk(min(k, x.shape[-1])).values[-1]
+You take the k best of the whole tensor. Each row has its own k best: work along the last axis.
 ## the first of the k best
 - [..., -1:] → [..., :1]
 You compare with the first of the k best, and only the best token is left. topk gives them in
@@ -504,6 +520,10 @@ it, cumsum minus its own probability. And p = 1 keeps all: leave the logits alon
 + out = m.cumsum(-1) - m >= p
 + out = torch.cat((out[..., :1] & False, out[..., :-1]), -1)
 You keep one token too many: the one that crosses p is the last that stays.
+## softmax over the rows
+- ordered.softmax(-1) → ordered.softmax(0)
+Your softmax runs over the first axis. Each row is a forecast, and sums to 1 along the tokens:
+softmax(-1).
 ## summed over the rows
 - m.cumsum(-1) → m.cumsum(0)
 Your cumulative sum runs over the first axis. Each row is summed by itself, along the tokens:
@@ -667,6 +687,10 @@ You compare logits with p times the best logit. That means nothing: add 100 to a
 forecast is the same, but your threshold is not. Compare probabilities.
 ## the likely ones out
 - m < p → m >= p
+You remove the tokens that are likely enough, and keep the others: the comparison is the wrong way
+round.
+## the likely ones out, but for the threshold
+- m < p → m > p
 You remove the tokens that are likely enough, and keep the others: the comparison is the wrong way
 round.
 ## the best of the whole batch
@@ -878,6 +902,9 @@ You penalise only the token written first. All that occur in token_ids are meant
 + ids = ids[..., :-1]
 + seen = x.gather(-1, ids)
 You leave out the token written last. All that occur in token_ids are meant.
+## added instead of written
+- x.scatter(-1, ids, changed) → x.scatter_add(-1, ids, changed)
+You add the changed logits to the old ones. They take their place: `scatter`, not `scatter_add`.
 ## put out
 - changed) → torch.full_like(changed, -INF))
 You put the tokens that occurred out, whatever the penalty. They become less likely, not impossible:
@@ -1025,20 +1052,22 @@ def drawn_in_calls(answer: Candidate, logits: Tensor, generator: bool = True) ->
     return torch.stack(calls)
 
 
+def all_alike(drawn: Tensor, best: Tensor) -> dict[str, Any]:
+    """Whether all calls gave the same; if so nothing else is asked, since it depends on the seed."""
+    if bool((drawn == drawn[:1]).all()):
+        return {"all calls alike": True, "always the best": bool((drawn == best).all())}
+    return {"all calls alike": False}
+
+
 def many_draws(label: str, row: Tensor, generator: bool = True) -> Case:
     def run(answer: Candidate) -> Any:
         drawn = drawn_in_calls(answer, row, generator)
         if not isinstance(drawn, Tensor):
             return drawn
-        seen: dict[str, Any] = {"token ids": shape_of(drawn[0])}
-        if not generator:
-            seen["all calls alike"] = bool((drawn == drawn[:1]).all())
-            if seen["all calls alike"]:  # what else is seen depends on the seed
-                return seen
-        return seen | flags_of(drawn, row)
+        seen = {"token ids": shape_of(drawn[0])} | all_alike(drawn, row.argmax())
+        return seen if seen["all calls alike"] else seen | flags_of(drawn, row)
 
-    expected: dict[str, Any] = {"token ids": torch.zeros(EACH)}
-    expected |= ({} if generator else {"all calls alike": False}) | RIGHT_FLAGS
+    expected = {"token ids": torch.zeros(EACH), "all calls alike": False} | RIGHT_FLAGS
     return Case(label, run, lambda: expected, (row.expand(EACH, -1),))
 
 
@@ -1049,10 +1078,12 @@ def rows_of_their_own(label: str, rows: Tensor) -> Case:
         drawn = drawn_in_calls(answer, rows)
         if not isinstance(drawn, Tensor):
             return drawn
-        flags = {f"row {i}": flags_of(drawn[:, :, i], row) for i, row in enumerate(rows)}
-        return {"token ids": shape_of(drawn[0])} | flags
+        seen = {"token ids": shape_of(drawn[0])} | all_alike(drawn, rows.argmax(-1))
+        if seen["all calls alike"]:
+            return seen
+        return seen | {f"row {i}": flags_of(drawn[:, :, i], row) for i, row in enumerate(rows)}
 
-    expected: dict[str, Any] = {"token ids": torch.zeros(EACH, len(rows))}
+    expected: dict[str, Any] = {"token ids": torch.zeros(EACH, len(rows)), "all calls alike": False}
     expected |= {f"row {i}": RIGHT_FLAGS for i in range(len(rows))}
     return Case(label, run, lambda: expected, (rows.expand(EACH, *rows.shape),))
 
@@ -1215,6 +1246,13 @@ All rows get the same draw. Each row needs a random number of its own.
 +     generator.manual_seed(generator.initial_seed())
 You set the generator back to its seed at each call, so every token of a text is drawn with the
 same random number. Only use the generator; who made it seeds it.
+## a fixed seed at each call
+- weights = logits.float().softmax(-1)
++ weights = logits.float().softmax(-1)
++ if generator is not None:
++     generator.manual_seed(0)
+You give the generator a fixed seed at each call, so every call draws the same. Only use the generator;
+who made it seeds it.
 ## the global generator seeded
 - weights = logits.float().softmax(-1)
 + weights = logits.float().softmax(-1)
@@ -1244,6 +1282,9 @@ its row, and (2, 3, V) gives one axis of 6. Reshape to logits.shape[:-1].
 ## the first row's forecast for all
 - torch.multinomial(rows, 1, → torch.multinomial(rows[:1].expand_as(rows), 1,
 You draw all rows from the forecast of the first. Each row has its own.
+## the first draw alone
+- .reshape(logits.shape[:-1]) → [0, 0]
+You return the draw of the first row alone. Every row has its own: reshape to logits.shape[:-1].
 ## ids count from 1
 - .reshape(logits.shape[:-1]) → .reshape(logits.shape[:-1]) + 1
 Your ids are one too large: the first token of the vocabulary has the id 0.
@@ -1320,7 +1361,11 @@ ENTROPY = Exercise(
         call("logits (2, 3, 7)", BATCH, oracle=summed_surprise),
         call("eight equal logits: ln 8", torch.full((8,), -3.0), oracle=summed_surprise),
         call("some tokens are out", SOME_OUT, oracle=summed_surprise),
-        call("49,152 equal logits: ln 49,152", torch.full((49_152,), 2.0), oracle=summed_surprise),
+        call(
+            "49,152 equal logits: ln 49,152",
+            torch.full((49_152,), 2.0),
+            oracle=lambda x: torch.tensor(math.log(len(x))),
+        ),
         call("a certain forecast", torch.tensor([0.0, 300.0, -50.0]), oracle=summed_surprise),
     ),
     mistakes=edits(
@@ -1334,6 +1379,10 @@ comes adds nothing. `torch.special.entr` knows that.
 - torch.special.entr(p) → -(p * x.log_softmax(-1))
 Right but where a token is out: its ln p is -inf, and 0 · -inf is NaN, though a token that never comes
 adds nothing. `torch.special.entr` knows that.
+## NaN set to 0
+- torch.special.entr(p).sum(-1) → (-(p * p.log()).sum(-1)).nan_to_num(0.0)
+Where a token is out the whole sum is NaN, and you make it 0. It is that one product, 0 · ln 0, which is
+0, and the rest of the sum counts. `torch.special.entr` knows that.
 ## the logits for ln p
 - torch.special.entr(p) → -(p * x)
 You multiply p by the logit. It is ln p that belongs there, and a logit is that only up to a number
@@ -1433,6 +1482,10 @@ You add ln(-ln u). Gumbel noise is -ln(-ln u): the minus matters, since the two 
 ## one logarithm
 - (-uniform.log()).log() → uniform.log()
 You add -ln u, which is exponential noise. Gumbel noise is -ln(-ln u), two logarithms.
+## a minus forgotten
+- (-uniform.log()).log() → uniform.log().log()
+You take the logarithm of ln u, which is negative, and get NaN. Gumbel noise is -ln(-ln u), with two
+minus signs.
 ## ln u
 - logits - (-uniform.log()).log() → logits + uniform.log()
 You add ln u, one logarithm. Gumbel noise is -ln(-ln u), two of them.

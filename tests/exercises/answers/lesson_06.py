@@ -168,6 +168,8 @@ CACHES = {
 - T = k.shape[2] → layer, T = -1, k.shape[2]
 ## truncate by zeros
 - self.length = n → self.both[..., n:, :].zero_()
+## truncate off by one, but not at 0
+- self.length = n → self.length = n - (n > 0)
 ## the place is not taken back
 - self.length = 0 → self.length = self.written = 0
 - self.length : self.length + T] = → self.written : self.written + T] =
@@ -227,8 +229,6 @@ UNNAMED_CACHES = edited(
 + mask = mask if mask is None else mask[..., -q.shape[2] :]
 ## truncate empties
 - self.length = n → self.length = 0
-## truncate off by one, but for 0
-- self.length = n → self.length = max(n - 1, 0)
 ## the first rows
 - self.both.index_select(2, torch.as_tensor(rows)) → self.both[:, :, : len(rows)]
 ## a mask of S rows
@@ -283,6 +283,10 @@ HIDDENS = {
 - .expand(B, T) → .add(1).expand(B, T)
 ## one position for all
 - torch.arange(cache.length, cache.length + T).expand(B, T) → torch.tensor([[cache.length] * T])
+## positions of those before
+- .expand(B, T) → .sub(T).expand(B, T)
+## advanced by the new length
+- cache.advance(T) → cache.advance(T + cache.length)
 ## advanced by the batch
 - cache.advance(T) → cache.advance(B)
 ## advanced first of all
@@ -455,6 +459,15 @@ SIZES = edited(
 - (2, config.layers → (4, config.layers
 ## mebibytes instead of bytes
 - .numel() * bytes_per_number → .numel() * bytes_per_number / 1024 / 1024
+## gigabytes instead of bytes
+- .numel() * bytes_per_number → .numel() * bytes_per_number * 1e-9
+## gibibytes instead of bytes
+- .numel() * bytes_per_number → .numel() * bytes_per_number / 1024**3
+## the longest text
+- config.kv_heads, length, → config.kv_heads, config.context,
+## queries stored too
+- (2, config.layers, batch, config.kv_heads, length
++ (1, config.layers, batch, config.heads + 2 * config.kv_heads, length
 ## one position more
 - config.kv_heads, length, → config.kv_heads, length + 1,
 ## D as C / H
@@ -483,8 +496,8 @@ UNNAMED_SIZES = edited(
 - config.kv_heads * length * config.head_dim → length * config.feed_forward
 ## texts and tokens added
 - batch * config.kv_heads * length → (batch + length) * config.kv_heads
-## gigabytes
-- return total → return total / 1e9
+## terabytes
+- return total → return total / 1e12
 ## the layers squared
 - (keys + values) * bytes_per_number → (keys + values) * bytes_per_number * config.layers
 """,
@@ -515,6 +528,14 @@ CHUNKS = {
         """
 ## the rest is dropped
 - while start < T: → while start == 0 or start + chunk <= T:
+## the rest is dropped, and a short prompt
+- while start < T: → while start + chunk <= T:
+## a list of logits
+- start = 0 → start, every = 0, []
+- start = end
++ start = end
++ every.append(model.head(hidden[:, -1]))
+- return model.head(hidden[:, -1]) → return every
 ## the last piece is dropped
 - while start < T: → while start + chunk < T:
 ## a last piece of one token is dropped

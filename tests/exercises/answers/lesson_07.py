@@ -47,6 +47,8 @@ TEMPERATURES = edited(
 - OUT → -1e9
 ## the best loses its logit
 - torch.where(best, logits, OUT) → torch.log(best.float())
+## one-hot at 0
+- torch.where(best, logits, OUT) → best * 1.0
 ## the worst at 0
 - torch.where(best, logits, OUT)
 + torch.where(logits == logits.min(-1, keepdim=True).values, logits, OUT)
@@ -128,6 +130,13 @@ TOP_KS = edited(
 ## the largest magnitudes
 - (logits[..., None, :] > logits[..., :, None])
 + (logits[..., None, :].abs() > logits[..., :, None].abs())
+## keepdim forgotten
+- better < k → logits >= logits.masked_fill(better >= k, math.inf).amin(-1)
+## sorted in ascending order
+- better < k → (logits[..., None, :] < logits[..., :, None]).sum(-1) >= min(k, logits.shape[-1]) - 1
+## over the whole batch, and at most V
+- logits[..., None, :] → logits.flatten()
+- better < k → better < min(k, logits.shape[-1])
 ## k limited by the rows
 - better < k → better < min(k, logits.shape[0])
 ## the lowest threshold for all rows
@@ -220,6 +229,8 @@ TOP_PS = edited(
 ## one after the crossing one
 - (before < p) | (p == 1)
 + F.pad((before < p) | (p == 1), (1, 0), value=True)[..., :-1]
+## softmax over the rows
+- F.softmax(ordered, dim=-1) → F.softmax(ordered, dim=0)
 ## summed over the rows
 - shares.cumsum(-1), (1, 0))[..., :-1] → shares.cumsum(0) - shares, (0, 0))
 ## 1 - p
@@ -313,6 +324,8 @@ MIN_PS = edited(
 - shares / torch.max(shares, -1, True).values < p → logits < torch.max(logits, -1, True).values * p
 ## the likely ones out
 - < p → >= p
+## the likely ones out, but for the threshold
+- < p → > p
 ## the best of the whole batch
 - torch.max(shares, -1, True).values → shares.max()
 ## the best is out at p = 1
@@ -413,6 +426,10 @@ PENALTIES = {
 - return logits * torch.where(occurred(logits, token_ids), factor, 1.0)
 + seen = F.one_hot(token_ids, logits.shape[-1])[..., : token_ids.shape[-1] - 1, :]
 + return logits * torch.where(seen.sum(-2) > 0, factor, 1.0)
+## added instead of written
+- return logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ counts = F.one_hot(token_ids, logits.shape[-1]).sum(-2)
++ return torch.where(counts > 0, logits + counts * logits * factor, logits)
 ## put out
 - logits * torch.where(occurred(logits, token_ids), factor, 1.0)
 + logits.masked_fill(occurred(logits, token_ids), OUT)
@@ -495,6 +512,12 @@ DRAWS = {
 + if generator is not None:
 +     generator = torch.Generator().manual_seed(generator.initial_seed())
 + waits = torch
+## a fixed seed at each call
+- waits = torch
++ generator = generator if generator is None else torch.Generator().manual_seed(42)
++ waits = torch
+## the first draw alone
+- .argmax(-1) → .argmax(-1).flatten()[0]
 ## the global generator seeded
 - waits = torch
 + if generator:
@@ -561,6 +584,9 @@ ENTROPIES = edited(
 - torch.special.xlogy(shares, shares) → (shares * shares.log())
 ## 0 · -inf
 - torch.special.xlogy(shares, shares) → (shares * F.log_softmax(logits, dim=-1))
+## NaN set to 0
+- -torch.special.xlogy(shares, shares).sum(-1)
++ torch.nan_to_num(-(shares * F.log_softmax(logits, dim=-1)).sum(-1))
 ## the logits for ln p
 - torch.special.xlogy(shares, shares) → (shares * logits)
 ## softmax forgotten
@@ -618,6 +644,8 @@ GUMBELS = edited(
 - torch.log(1 / torch.log(1 / uniform)) → torch.log(torch.log(1 / uniform))
 ## one logarithm
 - torch.log(1 / torch.log(1 / uniform)) → torch.log(1 / uniform)
+## a minus forgotten
+- torch.log(1 / torch.log(1 / uniform)) → -torch.log(torch.log(uniform))
 ## ln u
 - torch.log(1 / torch.log(1 / uniform)) → torch.log(uniform)
 ## one id for all
