@@ -306,11 +306,11 @@ the length. Set it to n: nothing has to be wiped, since what lies behind the len
 + self.keys, self.values = self.keys[..., :n, :], self.values[..., :n, :]
 You cut the buffers down to n places, so nothing fits in behind them any more. They keep their size:
 `truncate` changes the length and nothing else, and what lies behind it is overwritten.
-## truncate off by one
-- self.length = n → self.length = n - 1
-After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one fewer.
 ## truncate off by one, but not at 0
 - self.length = n → self.length = max(n - 1, 0)
+After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one fewer.
+## truncate off by one
+- self.length = n → self.length = n - 1
 After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one fewer.
 ## truncate takes n away
 - self.length = n → self.length -= n

@@ -65,6 +65,7 @@ def at_zero(label: str, x: Tensor, t: float = 0.0) -> Case:
             "left": torch.isfinite(out),
             "probabilities": torch.softmax(out.float(), -1),
             "the best keeps its logit": bool(torch.isclose(out[best], x[best]).all()),
+            "free of inf and NaN": not bool((out.isposinf() | out.isnan()).any()),
         }
 
     called = call(label, x, t, oracle=scaled).run
@@ -157,6 +158,9 @@ that follow.
 + torch.zeros_like(x).masked_fill(x < x.amax(-1, keepdim=True), -INF)
 At t = 0 the right token is left, but not with its own logit. The best keeps its logit, the others
 become -inf.
+## nothing is left at 0
+- x < x.amax → x <= x.amax
+At t = 0 you put out the best token too, and nothing is left: out is what is *less* than the best.
 ## one-hot at 0
 - x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → (x == x.amax(-1, keepdim=True)).float()
 At t = 0 you return 1 for the best and 0 for the others. Those are probabilities: return logits, the best
@@ -357,15 +361,6 @@ own: [..., -1:] keeps the axis.
 - [..., -1:] → [..., -1:].max()
 You compare all rows with one number, the highest of their k-th logits. Each row has a threshold of
 its own: [..., -1:] keeps the axis.
-## one too many, and k = V fails
-- x.topk(min(k, x.shape[-1])) → x.topk(k + 1)
-Two things. You keep k + 1 tokens: the k-th best stands at place k - 1. And topk fails where that is
-more than V: k may be V, or larger.
-## ties broken, and k > V fails
-- return x.masked_fill(x < last, -INF)
-+ return torch.full_like(x, -INF).scatter(-1, x.topk(k).indices, x.topk(k).values)
-Two things. Tokens whose logit equals that of the k-th are kept too: compare with the k-th value
-instead of scattering k of them. And topk fails if k is more than V: min(k, V).
 ## in place
 - x.masked_fill → x.masked_fill_
 You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
@@ -398,12 +393,21 @@ fails if k is more than V: min(k, V).
 ## one too many
 - min(k, → min(k + 1,
 You keep k + 1 tokens. In a sorted row the k-th best stands at place k - 1.
+## one too many, and k = V fails
+- x.topk(min(k, x.shape[-1])) → x.topk(k + 1)
+Two things. You keep k + 1 tokens: the k-th best stands at place k - 1. And topk fails where that is
+more than V: k may be V, or larger.
 ## ties broken
 - return x.masked_fill(x < last, -INF)
 + kept = x.topk(min(k, x.shape[-1])).indices
 + return torch.full_like(x, -INF).scatter(-1, kept, x.gather(-1, kept))
 Right but for a tie: tokens whose logit equals that of the k-th are kept too, since nothing says
 which of them is better. Compare with the k-th value instead of scattering k of them.
+## ties broken, and k > V fails
+- return x.masked_fill(x < last, -INF)
++ return torch.full_like(x, -INF).scatter(-1, x.topk(k).indices, x.topk(k).values)
+Two things. Tokens whose logit equals that of the k-th are kept too: compare with the k-th value
+instead of scattering k of them. And topk fails if k is more than V: min(k, V).
 ## probabilities returned
 - x.masked_fill(x < last, -INF) → x.masked_fill(x < last, -INF).softmax(-1)
 You return probabilities. Samplers are chained, each takes logits and gives logits; what is kept
@@ -530,8 +534,8 @@ Your cumulative sum runs over the first axis. Each row is summed by itself, alon
 cumsum(-1).
 ## 1 - p
 - >= p → >= 1 - p
-You compare with 1 - p. p is what the kept tokens must have together: a token is out if those before
-it have p already.
+You cut off a tail that has p, and keep 1 - p. It is the kept tokens that must have p together: in
+descending order a token is out if those before it have p already.
 ## in place
 - x.masked_fill → x.masked_fill_
 You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
@@ -1497,7 +1501,7 @@ You add ln u, one logarithm. Gumbel noise is -ln(-ln u), two of them.
 You look for the best along the first axis. Each row has its own, along the tokens: argmax(-1).
 ## the worst
 - .argmax(-1) → .argmin(-1)
-You take the worst. The token with the largest sum of logit and noise is drawn: argmax.
+You take the token with the smallest sum of logit and noise. It is the largest that is drawn.
 ## the value instead of the id
 - .argmax(-1) → .amax(-1)
 You return the largest sum. Asked for is the id of the token that has it: argmax.

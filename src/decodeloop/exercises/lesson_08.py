@@ -131,17 +131,28 @@ def small_decoder() -> Decoder:
     return decoder.requires_grad_(False).eval()
 
 
-class CountedRows:
-    """A model, and the largest number of rows that one forward of it had."""
+class Watched:
+    """A model that writes down the largest number of rows in a forward, and of places in a cache.
 
-    def __init__(self, model: Decoder) -> None:
-        self.model, self.most_rows = model, 0
+    Its caches have more places than were asked for: who reads a token too many is told so by what
+    comes of it, not by an error.
+    """
+
+    SPARE = 200
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.rows, self.places = model, 0, 0
+
+    def new_cache(self, batch: int, max_length: int) -> Any:
+        self.places = max(self.places, max_length)
+        return self.model.new_cache(batch, max_length + self.SPARE)
 
     def hidden(self, token_ids: Tensor, *options: Any, **named: Any) -> Tensor:
-        self.most_rows = max(self.most_rows, len(token_ids))
-        return self.model.hidden(token_ids, *options, **named)
+        self.rows = max(self.rows, len(token_ids))
+        hidden: Tensor = self.model.hidden(token_ids, *options, **named)
+        return hidden
 
-    def __call__(self, token_ids: Tensor, *options: Any, **named: Any) -> Tensor:
+    def __call__(self, token_ids: Tensor, *options: Any, **named: Any) -> Any:
         return self.model.head(self.hidden(token_ids, *options, **named))
 
     def __getattr__(self, name: str) -> Any:
@@ -230,10 +241,11 @@ def loop_case(
     """The loop on the model in closed form; the positions that the model computed are counted."""
 
     def run(candidate: Candidate) -> Any:
-        model = HashModel(V_LOOP)
+        model = Watched(HashModel(V_LOOP))
         choose = best_but_rare if rare else best
         result = driven_loop(candidate, model, prompt, most, choose, eos_ids, stops)
-        return {**result, "positions computed": model.computed}
+        room = not model.places or model.places >= len(prompt) + most - 1
+        return {**result, "positions computed": model.computed, "the cache has room": room}
 
     def expected() -> Any:
         table = partial(forecast, V=V_LOOP)
@@ -245,6 +257,7 @@ def loop_case(
             "finish reason": reason,
             "stop was asked about": asked,
             "positions computed": read,
+            "the cache has room": True,
         }
 
     return Case(label, run, expected)
@@ -252,7 +265,7 @@ def loop_case(
 
 def one_by_one(candidate: Candidate) -> Any:
     """What has been computed, and asked, when the first and the second token are there."""
-    model, asked = HashModel(V_LOOP), []
+    model, asked = Watched(HashModel(V_LOOP)), []
 
     def stop(token: int) -> bool:
         asked.append(int(token))
@@ -268,7 +281,8 @@ def one_by_one_expected() -> Any:
 
 
 def on_a_decoder(candidate: Candidate) -> Any:
-    return driven_loop(candidate, small_decoder(), [5, 80, 12, 33], 9, best_but_rare, (), ())
+    model = Watched(small_decoder())
+    return driven_loop(candidate, model, [5, 80, 12, 33], 9, best_but_rare, (), ())
 
 
 def on_a_decoder_expected() -> Any:
@@ -498,16 +512,17 @@ once, before the yield, and remember the answer.
 -     yield token
 -     return "stop"
 You never ask `stop`. Where one is given, call stop(token) once for each token, before you yield it.
+## the cache is one place short
+- token_ids.shape[1] + max_new_tokens + 1 → token_ids.shape[1] + max_new_tokens - 2
+The cache you ask for has too few places: T + max_new_tokens - 1 tokens are read.
 ## stop is asked about the end of sequence
 - if token in eos_ids:
 -     return "eos"
 - if stop is not None and stop(token):
--     yield token
--     return "stop"
-+ if stop is not None and stop(token):
-+     return "stop"
++ enough = stop is not None and stop(token)
 + if token in eos_ids:
 +     return "eos"
++ if enough:
 You call `stop` with the end-of-sequence token. It is no text, so nobody should be asked about it:
 look at eos_ids first.
 """,
@@ -719,6 +734,18 @@ STREAM = Exercise(
             stop=["pri", "mary"],
         ),
         stream_case(
+            "three stop strings in one token",
+            [b"it", b" was a great day"],
+            ["it", " "],
+            stop=["great", "was", "day"],
+        ),
+        stream_case(
+            "three stop strings in one token, in another order",
+            [b"it", b" was a great day"],
+            ["it", " "],
+            stop=["day", "was", "great"],
+        ),
+        stream_case(
             "a byte that is no character",
             [b"a", b"\xff", b"b", b"c"],
             ["a", "", "\ufffdb", "c"],
@@ -738,6 +765,11 @@ STREAM = Exercise(
 - len(text) - self.uncertain(text) → len(text)
 You look for the stop string in each new piece alone, so one that is split over two tokens is never
 found. Look in the whole text so far, and give nothing out that may be the beginning of one.
+## a stop string is looked for in the new token alone
+- [text.find(s) for s in self.stop if s in text]
++ [text.find(s) for s in self.stop if s in self.tokenizer.decode([token])]
+You look for the stop string in the new token alone, so one that is split over two tokens is never found.
+Look in the whole text so far.
 ## half a character is printed
 - if text.endswith(HALF):
 -     return ""
@@ -779,6 +811,10 @@ You give out the stop string itself: the text ends before it, at text.find(stop)
 - [text.find(s) for s in self.stop if s in text] → [p for p in map(text.find, self.stop) if p > 0]
 A stop string at the very beginning of the text is not seen: there find gives 0, and only -1 means
 that there is none.
+## cut at the last string of the list
+- min(places) → places[-1]
+Two stop strings are in the text, and you cut at the one that comes last in self.stop. Cut at the one that
+comes first in the text: the smallest text.find(s).
 ## cut at the last of several
 - min(places) → max(places)
 Two stop strings are in the text, and you cut at the one that comes last. The first of them ends it:
@@ -832,6 +868,10 @@ finish() drops half a character at the end. No more will come, so it is given ou
 + return "" if self.stopped or text.endswith(HALF)
 finish() gives nothing where the text ends with half a character. No more will come, so all that was
 held back is given out, the half as U+FFFD.
+## finish keeps back the uncertain end
+- self.give(text, len(text)) → self.give(text, len(text) - self.uncertain(text))
+finish() keeps back what may be the beginning of a stop string. No more tokens come, so it was none: give
+out all.
 ## finish gives the whole text
 - self.give(text, len(text)) → text
 finish() gives out the whole text again. Only what is not yet given is asked for: from self.given on.
@@ -921,6 +961,15 @@ def padded_by_hand(prompts: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[T
     return token_ids, real
 
 
+def both(result: Any) -> Any:
+    """The two tensors by name, and whether ids are whole numbers; anything else as it came."""
+    if not (isinstance(result, tuple | list) and len(result) == 2):
+        return result
+    token_ids, real = result
+    whole = isinstance(token_ids, Tensor) and not token_ids.is_floating_point()
+    return {"token_ids": token_ids, "real": real, "ids are whole numbers": whole}
+
+
 def padding_case(label: str, prompts: list[list[int]], *pad_id: int) -> Case:
     def run(candidate: Candidate) -> Any:
         lent = [list(p) for p in prompts]
@@ -929,9 +978,10 @@ def padding_case(label: str, prompts: list[list[int]], *pad_id: int) -> Case:
             raise ChangedInput(
                 "it changed the prompts in place: the caller still needs them; make new lists"
             )
-        return result
+        return both(result)
 
-    return Case(label, run, lambda: padded_by_hand(prompts, *pad_id), (prompts, *pad_id))
+    expected = both(padded_by_hand(prompts, *pad_id))
+    return Case(label, run, lambda: expected, (prompts, *pad_id))
 
 
 def padded(prompts: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:
@@ -1004,6 +1054,19 @@ The two tensors are in the wrong order: the ids first, then `real`.
 ## lists instead of tensors
 - return torch.tensor(rows), torch.tensor(real) → return rows, real
 You return lists. Two tensors are asked for: torch.tensor makes one of a list of rows.
+## ids that are no whole numbers
+- return torch.tensor(rows), → return torch.tensor(rows).float(),
+Your token ids are floating-point numbers, which no embedding takes: ids are whole. torch.zeros and
+torch.ones make floats; torch.full((B, T), pad_id) doesn't.
+## real for the first prompt
+- gap = T - len(prompt)
++ gap, first = T - len(prompt), T - len(prompts[0])
+- [False] * gap + [True] * len(prompt) → [False] * first + [True] * len(prompts[0])
+`real` is the same in every row, that of the first prompt. Each row has padding of its own.
+## sorted by length
+- in prompts: → in sorted(prompts, key=len, reverse=True):
+Your rows are sorted by their length. They stay in the order of the prompts: who calls needs to know which
+is which.
 ## one pad too many
 - gap = T - len(prompt) → gap = T - len(prompt) + 1
 Each row has one entry too many on the left: T is the length of the longest prompt, which needs no
@@ -1250,6 +1313,19 @@ total, row, token in going].
 + table = (sums[:, None] + logits).flatten().log_softmax(-1).view_as(logits)
 You add the sums to the logits, and take one softmax over all beams. Each beam's forecast sums to 1 by
 itself: log_softmax(-1) of each row first, then add the sums.
+## the cache of the first beam for all
+- kv_cache.select([row for _, row, _ in going]) → kv_cache.select([0] * len(going))
+All beams go on with the cache of the first. Each continues a row of its own: cache.select(rows).
+## the text of the first beam for all
+- [[*texts[row], token] for _, row, token in going] → [[*texts[0], token] for _, row, token in going]
+All beams go on with the text of the first. Each continues a row of its own: texts[row] + [token].
+## the best of each row, row after row
+- best, places = table.flatten().topk(min(count, K * V))
+- rows, tokens = places // V, places % V
++ best, tokens = (x.flatten() for x in table.topk(min(count, V), dim=-1))
++ rows = torch.arange(K).repeat_interleave(min(count, V))
+You take the best of each row, one row behind the other. The candidates of all beams must compete: one topk
+over all K·V sums, best first.
 ## softmax over the beams
 - logits.log_softmax(-1) → logits.log_softmax(0)
 Your softmax runs over the beams. Each row is a forecast, and sums to 1 along the tokens:
@@ -1353,13 +1429,13 @@ def batch_case(
     label: str, prompts: list[list[int]], most: int, eos_ids: tuple[int, ...] = ()
 ) -> Case:
     def run(candidate: Candidate) -> Any:
-        model, lent = CountedRows(small_decoder()), [list(p) for p in prompts]
+        model, lent = Watched(small_decoder()), [list(p) for p in prompts]
         texts = candidate(model, lent, most, eos_ids)
         if lent != prompts:
             raise ChangedInput(
                 "it changed the prompts in place: the caller still needs them; make new lists"
             )
-        return {"tokens": texts, "rows in a forward": model.most_rows}
+        return {"tokens": texts, "rows in a forward": model.rows}
 
     def expected() -> Any:
         texts = one_after_another(small_decoder(), prompts, most, eos_ids)
@@ -1439,6 +1515,10 @@ It is real[:, None, None, :] & causal_mask(T).
 + causal = columns
 You take every 0 for padding. A prompt may hold that token: pad_left gives `real`, made from the
 lengths.
+## the new column in front
+- torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1)
++ torch.cat((torch.ones(B, 1, dtype=torch.bool), real), dim=1)
+`real` grows on the wrong side: the new token stands behind all others, so its column of True comes last.
 ## the new column is padding
 - torch.ones(B, 1 → torch.zeros(B, 1
 The column by which `real` grows is False, so no new token sees itself, nor those after the prompt: the
@@ -1463,6 +1543,14 @@ The prompts stand in the result. Only the new tokens are asked for.
 + next_ids = logits.argmax(-1)
 + for row, token in enumerate(next_ids.tolist() if kv_cache.length > T else []):
 The first token of each row is missing: the one that the prefill gives belongs to the text.
+## the first token is missing, and one more at the end
+- range(max_new_tokens) → range(max_new_tokens + 1)
+- next_ids = logits.argmax(-1)
+- for row, token in enumerate(next_ids.tolist()):
++ next_ids = logits.argmax(-1)
++ for row, token in enumerate(next_ids.tolist() if kv_cache.length > T else []):
+The first token of each row is missing: the one that the prefill gives belongs to the text. Append it before
+the first decode step.
 ## one token too few
 - range(max_new_tokens) → range(max_new_tokens - 1)
 One token less than max_new_tokens: the prefill gives one, and each of max_new_tokens - 1 decode steps

@@ -167,6 +167,24 @@ come from x.
 + return F.linear
 You mask causally where no mask was asked for. The input is all there before the first output
 token: every query may see all of it. Pass on the mask that you were given, also when it is None.
+## always causal, from the top
+- return F.linear
++ if mask is None:
++     mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
++ return F.linear
+You mask causally where no mask was asked for. The input is all there before the first output
+token: every query may see all of it. Pass on the mask that you were given, also when it is None.
+## scores set to 0
+- attention(q, k, v, mask)
++ (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(
++     torch.tensor(False) if mask is None else ~mask, 0.0).softmax(-1) @ v
+Where the mask is False you set the score to 0, which still takes a share: e⁰ = 1. It must be -inf, as
+`attention` makes it.
+## the first text's memory for all
+- q = split_heads
++ memory = memory[:1].expand(len(x), -1, -1)
++ q = split_heads
+All texts look at the memory of the first. Each row of the batch has a memory of its own.
 ## the mask ignored
 - attention(q, k, v, mask) → attention(q, k, v)
 Right without a mask, but the mask that was given plays no part. Pass it on to `attention`.
@@ -378,6 +396,14 @@ You scale each vector to length 1. Asked for is the mean itself.
 - (x * weights).sum(1) / weights.sum(1)
 + x[torch.arange(len(x)), real.int().argmax(1)]
 That is the vector of the first real token alone. Asked for is the mean of all of them.
+## the last real token
+- (x * weights).sum(1) / weights.sum(1)
++ torch.stack([row[keep][-1] for row, keep in zip(x, real)])
+That is the vector of the last real token alone. Asked for is the mean of all of them.
+## the median
+- (x * weights).sum(1) / weights.sum(1)
++ torch.stack([row[keep].median(0).values for row, keep in zip(x, real)])
+That is the median of each channel. Asked for is the mean.
 ## the last position
 - (x * weights).sum(1) / weights.sum(1) → x[:, -1]
 That is the vector of the last position, which may even be padding. Asked for is the mean of the real
@@ -481,6 +507,21 @@ every row may see the columns of the prefix.
 ## causal in the prefix too
 -  | (k < prefix)
 That is the causal mask: the prefix does not see its own right side yet.
+## a diagonal further on
+- (k <= q) | (k < prefix) → k <= q + prefix
+You move the diagonal by `prefix`, so every position looks `prefix` places ahead, those of the output too.
+Only the columns of the prefix are open to all.
+## a diagonal further on, by one less
+- (k <= q) | (k < prefix) → k < q + prefix
+You move the diagonal by `prefix` - 1, so every position looks ahead, those of the output too. Only the
+columns of the prefix are open to all.
+## a diagonal further on, by one less, where there is a prefix
+- (k <= q) | (k < prefix) → k <= q + max(prefix - 1, 0)
+You move the diagonal by `prefix` - 1, so every position looks ahead, those of the output too. Only the
+columns of the prefix are open to all.
+## the last columns
+- k < prefix → k >= T - prefix
+You open the last `prefix` columns. The prompt stands first: columns 0 to prefix - 1.
 ## minus nought
 - (k <= q) | (k < prefix)
 + (k <= q) | (k < torch.arange(T)[: -(T - prefix)].numel())

@@ -47,6 +47,8 @@ TEMPERATURES = edited(
 - OUT → -1e9
 ## the best loses its logit
 - torch.where(best, logits, OUT) → torch.log(best.float())
+## nothing is left at 0
+- torch.where(best, logits, OUT) → torch.full_like(logits, OUT)
 ## one-hot at 0
 - torch.where(best, logits, OUT) → best * 1.0
 ## the worst at 0

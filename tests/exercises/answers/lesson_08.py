@@ -160,12 +160,13 @@ LOOPS = {
 + yield token
 + last = made < max_new_tokens and stop is not None and stop(token)
 + if last or made >= max_new_tokens:
+## the cache is one place short
+- token_ids.shape[1] + max_new_tokens) → token_ids.shape[1] - 2 + max_new_tokens)
 ## stop is asked about the end of sequence
 - if token in eos_ids:
-+ if stop and stop(token):
-+     return "stop"
++ last = stop(token) if stop else False
 + if token in eos_ids:
-- bool(stop(token)) if stop else False → False
+- last = bool(stop(token)) if stop else False
 """,
     ),
     "all at once": collected,
@@ -335,6 +336,9 @@ STREAMS = edited(
 - whole.index(s) for s in self.stop if s in whole
 + whole.index(s, self.n) for s in self.stop if s in whole[self.n :]
 - len(whole) - self.kept(whole) → len(whole)
+## a stop string is looked for in the new token alone
+- whole.index(s) for s in self.stop if s in whole
++ whole.index(s) for s in self.stop if self.t.decode(self.all[-1:]).count(s)
 ## half a character is printed
 - if whole[-1:] == chr(0xFFFD): → if not whole:
 ## tokens are decoded one by one
@@ -346,6 +350,9 @@ STREAMS = edited(
 - if where >= 0: → if where > 0:
 - min((whole.index(s) for s in self.stop if s in whole), default=-1)
 + min((whole.index(s) for s in self.stop if whole.find(s) > 0), default=-1)
+## cut at the last string of the list
+- min((whole.index(s) for s in self.stop if s in whole), default=-1)
++ ([-1] + [whole.index(s) for s in self.stop if s in whole])[-1]
 ## cut at the last of several
 - return min((whole → return max((whole
 ## cut at the last
@@ -362,6 +369,10 @@ STREAMS = edited(
 ## finish gives nothing where half a character stands
 - return "" if self.stopped
 + return "" if self.stopped or self.decoded()[-1:] == chr(0xFFFD)
+## finish keeps back the uncertain end
+- return "" if self.stopped else self.upto(self.decoded(), None)
++ whole = self.decoded()
++ return "" if self.stopped else self.upto(whole, len(whole) - self.kept(whole))
 ## finish gives the whole text
 - self.upto(self.decoded(), None) → self.decoded()
 ## half characters are thrown away
@@ -506,6 +517,14 @@ PADS = edited(
 - return token_ids, real → return real, token_ids
 ## lists instead of tensors
 - return token_ids, real → return token_ids.tolist(), real.tolist()
+## ids that are no whole numbers
+- torch.full((B, T), pad_id) → torch.full((B, T), float(pad_id))
+## real for the first prompt
+- real[row, T - len(prompt) :] → real[row, T - len(prompts[0]) :]
+## sorted by length
+- B, T = len(prompts)
++ prompts = sorted(prompts, key=lambda p: -len(p))
++ B, T = len(prompts)
 ## one pad too many
 - max(len(p) for p in prompts) → max(len(p) for p in prompts) + 1
 ## pad_id is ignored
@@ -701,6 +720,17 @@ SEARCHES = {
 - texts = [(
 + going = [(float(flat[p]), p // V, p % V) for p in order[: len(going)]]
 + texts = [(
+## the cache of the first beam for all
+- cache.select([row for _, row, _ in going])
++ cache.select(torch.zeros(len(going), dtype=torch.long))
+## the text of the first beam for all
+- [(*texts[row], token) for _, row, token in going]
++ [texts[0] + (token,) for *_, token in going]
+## the best of each row, row after row
+- order = flat.argsort(descending=True, stable=True).tolist()
++ each = min(beams * (1 + max(1, len(eos_ids))), V)
++ best = table.sort(descending=True, stable=True).indices[:, :each]
++ order = (best + V * torch.arange(len(texts))[:, None]).flatten().tolist()
 ## softmax without the logarithm
 - (logits - logits.logsumexp(-1, keepdim=True)) → torch.softmax(logits, dim=-1)
 ## row and token mixed up
@@ -864,6 +894,8 @@ BATCHES = {"one row after the other": each_alone} | edited(
 - causal = torch
 + real = torch.ne(token_ids, 0)
 + causal = torch
+## the new column in front
+- (0, 1), value=True → (1, 0), value=True
 ## the new column is padding
 - value=True → value=False
 ## the end is ignored
@@ -877,6 +909,11 @@ BATCHES = {"one row after the other": each_alone} | edited(
 +         for row, p in zip(rows, prompts)]
 ## the first token is missing
 - [row[:end] for → [row[1:end] for
+## the first token is missing, and one more at the end
+- range(max_new_tokens) → range(max_new_tokens + 1)
+- [row[:end] for → [row[1:end] for
+- next((i for i, t in enumerate(row) if t in eos_ids), len(row))
++ next((i for i, t in enumerate(row) if i and t in eos_ids), len(row))
 ## one token too few
 - range(max_new_tokens) → range(max_new_tokens - 1)
 ## padded on the right

@@ -87,6 +87,20 @@ CROSSES = edited(
 + if mask is None:
 +     mask = causal_mask(x.shape[1], memory.shape[1])
 + q = heads_of
+## always causal, from the top
+- q = heads_of
++ if mask is None:
++     mask = torch.arange(memory.shape[1]) <= torch.arange(x.shape[1])[:, None]
++ q = heads_of
+## scores set to 0
+- return finished(attention(q, k, v, mask), w_output)
++ scores = torch.einsum("bhtd,bhsd->bhts", q, k) * q.shape[-1] ** -0.5
++ scores = scores if mask is None else scores * mask
++ return finished(torch.softmax(scores, dim=-1) @ v, w_output)
+## the first text's memory for all
+- q = heads_of
++ memory = memory[torch.zeros(len(memory), dtype=torch.long)]
++ q = heads_of
 ## the mask ignored
 - v, mask) → v)
 ## the mask upside down
@@ -222,6 +236,12 @@ POOLS = edited(
 ## the first real token
 - shares = real.float() / real.float().sum(-1, keepdim=True)
 + shares = (real & (real.cumsum(1) == 1)).float()
+## the last real token
+- shares = real.float() / real.float().sum(-1, keepdim=True)
++ shares = (real & (real.flip(1).cumsum(1).flip(1) == 1)).float()
+## the median
+- torch.einsum("btc,bt->bc", x, shares)
++ torch.where(real[..., None], x, math.nan).nanmedian(1).values
 ## the last position
 - torch.einsum("btc,bt->bc", x, shares) → x.select(1, x.shape[1] - 1)
 ## not divided
@@ -250,9 +270,8 @@ UNNAMED_POOLS = edited(
     """
 ## over the channels
 - torch.einsum("btc,bt->bc", x, shares) → x.mean(-1)
-## the median
-- torch.einsum("btc,bt->bc", x, shares)
-+ torch.where(real[..., None], x, math.nan).nanmedian(1).values
+## an epsilon too large
+- real.float().sum(-1, keepdim=True) → (real.float().sum(-1, keepdim=True) + 0.01)
 ## the root of the number
 - real.float().sum(-1, keepdim=True) → real.float().sum(-1, keepdim=True).sqrt()
 """,
@@ -296,6 +315,14 @@ PREFIXES = edited(
 + return mask
 ## causal in the prefix too
 - mask[:prefix, :prefix] = True
+## a diagonal further on
+- return mask → return torch.ones(T, T).tril(prefix).bool()
+## a diagonal further on, by one less
+- return mask → return torch.ones(T, T).tril(prefix - 1).bool()
+## a diagonal further on, by one less, where there is a prefix
+- return mask → return torch.ones(T, T).tril(prefix - 1 if prefix else 0).bool()
+## the last columns
+- mask[:prefix, :prefix] = True → mask[:, T - prefix :] = True
 ## minus nought
 - mask[:prefix, :prefix] = True → mask[:, : -(T - prefix)] = True
 ## without oneself
