@@ -14,9 +14,15 @@ from typing import Any, Literal
 import torch
 
 from decodeloop.course.comparing import difference, same
+from decodeloop.course.keeping import Kept
 from decodeloop.course.plain import plain, shortened
 from decodeloop.course.timelimit import TimedOut, limited
 from decodeloop.exercises.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
+
+CHANGED = ChangedInput(
+    "it changed what it was only lent, such as the weights of the model: leave them as they are, "
+    "since the caller goes on with them"
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,14 @@ def judge(candidate: Candidate, exercise: Exercise) -> Verdict:
     outcomes: list[Outcome] = []
     output = FirstCharacters()
 
+    kept = Kept(part for case in exercise.cases for part in (case.run, case.expected, case.inputs))
+
     def try_all() -> None:
         for case in exercise.cases:
-            outcomes.append(outcome(candidate, case))
+            got = outcome(candidate, case)
+            if kept.put_back() and got.error is None:
+                got = Outcome(error=CHANGED, what=str(CHANGED))
+            outcomes.append(got)
 
     try:
         with contextlib.redirect_stdout(output):
@@ -62,6 +73,8 @@ def judge(candidate: Candidate, exercise: Exercise) -> Verdict:
             f"look for a loop whose condition never becomes false"
         )
         return Verdict("wrong", total, (unfinished,), what, printed=output.text)
+    finally:
+        kept.put_back()  # it may have been interrupted anywhere
     if all(is_stub(got.error, candidate) for got in outcomes):
         return Verdict("not attempted", total)
     wrong = [
