@@ -110,6 +110,14 @@ def shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most and len(text) <= 20 * most else line[:most] + "…"
 
 
+def said(error: BaseException) -> str:
+    """What an exception says."""
+    try:
+        return str(error)
+    except Exception:  # what is in a `__str__` of theirs may fail in any way
+        return "a message that can't be shown"
+
+
 def plain_numpy(value: Any) -> Any:
     """A NumPy scalar or array without axes is a number; an array stays one."""
     if value.dtype.kind not in "biufc":
@@ -157,4 +165,4 @@ def no_numbers(tensor: Tensor) -> str | None:
     return None
 
 
-__all__ = ["Odd", "plain", "shortened"]
+__all__ = ["Odd", "plain", "said", "shortened"]

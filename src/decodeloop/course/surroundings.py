@@ -99,10 +99,13 @@ def deterministic() -> tuple[bool, bool]:
     return on, torch.is_deterministic_algorithms_warn_only_enabled()
 
 
-def of_list(name: str, values: list[Any]) -> Setting:
-    return Setting(
-        name, lambda: list(values), lambda before: values.__setitem__(slice(None), before)
-    )
+def of_list(name: str, home: Any, attribute: str) -> Setting:
+    """A list that others hold, too: its items are set."""
+
+    def put(before: list[Any]) -> None:
+        getattr(home, attribute)[:] = before
+
+    return Setting(name, lambda: list(getattr(home, attribute)), put)
 
 
 def of_attribute(name: str, home: Any, attribute: str) -> Setting:
@@ -114,9 +117,9 @@ def of_attribute(name: str, home: Any, attribute: str) -> Setting:
 
 
 SETTINGS = (
+    default_device(),
     modes_entered("dispatch"),
     modes_entered("function"),
-    default_device(),
     Setting("the default type", torch.get_default_dtype, torch.set_default_dtype),
     Setting("whether gradients are kept", torch.is_grad_enabled, torch._C._set_grad_enabled),
     Setting("the number of threads", torch.get_num_threads, torch.set_num_threads),
@@ -155,8 +158,8 @@ SETTINGS = (
     Setting("the longest whole number", sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     Setting("the trace function", sys.gettrace, sys.settrace),
     Setting("the profile function", sys.getprofile, sys.setprofile),
-    of_list("sys.path", sys.path),
-    of_list("the filters of warnings", warnings.filters),  # type: ignore[arg-type]
+    of_list("sys.path", sys, "path"),
+    of_list("the filters of warnings", warnings, "filters"),
     *(of_attribute(f"sys.{name}", sys, name) for name in ("stdin", "stderr", "stdout")),
     Setting("the garbage collection", lambda: (gc.isenabled(), gc.get_threshold()), put_collection),
     Setting("logging", lambda: (logging.root.level, logging.root.manager.disable), put_logging),
@@ -201,11 +204,6 @@ class Surroundings:
             if BUILTINS.get(name) is not function:
                 BUILTINS[name] = function
                 changed.append(name)
-        for home, now, before in self.homes:
-            if not all(map(operator.is_, map(now.get, before), before.values())):
-                changed += put_back_names(home, now, before)
-            if len(now) > len(before) and isinstance(home, type):
-                changed += remove_names(home, set(now) - set(before))
         for name, module in self.modules.items():
             if sys.modules.get(name) is not module:
                 sys.modules[name] = module
@@ -215,6 +213,11 @@ class Surroundings:
                 changed.append(setting.name)
                 with contextlib.suppress(Exception):  # the folder of before may be gone, too
                     setting.put(then)
+        for home, now, before in self.homes:
+            if not all(map(operator.is_, map(now.get, before), before.values())):
+                changed += put_back_names(home, now, before)
+            if len(now) > len(before) and isinstance(home, type):
+                changed += remove_names(home, set(now) - set(before))
         for setting, then in self.draws:
             setting.put(then)
         return changed
@@ -256,6 +259,16 @@ def ours() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Whatever stands in a file of the learner's changes nothing for those after it."""
+    before = Surroundings()
+    try:
+        yield
+    finally:
+        before.put_back()
+
+
+@contextlib.contextmanager
 def shallow() -> Iterator[None]:
     """Calls inside calls end with Python's own error before the stack of the process does."""
     before, real = sys.getrecursionlimit(), sys.setrecursionlimit
@@ -272,4 +285,4 @@ def shallow() -> Iterator[None]:
         real(before)
 
 
-__all__ = ["Surroundings", "shallow"]
+__all__ = ["Surroundings", "shallow", "undisturbed"]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from decodeloop.course.keeping import Kept
-from decodeloop.course.plain import plain, shortened
+from decodeloop.course.plain import plain, said, shortened
 from decodeloop.course.surroundings import Surroundings, shallow
 from decodeloop.course.timelimit import LONGEST, TimedOut, limited
 from decodeloop.exercises.exercise import Candidate, Case, ChangedInput
@@ -162,10 +162,7 @@ def outcome(candidate: Candidate, case: Case, tidy: Callable[[], object] = lambd
 
 def describe_error(error: BaseException, candidate: Candidate) -> str:
     """The learner's own exception, with the line of their cell and nothing of ours."""
-    try:
-        message = shortened(str(error), 400)
-    except Exception:  # what is in a `__str__` of theirs may fail in any way
-        message = "a message that can't be shown"
+    message = shortened(said(error), 400)
     if isinstance(error, ChangedInput):
         return message
     text = f"it raised {type(error).__name__}: {message or 'without a message'}"
