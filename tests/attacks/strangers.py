@@ -1,7 +1,8 @@
 """Answers by people who never saw the exercise data, and what `check` says of them.
 
 A file has many answers. Each begins with a line ``### name | what is wrong with it``, or, where it
-is right, ``### name | right: what is unusual about it``; the code below is a learner's cell.
+is right, ``### name | right: what is unusual about it``; the code below is a learner's cell. Where
+somebody has read the hint and found it true of the answer, the line ends in ``=> that mistake``.
 
     python tests/attacks/strangers.py FILE … [--all]
 
@@ -34,7 +35,7 @@ from decodeloop.exercises.finding import all_exercises, find
 
 HERE = Path(__file__).parent / "strangers"
 LAB = Path(__file__).parents[2] / "notebooks" / "lab"
-HEADING = re.compile(r"^### (\w+) \| (.+)$", re.MULTILINE)
+HEADING = re.compile(r"^### (\w+) \| (.+?)(?: => (.+))?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Answer:
 
     name: str  # of the exercise
     about: str  # what is wrong, or unusual
+    mistake: str | None  # the named one that it makes, if a reader has agreed
     source: str
     where: str  # file and line
 
@@ -58,7 +60,8 @@ def read(path: Path) -> Iterator[Answer]:
     for heading, following in zip(starts, [*starts[1:], None], strict=True):
         source = text[heading.end() : following.start() if following else len(text)]
         line = text.count("\n", 0, heading.start()) + 1
-        yield Answer(heading[1], heading[2].strip(), source.strip() + "\n", f"{path.name}:{line}")
+        where = f"{path.name}:{line}"
+        yield Answer(heading[1], heading[2].strip(), heading[3], source.strip() + "\n", where)
 
 
 @cache
