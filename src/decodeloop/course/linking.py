@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Generator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from decodeloop.course.answers import Namespace, run_answer
 from decodeloop.course.guarding import Part, guarded
 from decodeloop.course.on_device import judge_here
 from decodeloop.course.own_model import OwnDecoder, OwnModel
+from decodeloop.course.surroundings import undisturbed
 from decodeloop.decode.loop import FinishReason
 from decodeloop.errors import UserError
 from decodeloop.exercises.exercise import Candidate
@@ -34,14 +36,27 @@ def part_names() -> tuple[str, ...]:
     return tuple(name for name, exercise in all_exercises().items() if exercise.part)
 
 
-def assemble(llm: LanguageModel, sources: Mapping[str, tuple[str, str]]) -> OwnModel:
-    """Link the answers that still pass their check, and build the model out of them."""
+def assemble(
+    llm: LanguageModel,
+    sources: Mapping[str, tuple[str, str]],
+    unreadable: Mapping[str, str] = MappingProxyType({}),
+) -> OwnModel:
+    """Link the answers that still pass their check, and build the model out of them.
+
+    Args:
+        llm: the model that has the weights.
+        sources: part → its source and the file that it is from.
+        unreadable: part → why there is no source of it, though there should be one.
+    """
     library: Namespace = {name: e.library for name, e in all_exercises().items()}
     parts = {name: Part(name, "the library's") for name in part_names()}
     namespaces: dict[str, Namespace] = {}
+    for name, reason in unreadable.items():
+        parts[name].failed = reason
     for name, (source, filename) in sources.items():
         try:
-            namespaces[name] = run_answer(name, source, filename, library)
+            with undisturbed():
+                namespaces[name] = run_answer(name, source, filename, library)
             verdict = judge_here(namespaces[name][name], find(name))
             if verdict.state != "right":
                 raise UserError(f"it no longer passes its check: {verdict.what or verdict.state}")

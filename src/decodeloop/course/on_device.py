@@ -25,8 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from decodeloop.course.judge import FirstCharacters, Verdict, describe_error, judge, outcome
+from decodeloop.course.judge import Verdict, judge
+from decodeloop.course.surroundings import undisturbed
 from decodeloop.course.timelimit import TimedOut, limited
+from decodeloop.course.trying import FirstCharacters, describe_error, outcome
 from decodeloop.devices import pick_device
 from decodeloop.errors import DeviceError
 from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake
@@ -89,7 +91,8 @@ def failure_on(
                 found.append((case, *failed))
                 return
 
-    with contextlib.suppress(TimedOut), contextlib.redirect_stdout(FirstCharacters()):
+    silent = contextlib.redirect_stdout(FirstCharacters())
+    with contextlib.suppress(TimedOut), silent, undisturbed():
         limited(try_all, exercise.seconds)
     return found[0] if found else None
 

@@ -231,7 +231,8 @@ UNNAMED_CACHES = edited(
 ## truncate empties
 - self.length = n → self.length = 0
 ## the first rows
-- self.both.index_select(2, torch.as_tensor(rows, device=self.both.device)) → self.both[:, :, : len(rows)]
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
++ self.both = self.both[:, :, : len(rows)]
 ## a mask of S rows
 - causal_mask(q.shape[2], keys.shape[2]) → causal_mask(keys.shape[2])
 ## a mask of T columns
