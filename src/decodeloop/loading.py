@@ -119,8 +119,8 @@ def load(
 
     Args:
         name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use); a
-            ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1); or a folder with
-            ``config.json`` and safetensors of that architecture.
+            ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1), or a part of one; or a
+            folder with ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
             quantized to 8 bits with a scale for each row, while all else stays fp32. PyTorch's

@@ -63,6 +63,7 @@ def folder(whole, tmp_path) -> Path:
         {"num_key_value_heads": 4},
         {"head_dim": 24},
         {"rms_norm_eps": 0.1},
+        {"rms_norm_eps": 1.0},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
     ],
     ids=str,
@@ -80,6 +81,12 @@ def test_both_spellings_of_the_rope_base_are_read(folder, base):
     assert read_config(folder).rope_base == base
     edit_config(folder, {"rope_scaling": None})
     assert read_config(folder).rope_base == base
+
+
+def test_a_whole_number_may_stand_for_a_fraction(folder):
+    edit_config(folder, {"rms_norm_eps": 10**30})
+    assert loaded(folder).config.norm_eps == 1e30
+    loaded(folder).model(IDS)
 
 
 def test_numbers_that_older_files_lack_have_transformers_defaults(folder):

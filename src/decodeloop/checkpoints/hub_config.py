@@ -108,7 +108,7 @@ def read_config(folder: Path) -> ModelConfig:
         return ModelConfig(
             **llama_sizes(fields),
             rope_base=rope_base(fields),
-            norm_eps=fields.number("rms_norm_eps", 1e-6),
+            norm_eps=float(fields.number("rms_norm_eps", 1e-6)),
             tied=fields.truth("tie_word_embeddings"),
         )
 
