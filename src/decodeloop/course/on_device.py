@@ -207,6 +207,8 @@ class Abroad:
         self.__dict__.update(_inner=inner, _border=border)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("_inner", "_border"):  # a copy that is being made has none yet
+            raise AttributeError(name)
         return self._border.back(getattr(self._inner, name))
 
     def __setattr__(self, name: str, value: Any) -> None:

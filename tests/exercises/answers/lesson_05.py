@@ -144,7 +144,7 @@ LOOPS = edited(
 + ids = [*ids, token]
 + logits = model(torch.tensor([ids]))
 ## only the last tokens are read
-- model(torch.tensor([ids])) → model(torch.tensor([ids[-1_000:]]))
+- model(torch.tensor([ids])) → model(torch.tensor([ids[-64:]]))
 ## the token appended twice
 - [*ids, token] → [*ids, token, token]
 ## stops at token 0

@@ -199,7 +199,7 @@ CACHES = {
 - (k, v), strict → (k, k), strict
 ## select forgets the values
 - pair[:] = [torch.stack([buffer[row] for row in rows]) for buffer in pair]
-+ pair[0] = pair[0][torch.as_tensor(rows, device=self.both.device)]
++ pair[0] = pair[0][torch.as_tensor(rows)]
 ## select takes layers
 - for pair in self.layers:
 -     pair[:] = [torch.stack([buffer[row] for row in rows]) for buffer in pair]
@@ -284,7 +284,8 @@ HIDDENS = {
 ## positions count from 1
 - .expand(B, T) → .add(1).expand(B, T)
 ## one position for all
-- torch.arange(cache.length, cache.length + T).expand(B, T) → torch.tensor([[cache.length] * T])
+- torch.arange(cache.length, cache.length + T, device=token_ids.device).expand(B, T)
++ torch.tensor([[cache.length] * T])
 ## positions of those before
 - .expand(B, T) → .sub(T).expand(B, T)
 ## advanced by the new length

@@ -476,7 +476,8 @@ def sample_by_inverse(logits, generator=None):
 
 def sample_by_race(logits, generator=None):
     """Every token waits for an exponential time; the first wins."""
-    shares = F.softmax(logits.cpu().float(), dim=-1)
+    logits = logits.cpu()
+    shares = F.softmax(logits.float(), dim=-1)
     waits = torch.empty_like(shares).exponential_(generator=generator)
     return (shares / waits).argmax(-1)
 

@@ -705,8 +705,8 @@ SEARCHES = {
 ## the old sum is added twice
 - [total for total, row, _ in going] → [sums[row] + total for total, row, _ in going]
 ## one softmax over all candidates
-- torch.tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
-+ torch.tensor(sums).unsqueeze(1) + logits
+- logits.new_tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
++ logits.new_tensor(sums).unsqueeze(1) + logits
 - flat = table.reshape(-1)
 + flat = table.reshape(-1) - table.logsumexp((0, 1))
 ## too few candidates
