@@ -156,6 +156,8 @@ class Watched:
         return self.model.head(self.hidden(token_ids, *options, **named))
 
     def __getattr__(self, name: str) -> Any:
+        if name == "model":  # a copy in the making has none yet
+            raise AttributeError(name)
         return getattr(self.model, name)
 
 
