@@ -9,16 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from decodeloop.course.judge import (
-    Outcome,
-    describe_error,
-    difference,
-    judge,
-    outcome,
-    recognise,
-    same,
-    source_file,
-)
+from decodeloop.course.comparing import difference, same
+from decodeloop.course.judge import judge, recognise
+from decodeloop.course.trying import Outcome, describe_error, outcome, source_file
 from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
 
 NAN, INF = math.nan, math.inf

@@ -14,9 +14,10 @@ from answer_tables import answers
 from stand_ins import Letters
 
 from decodeloop.course.checking import check, failed_inputs
-from decodeloop.course.judge import judge, outcome
+from decodeloop.course.judge import judge
 from decodeloop.course.linking import assemble, part_names
 from decodeloop.course.on_device import LOOPS, Border, judge_here, where_models_lie
+from decodeloop.course.trying import outcome
 from decodeloop.exercises.edits import edited
 from decodeloop.exercises.finding import find
 from decodeloop.loading import LanguageModel

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from random_inputs import Driven
 from torch import Tensor
 
-from decodeloop.course.judge import judge, outcome, same
+from decodeloop.course.comparing import alike, same
+from decodeloop.course.judge import judge
 from decodeloop.course.lessons import BEGIN, read_lesson, with_solutions, without_solutions
+from decodeloop.course.trying import outcome
 from decodeloop.errors import UserError
 from decodeloop.exercises.edits import Edited
 from decodeloop.exercises.exercise import copies
@@ -151,11 +153,11 @@ def test_every_two_mistakes_differ_on_some_case(exercise):
     results = {m.name: [outcome(m.wrong, c) for c in exercise.cases] for m in exercise.mistakes}
     assert len(results) == len(exercise.mistakes), "two mistakes have one name"
     for one, other in combinations(results, 2):
-        alike = [
-            a.error is None and b.error is None and same(a.value, b.value, exercise.tolerance)
+        equal = [
+            a.error is None and b.error is None and alike(a.value, b.value, exercise.tolerance)
             for a, b in zip(results[one], results[other], strict=True)
         ]
-        assert not all(alike), f"{one!r} and {other!r} give the same on every case"
+        assert not all(equal), f"{one!r} and {other!r} give the same on every case"
 
 
 @each_exercise
@@ -238,7 +240,7 @@ def test_a_case_gives_the_same_each_time_it_is_run(exercise, case):
     for answer in (exercise.library, exercise.mistakes[0].wrong):
         once, again = outcome(answer, case), outcome(answer, case)
         assert type(once.error) is type(again.error)
-        assert once.error is not None or same(again.value, once.value, 0.0)
+        assert once.error is not None or alike(again.value, once.value, 0.0)
     assert same(case.expected(), case.expected(), 0.0)
 
 

@@ -19,12 +19,13 @@ import torch
 from decodeloop.bar import Progress, silent
 from decodeloop.bench.busy import core_held
 from decodeloop.bench.contenders import CONTENDERS, Contender
+from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.hub_config import read_config
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.errors import UserError
-from decodeloop.loading import can_be_a_path, pinned_folder, unknown
+from decodeloop.loading import pinned_folder, unknown
 from decodeloop.measure.machine import Job, matmul_job, stream_jobs
 from decodeloop.measure.room import check_room, total_memory
 from decodeloop.measure.timing import median_seconds

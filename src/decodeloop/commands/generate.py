@@ -168,9 +168,8 @@ def show(
             data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
         print(json.dumps(data, ensure_ascii=False))
         return
-    print(
-        shown(generation.text) if isinstance(generation, BeamText) else ""
-    )  # else it was streamed
+    # all but beams was streamed
+    print(shown(generation.text) if isinstance(generation, BeamText) else "")
     if own:
         print("\n" + own.used(), file=sys.stderr)
     if sys.stdout.isatty():

@@ -78,10 +78,9 @@ def hub_config(name: str) -> Path:
     try:
         with contextlib.suppress(LocalEntryNotFoundError):
             return Path(hf_hub_download(name, CONFIG, local_files_only=True))
-        get_hf_file_metadata(
-            hf_hub_url(name, CONFIG), timeout=10
-        )  # fails at once, where a download
-        return Path(hf_hub_download(name, CONFIG))  # would try again and again
+        # this fails at once where a download would try again and again
+        get_hf_file_metadata(hf_hub_url(name, CONFIG), timeout=10)
+        return Path(hf_hub_download(name, CONFIG))
     except Exception as error:  # a network, a hub and a cache: each has its own kinds
         raise UserError(
             f"the configuration of {name} can't be fetched ({one_line(error)}): without a network, "

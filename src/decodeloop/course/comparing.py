@@ -34,7 +34,7 @@ def same(got: Any, expected: Any, tolerance: float) -> bool:
 
 
 def alike(got: Any, expected: Any, tolerance: float) -> bool:
-    """`same` for plain values."""
+    """`same` for values that are plain already, as those of an `Outcome`."""
     if isinstance(expected, dict):
         return (
             isinstance(got, dict)
@@ -108,6 +108,7 @@ def difference(expected: Any, got: Any, tolerance: float) -> str:
 
 
 def difference_of_plain(expected: Any, got: Any, tolerance: float) -> str:
+    """`difference` for values that are plain already."""
     if isinstance(expected, dict) and isinstance(got, dict):
         for key in expected:
             if key not in got:
@@ -175,4 +176,4 @@ def brief(value: Any, digits: int = 4) -> str:
         return f"{type(value).__name__} of {len(value)} items"
 
 
-__all__ = ["difference", "same"]
+__all__ = ["alike", "difference", "difference_of_plain", "same"]

@@ -6,16 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from decodeloop.course.comparing import difference, same
+from decodeloop.course.comparing import alike, difference_of_plain
 from decodeloop.course.plain import plain
-from decodeloop.course.trying import (
-    Outcome,
-    describe_error,
-    frames_of,
-    outcome,
-    source_file,
-    try_all,
-)
+from decodeloop.course.trying import Outcome, frames_of, outcome, source_file, try_all
 from decodeloop.exercises.exercise import Candidate, Exercise, Mistake
 
 
@@ -52,12 +45,12 @@ def compare(exercise: Exercise, outcomes: Sequence[Outcome], expected: Sequence[
     wrong = [
         (case, got, right)
         for case, got, right in zip(exercise.cases, outcomes, expected, strict=True)
-        if got.error is not None or not same(got.value, right, exercise.tolerance)
+        if got.error is not None or not alike(got.value, right, exercise.tolerance)
     ]
     if not wrong:
         return Verdict("right", len(expected))
     case, got, right = wrong[0]
-    what = got.what if got.error else difference(right, got.value, exercise.tolerance)
+    what = got.what if got.error else difference_of_plain(right, got.value, exercise.tolerance)
     failed = tuple(case.label for case, *_ in wrong)
     mistake = recognise(exercise, outcomes, failed)
     return Verdict("wrong", len(expected), failed, what, mistake, case.inputs)
@@ -103,17 +96,7 @@ def agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
     """Whether two answers give the same on a case, be it the type of an exception."""
     if one.error is not None or other.error is not None:
         return type(one.error) is type(other.error)
-    return same(one.value, other.value, tolerance)
+    return alike(one.value, other.value, tolerance)
 
 
-__all__ = [
-    "Outcome",
-    "Verdict",
-    "describe_error",
-    "difference",
-    "judge",
-    "outcome",
-    "recognise",
-    "same",
-    "source_file",
-]
+__all__ = ["Verdict", "judge", "recognise"]
