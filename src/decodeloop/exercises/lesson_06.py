@@ -692,6 +692,39 @@ def last_logits(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Tensor:
     return model.head(hidden[:, -1])
 
 
+# mistakes of both phases: what is taken of the hidden vectors, and what goes through the head
+OF_ITS_LAST_POSITION = """\
+## the first row of the batch
+- hidden[:, -1] → hidden[0, -1]
+You take row 0 of the batch alone: [:, -1] takes the last position of every row.
+## a batch of the first row
+- hidden[:, -1] → hidden[:1, -1]
+Right for one row, but of a batch you give back the first row alone: [:, -1] takes the last position
+of every row.
+## squeezed
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1:]).squeeze()
+`squeeze()` takes out every axis of size 1, that of a batch of one too. Take the position out with
+[:, -1], and no other axis goes.
+## probabilities instead of logits
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).softmax(-1)
+Those are probabilities. The logits are asked for, as the head gives them: softmax is left to who
+draws from them.
+## logarithms of probabilities
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).log_softmax(-1)
+Those are the logarithms of probabilities. The logits are asked for, as the head gives them.
+## the vector instead of the logits
+- model.head(hidden[:, -1]) → hidden[:, -1]
+That is the last position's vector, (B, C). It still goes through `model.head`, which makes logits of
+it, (B, V).
+## read twice
+- hidden = model.hidden(token_ids, cache)
++ model.hidden(token_ids, cache)
++ hidden = model.hidden(token_ids, cache)
+`model.hidden` is called twice with the cache, so the tokens stand in it twice. Call it once, and
+keep what it gives.
+"""
+
+
 PREFILL = Exercise(
     name="prefill",
     lesson=LESSON,
@@ -729,34 +762,9 @@ The values are right, but their shape is (B, 1, V): `[:, -1:]` keeps the axis of
 ## the last row of the batch
 - hidden[:, -1] → hidden[-1]
 You take the last row of the batch, [-1]; axis 0 is the batch, axis 1 the positions: [:, -1].
-## the first row of the batch
-- hidden[:, -1] → hidden[0, -1]
-You take row 0 of the batch alone: [:, -1] takes the last position of every row.
-## a batch of the first row
-- hidden[:, -1] → hidden[:1, -1]
-Right for one row, but of a batch you give back the first row alone: [:, -1] takes the last position
-of every row.
-## squeezed
-- model.head(hidden[:, -1]) → model.head(hidden[:, -1:]).squeeze()
-`squeeze()` takes out every axis of size 1, that of a batch of one too. Take the position out with
-[:, -1], and no other axis goes.
-## probabilities instead of logits
-- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).softmax(-1)
-Those are probabilities. The logits are asked for, as the head gives them: softmax is left to who
-draws from them.
-## logarithms of probabilities
-- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).log_softmax(-1)
-Those are the logarithms of probabilities. The logits are asked for, as the head gives them.
-## the vector instead of the logits
-- model.head(hidden[:, -1]) → hidden[:, -1]
-That is the last position's vector, (B, C). It still goes through `model.head`, which makes logits of
-it, (B, V).
-## read twice
-- hidden = model.hidden(token_ids, cache)
-+ model.hidden(token_ids, cache)
-+ hidden = model.hidden(token_ids, cache)
-`model.hidden` is called twice with the cache, so the tokens stand in it twice. Call it once, and
-keep what it gives.
+"""
+        + OF_ITS_LAST_POSITION
+        + """\
 ## the mean of all positions
 - hidden[:, -1] → hidden.mean(1)
 You average over the positions. The vector of the last one alone has seen the whole prompt, and
@@ -855,34 +863,9 @@ The values are right, but their shape is (B, 1, V): take the one position out, [
 + hidden = model.hidden(token_ids, cache)
 + cache.advance(token_ids.shape[1])
 The cache's length grows by 2 at each step: `model.hidden` has advanced it already.
-## the first row of the batch
-- hidden[:, -1] → hidden[0, -1]
-You take row 0 of the batch alone: [:, -1] takes the last position of every row.
-## a batch of the first row
-- hidden[:, -1] → hidden[:1, -1]
-Right for one row, but of a batch you give back the first row alone: [:, -1] takes the last position
-of every row.
-## squeezed
-- model.head(hidden[:, -1]) → model.head(hidden[:, -1:]).squeeze()
-`squeeze()` takes out every axis of size 1, that of a batch of one too. Take the position out with
-[:, -1], and no other axis goes.
-## probabilities instead of logits
-- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).softmax(-1)
-Those are probabilities. The logits are asked for, as the head gives them: softmax is left to who
-draws from them.
-## logarithms of probabilities
-- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).log_softmax(-1)
-Those are the logarithms of probabilities. The logits are asked for, as the head gives them.
-## the vector instead of the logits
-- model.head(hidden[:, -1]) → hidden[:, -1]
-That is the last position's vector, (B, C). It still goes through `model.head`, which makes logits of
-it, (B, V).
-## read twice
-- hidden = model.hidden(token_ids, cache)
-+ model.hidden(token_ids, cache)
-+ hidden = model.hidden(token_ids, cache)
-`model.hidden` is called twice with the cache, so the tokens stand in it twice. Call it once, and
-keep what it gives.
+"""
+        + OF_ITS_LAST_POSITION
+        + """\
 ## the last row of the batch
 - hidden[:, -1] → hidden[-1]
 You take the last row of the batch, [-1]; axis 0 is the batch, axis 1 the positions: [:, -1].

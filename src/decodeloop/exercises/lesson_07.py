@@ -270,6 +270,18 @@ def from_the_kth(x: Tensor, k: int) -> Tensor:
     return x.masked_fill(x < last, -INF)
 
 
+# mistakes of whatever puts tokens out: top-k, top-p and min-p
+MASKED_OTHERWISE = """\
+## in place
+- x.masked_fill → x.masked_fill_
+You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
+`torch.where`.
+## a large negative number for -inf
+- -INF → -1e9
+What is out gets a large negative number from you. It must be -inf.
+"""
+
+
 TOP_K = Exercise(
     name="top_k",
     lesson=LESSON,
@@ -361,13 +373,9 @@ own: [..., -1:] keeps the axis.
 - [..., -1:] → [..., -1:].max()
 You compare all rows with one number, the highest of their k-th logits. Each row has a threshold of
 its own: [..., -1:] keeps the axis.
-## in place
-- x.masked_fill → x.masked_fill_
-You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
-`torch.where`.
-## a large negative number for -inf
-- -INF → -1e9
-What is out gets a large negative number from you. It must be -inf.
+"""
+        + MASKED_OTHERWISE
+        + """\
 ## logarithms of probabilities
 - x.masked_fill(x < last, -INF) → x.log_softmax(-1).masked_fill(x < last, -INF)
 The right tokens are kept, but not with their logits: you return logarithms of probabilities. What is
@@ -536,13 +544,9 @@ cumsum(-1).
 - >= p → >= 1 - p
 You cut off a tail that has p, and keep 1 - p. It is the kept tokens that must have p together: in
 descending order a token is out if those before it have p already.
-## in place
-- x.masked_fill → x.masked_fill_
-You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
-`torch.where`.
-## a large negative number for -inf
-- -INF → -1e9
-What is out gets a large negative number from you. It must be -inf.
+"""
+        + MASKED_OTHERWISE
+        + """\
 ## logarithms of probabilities
 - x.masked_fill → x.log_softmax(-1).masked_fill
 The right tokens are kept, but not with their logits: you return logarithms of probabilities. What is
@@ -720,13 +724,9 @@ softmax(-1).
 - m.amax(-1, keepdim=True) → m.amax(0, keepdim=True)
 You look for the largest probability along the first axis. Each row has its own best, along the
 tokens: amax(-1, keepdim=True).
-## in place
-- x.masked_fill → x.masked_fill_
-You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
-`torch.where`.
-## a large negative number for -inf
-- -INF → -1e9
-What is out gets a large negative number from you. It must be -inf.
+"""
+        + MASKED_OTHERWISE
+        + """\
 ## logarithms of probabilities
 - x.masked_fill → x.log_softmax(-1).masked_fill
 The right tokens are kept, but not with their logits: you return logarithms of probabilities. What is
