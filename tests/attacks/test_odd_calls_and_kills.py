@@ -1,4 +1,4 @@
-"""A small part of `odd_calls`; `make attack` runs the whole."""
+"""A small part of the attacks on the command line and on fetch; `make attack` runs the whole."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.parametrize(("script", "count"), [("fetch_kills.py", 12), ("odd_calls.py", 40)])
 @pytest.mark.skipif(sys.platform != "linux", reason="it forks, and limits memory as Linux does")
-def test_a_few_end_well():
-    script = Path(__file__).with_name("odd_calls.py")
+def test_a_few_end_well(script, count):
     done = subprocess.run(
-        [sys.executable, script, "--count", "40", "--seed", "1"],
+        [sys.executable, Path(__file__).with_name(script), "--count", str(count), "--seed", "1"],
         capture_output=True,
         encoding="utf-8",
     )
