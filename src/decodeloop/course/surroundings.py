@@ -59,10 +59,12 @@ def modes_entered(kind: str) -> Setting:
     """The modes of PyTorch that are on, such as a device's, entered and never left."""
     count = getattr(torch._C, f"_len_torch_{kind}_stack")
     pop = getattr(torch._C, f"_pop_torch_{kind}_stack")
+    mode_at = getattr(torch._C, f"_get_{kind}_stack_at")
 
     def put(before: int) -> None:
         while count() > before:
-            pop()
+            key = getattr(mode_at(count() - 1), "_mode_key", None)  # of PyTorch's own, such as FAKE
+            pop() if key is None else pop(key)
 
     return Setting("a mode of PyTorch", count, put)
 
@@ -77,6 +79,14 @@ def put_handlers(before: dict[int, Any]) -> None:
     for number, handler in before.items():
         if handler is not None and signal.getsignal(number) != handler:
             signal.signal(number, handler)
+
+
+def working_folder() -> str | None:
+    """None where it is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def put_environment(before: dict[str, str]) -> None:
@@ -150,7 +160,7 @@ SETTINGS = (
     ),
     Setting("how arrays are printed", np.get_printoptions, lambda x: np.set_printoptions(**x)),
     Setting("NumPy's warnings", np.geterr, lambda x: np.seterr(**x)),
-    Setting("the working folder", os.getcwd, os.chdir),
+    Setting("the working folder", working_folder, os.chdir),
     Setting("the environment", lambda: dict(os.environ), put_environment),
     Setting("the signal handlers", handlers, put_handlers),
     Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
@@ -209,7 +219,7 @@ class Surroundings:
                 sys.modules[name] = module
                 changed.append(f"the module {name}")
         for setting, then in self.settings:
-            if differs(setting, then):
+            if setting.get() != then:
                 changed.append(setting.name)
                 with contextlib.suppress(Exception):  # the folder of before may be gone, too
                     setting.put(then)
@@ -239,13 +249,6 @@ def remove_names(home: type, names: set[str]) -> Iterator[str]:
         if any(name in vars(base) for base in home.__mro__[1:]):
             delattr(home, name)
             yield f"{home.__name__}.{name}"
-
-
-def differs(setting: Setting, before: Any) -> bool:
-    try:
-        return bool(setting.get() != before)
-    except OSError:  # the working folder may be gone
-        return True
 
 
 def ours() -> Iterator[Any]:

@@ -78,6 +78,7 @@ def try_all(candidate: Candidate, cases: Sequence[Case], seconds: float) -> Tria
         contextlib.redirect_stderr(errors),
         shallow(),
         one_thread(),
+        nothing_unraisable(),
     ):
         surroundings = Surroundings()
         try:
@@ -119,6 +120,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def nothing_unraisable() -> Iterator[None]:
+    """What goes wrong in a `__del__` of theirs, an interruption for one, is no news."""
+    before = sys.unraisablehook
+    sys.unraisablehook = id  # not one in Python: that could be interrupted, too
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class FirstCharacters(io.TextIOBase):
@@ -165,7 +177,8 @@ def describe_error(error: BaseException, candidate: Candidate) -> str:
     message = shortened(said(error), 400)
     if isinstance(error, ChangedInput):
         return message
-    text = f"it raised {type(error).__name__}: {message or 'without a message'}"
+    name = shortened(type(error).__name__)
+    text = f"it raised {name}: {message or 'without a message'}"
     own = source_file(candidate)
     lines = [number for path, number in frames_of(error) if path == own]
     if own is None or not lines:
