@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import os
-from pathlib import Path
 
 import pytest
 import torch
+from stand_ins import Letters
 
-from decodeloop.course.answers import standalone
 from decodeloop.course.guarding import Part, PartFailed, guarded
-from decodeloop.course.lessons import read_lesson, with_solutions
 from decodeloop.course.linking import assemble, part_names
 from decodeloop.course.own import mine
 from decodeloop.course.progress import Progress
 from decodeloop.course.session import KEY, Session
 from decodeloop.decode import Sampling, search, stream
-from decodeloop.exercises.finding import find
 from decodeloop.loading import LanguageModel
 
-LESSONS = Path(__file__).parents[2] / "lessons"
 PARTS = part_names()
-IMPORTS = (ast.Import, ast.ImportFrom)
 SAMPLINGS = {
     "greedy": Sampling(),
     "all at once": Sampling(0.9, top_k=30, top_p=0.95, min_p=0.01, repetition_penalty=1.2),
@@ -30,56 +24,10 @@ SAMPLINGS = {
 }
 
 
-class Letters:
-    """A tokenizer with a letter, a space or half a character for each id."""
-
-    def decode(self, token_ids, skip_special=False):
-        table = [b"e", b" ", b"t", b"a", b"\xc3", b"\xa9", b"o", b"."]
-        return b"".join(table[t % len(table)] for t in token_ids).decode("utf-8", "replace")
-
-    def encode(self, text):
-        return [ord(c) % 90 for c in text]
-
-    def chat(self, messages):
-        return messages[0]["content"]
-
-
 @pytest.fixture(scope="module")
 def llm(decoders):
     decoder = decoders[2]
     return LanguageModel("tiny", decoder.config, Letters(), decoder, (5, 17))
-
-
-@pytest.fixture(scope="module")
-def solutions():
-    """What a lab notebook keeps of each part when all solutions are pasted into it."""
-    found = {}
-    for lesson in sorted({find(name).lesson for name in PARTS}):
-        cells = [c for c in read_lesson(LESSONS / f"{lesson}.md").cells if c.cell_type == "code"]
-        namespace = {"__name__": "__main__"}
-        for cell in cells:
-            imports = [s for s in ast.parse(cell.source).body if isinstance(s, IMPORTS)]
-            exec(compile(ast.Module(imports, []), "imports", "exec"), namespace)
-        for number, cell in enumerate(cells):
-            if "exercise" in cell.metadata.get("tags", []):
-                before = set(namespace)
-                path = f"/tmp/ipykernel_{lesson}/{number}.py"
-                source = with_solutions(cell.source)
-                remember(path, source)
-                exec(compile(source, path, "exec"), namespace)
-                for name in set(PARTS) & (set(namespace) - before | defined_in(source)):
-                    found[name] = standalone(namespace[name], path)
-    return found
-
-
-def remember(path, source):
-    import linecache
-
-    linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
-
-
-def defined_in(source):
-    return {getattr(s, "name", None) for s in ast.parse(source).body}
 
 
 def sources(solutions, *names):

@@ -35,7 +35,7 @@ LEFT = {
     "NumPy's warnings": lambda: np.seterr(all="raise"),
     "the working folder": lambda: os.chdir("/"),
     "the environment": lambda: os.environ.update(OMP_NUM_THREADS="7", NEW="1"),
-    "the signal handlers": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    "the signal handlers": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "the recursion limit": lambda: sys.setrecursionlimit(4000),
     "the switch interval": lambda: sys.setswitchinterval(0.5),
     "the longest whole number": lambda: sys.set_int_max_str_digits(10_000),

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from decodeloop.course.answers import standalone
 from decodeloop.course.cells import cell_path
-from decodeloop.course.judge import Verdict, judge
+from decodeloop.course.judge import Verdict
+from decodeloop.course.on_device import judge_here
 from decodeloop.course.plain import said, shortened
 from decodeloop.course.session import Session, current, history, told
 from decodeloop.course.trying import source_file, unwrapped
@@ -50,7 +51,7 @@ def check(answer: Answer) -> Answer:
         if session.strict:
             raise WrongAnswer(f"{name}: the worked edition checks the library's own function.")
         return substitute(exercise)
-    verdict = judge(answer, exercise)
+    verdict = judge_here(answer, exercise)
     print(report(verdict, exercise))
     session.failed.pop(name, None)
     if verdict.inputs is not None:

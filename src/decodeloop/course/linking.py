@@ -18,7 +18,7 @@ from torch import Tensor
 from decodeloop import decode, model
 from decodeloop.course.answers import Namespace, run_answer
 from decodeloop.course.guarding import Part, guarded
-from decodeloop.course.judge import judge
+from decodeloop.course.on_device import judge_here
 from decodeloop.course.own_model import OwnDecoder, OwnModel
 from decodeloop.course.surroundings import undisturbed
 from decodeloop.decode.loop import FinishReason
@@ -57,7 +57,7 @@ def assemble(
         try:
             with undisturbed():
                 namespaces[name] = run_answer(name, source, filename, library)
-            verdict = judge(namespaces[name][name], find(name))
+            verdict = judge_here(namespaces[name][name], find(name))
             if verdict.state != "right":
                 raise UserError(f"it no longer passes its check: {verdict.what or verdict.state}")
             parts[name].whose = "yours"
@@ -106,8 +106,8 @@ def link(
     decoder = llm.model.with_parts(model.Parts(block, block_parts.rms_norm, cache, no_cache))
     own_decoder = OwnDecoder(decoder, own.get("hidden_states"), own.get("hidden_with_cache"))
 
-    prefill = choose("prefill", decode.prefill)
-    step = choose("decode_step", decode.decode_step)
+    prefill = ids_on_device(choose("prefill", decode.prefill))
+    step = ids_on_device(choose("decode_step", decode.decode_step))
     loop = choose(
         "decoding_loop",
         functools.partial(decode.decoding_loop, prefill=prefill, decode_step=step),
@@ -168,6 +168,16 @@ def on_device(causal_mask: Candidate) -> Candidate:
         return made.to(device) if device is not None else made
 
     return mask
+
+
+def ids_on_device(phase: Candidate) -> Candidate:
+    """The loop draws on the CPU; an answer that looks ids up itself finds them with the model."""
+
+    def run(own_model: OwnDecoder, token_ids: Tensor, cache: Any) -> Tensor:
+        logits: Tensor = phase(own_model, token_ids.to(own_model.device), cache)
+        return logits
+
+    return run
 
 
 def through_weights(swiglu: Candidate) -> Callable[[Tensor, model.FeedForward], Tensor]:

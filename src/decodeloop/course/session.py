@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from decodeloop.course.backend import draw_in_notebook
 from decodeloop.course.progress import Progress, find_work
 from decodeloop.errors import UserError
 
@@ -42,12 +43,17 @@ class Session:
         return None if self.work is None else Progress(self.work)
 
 
-def notebook_namespace() -> dict[str, Any] | None:
+def notebook_shell() -> Any:
+    """IPython's shell, if this runs in one."""
     try:
         from IPython import get_ipython
     except ImportError:
         return None
-    shell = get_ipython()
+    return get_ipython()
+
+
+def notebook_namespace() -> dict[str, Any] | None:
+    shell = notebook_shell()
     return None if shell is None else shell.user_ns
 
 
@@ -77,7 +83,8 @@ def begin(lesson: str, edition: Edition) -> None:
     """The first cell of every built notebook: which lesson this is, and in which edition."""
     if edition not in ("worked", "lab"):
         raise UserError(f"begin: the edition is {edition!r}: expected 'worked' or 'lab'.")
-    from decodeloop.course.figures import use_style
+    draw_in_notebook(notebook_shell())
+    from decodeloop.course.figures import use_style  # matplotlib is imported here, and not before
 
     use_style()
     namespace = notebook_namespace()
