@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -69,10 +69,16 @@ def modes_entered(kind: str) -> Setting:
     return Setting("a mode of PyTorch", count, put)
 
 
+SIGNALS = [
+    getattr(signal, f"SIG{name}")
+    for name in ("INT", "TERM", "HUP", "QUIT", "CHLD", "PIPE", "USR1", "USR2", "VTALRM", "PROF")
+    if hasattr(signal, f"SIG{name}")
+]
+
+
 def handlers() -> dict[int, Any]:
     """All but the bell's: the time limit sets that one, and puts it back itself."""
-    numbers = signal.valid_signals() - {getattr(signal, "SIGALRM", None)}
-    return {number: signal.getsignal(number) for number in numbers}
+    return {number: signal.getsignal(number) for number in SIGNALS}
 
 
 def put_handlers(before: dict[int, Any]) -> None:
@@ -199,55 +205,67 @@ class Surroundings:
 
     def __init__(self) -> None:
         self.builtins = dict(BUILTINS)
-        self.homes = [(home, vars(home), dict(vars(home))) for home in (*HOMES, *ours())]
         self.modules = dict(sys.modules)
         self.settings = [(setting, setting.get()) for setting in SETTINGS]
         self.draws = [(setting, setting.get()) for setting in DRAWS]
+        self.homes = [(home, vars(home), dict(vars(home))) for home in HOMES]
+        self.ours = [(home, vars(home), dict(vars(home))) for home in ours()]
 
     def put_back(self) -> list[str]:
         """Put everything back that differs; the names of it.
 
         What was given a new name is left: modules are imported, and import more.
         """
+        changed = self.put_back_soon()
+        for home, now, before in self.ours:
+            changed += put_back_names(home, now, before)
+        for setting, then in self.draws:
+            setting.put(then)
+        return changed
+
+    def put_back_soon(self) -> list[str]:
+        """The same for what the next case depends on: a fraction of a millisecond."""
         changed = []
         for name, function in self.builtins.items():  # by nothing that could be one of them
             if BUILTINS.get(name) is not function:
                 BUILTINS[name] = function
                 changed.append(name)
-        for name, module in self.modules.items():
-            if sys.modules.get(name) is not module:
-                sys.modules[name] = module
-                changed.append(f"the module {name}")
+        if not all(map(operator.is_, map(sys.modules.get, self.modules), self.modules.values())):
+            for name, module in self.modules.items():
+                if sys.modules.get(name) is not module:
+                    sys.modules[name] = module
+                    changed.append(f"the module {name}")
         for setting, then in self.settings:
             if setting.get() != then:
                 changed.append(setting.name)
                 with contextlib.suppress(Exception):  # the folder of before may be gone, too
                     setting.put(then)
         for home, now, before in self.homes:
-            if not all(map(operator.is_, map(now.get, before), before.values())):
-                changed += put_back_names(home, now, before)
-            if len(now) > len(before) and isinstance(home, type):
-                changed += remove_names(home, set(now) - set(before))
-        for setting, then in self.draws:
-            setting.put(then)
+            changed += put_back_names(home, now, before)
         return changed
 
 
-def put_back_names(home: Any, now: Mapping[str, Any], before: dict[str, Any]) -> Iterator[str]:
+def put_back_names(
+    home: Any, now: Mapping[str, Any], before: Mapping[str, Any]
+) -> Sequence[str] | Iterator[str]:
     """Functions and constants; what else a module keeps is its own business."""
+    same = map(operator.is_, now.values(), before.values())  # in their order
+    if len(now) == len(before) and all(same):
+        return ()
+    return put_back_each(home, now, before)
+
+
+def put_back_each(home: Any, now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    is_class = isinstance(home, type)
     for name, value in before.items():
         ours = isinstance(value, float | ModuleType) or callable(value)
-        settled = isinstance(home, type) or (ours and not name.startswith("_"))
+        settled = is_class or (ours and not name.startswith("_"))
         if settled and now.get(name) is not value:
             setattr(home, name, value)
             yield f"{home.__name__}.{name}"
-
-
-def remove_names(home: type, names: set[str]) -> Iterator[str]:
-    """What stands before a method that is inherited."""
-    for name in names:
+    for name in set(now) - set(before) if is_class else ():
         if any(name in vars(base) for base in home.__mro__[1:]):
-            delattr(home, name)
+            delattr(home, name)  # it stood before a method that is inherited
             yield f"{home.__name__}.{name}"
 
 

@@ -58,7 +58,7 @@ def try_all(candidate: Candidate, cases: Sequence[Case], seconds: float) -> Tria
 
     def one_after_another(surroundings: Surroundings) -> None:
         for case in cases:
-            got = outcome(candidate, case, lambda: left.update(names(surroundings.put_back())))
+            got = outcome(candidate, case, lambda: left.update(names(surroundings.put_back_soon())))
             if kept.put_back() and got.error is None:
                 got = Outcome(error=CHANGED, what=str(CHANGED))
             trial.outcomes.append(got)
@@ -165,7 +165,8 @@ def outcome(candidate: Candidate, case: Case, tidy: Callable[[], object] = lambd
         try:
             return Outcome(value=plain(value))
         finally:
-            tidy()  # to copy a value, or to describe it, may run code of its own
+            if type(value) not in (torch.Tensor, int, float, str):
+                tidy()  # to copy a value, or to describe it, may run code of its own
     except BaseException as error:  # exit() would end the check without a word
         if type(error) in (KeyboardInterrupt, TimedOut):
             raise
