@@ -217,3 +217,13 @@ def test_no_other_file_is_left_behind(progress):
     names = {p.name for p in progress.work.rglob("*") if p.is_file()}
     assert names - {".progress.json.lock"} == {"progress.json", "softmax.py"}
     json.loads((progress.work / "progress.json").read_text("utf-8"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"  # stands for /dev/null, which is not put at risk here
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="no regular file"):
+        replace_text(pipe, "text")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -156,7 +157,14 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it can't be written, or something stands there that is no file: a rename would
+            replace a device such as /dev/null for the whole machine.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, "utf-8")
