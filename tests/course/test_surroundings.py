@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from decodeloop.course.surroundings import DEEPEST, SETTINGS, Surroundings, shallow, undisturbed
 from decodeloop.exercises.finding import find
@@ -84,6 +85,15 @@ def test_what_is_left_is_put_back_and_named(name):
     assert before.put_back() == []
 
 
+def test_a_mode_of_pytorchs_own_is_left_too():
+    FakeTensorMode().__enter__()
+    torch._C._pop_torch_dispatch_stack(torch._C._TorchDispatchModeKey.FAKE)  # it has imported much
+    before = Surroundings()
+    FakeTensorMode().__enter__()
+    assert before.put_back() == ["a mode of PyTorch"]
+    assert type(torch.ones(1)) is torch.Tensor
+
+
 def test_every_setting_is_tried():
     assert {setting.name for setting in SETTINGS} <= set(LEFT)
 
@@ -119,6 +129,18 @@ def test_a_folder_that_is_gone_is_left_for_the_one_before(tmp_path, monkeypatch)
     gone.rmdir()
     assert before.put_back() == ["the working folder"]
     assert os.getcwd() == str(tmp_path)
+
+
+def test_who_has_no_folder_may_have_one_and_then_none_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    before = Surroundings()
+    assert before.put_back() == []
+    os.chdir("/")
+    assert before.put_back() == ["the working folder"]
 
 
 def test_calls_inside_calls_end_before_the_stack_does():

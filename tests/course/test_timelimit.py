@@ -1,3 +1,4 @@
+import hashlib
 import signal
 import subprocess
 import sys
@@ -227,3 +228,43 @@ def test_alarm_and_trace_function_are_as_they_were(function):
 
 def test_an_interruption_is_not_an_exception_that_a_loop_would_catch():
     assert not issubclass(TimedOut, Exception)
+
+
+def test_on_a_busy_machine_the_time_counts_that_it_computes():
+    """As long by the clock as if three others had the processor."""
+    began = time.monotonic()
+
+    def waits_and_computes():
+        while time.monotonic() - began < 0.6:
+            time.sleep(0.01)
+        return "done"
+
+    assert limited(waits_and_computes, 0.2) == "done"
+
+
+def test_a_limit_by_the_clock_holds_all_the_same(way):
+    began = time.monotonic()
+
+    def waits():
+        while True:
+            time.sleep(0.01)
+
+    with pytest.raises(TimedOut):
+        limited(waits, 0.1)
+    assert 0.35 < time.monotonic() - began < AMPLE
+
+
+def test_a_call_that_does_not_listen_is_spoken_of_once(way, monkeypatch):
+    monkeypatch.setattr(timelimit, "PATIENCE", 0.2)
+    spoken = []
+
+    def inside_one_call():
+        while not spoken:  # a second or so, of which Python sees nothing
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)
+        while True:
+            pass
+
+    with pytest.raises(TimedOut):
+        limited(inside_one_call, 0.1, lambda: spoken.append(threading.current_thread()))
+    assert len(spoken) == 1
+    assert spoken[0] is not threading.current_thread()

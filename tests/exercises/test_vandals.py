@@ -12,10 +12,7 @@ from decodeloop.exercises.exercise import ChangedInput
 from decodeloop.exercises.finding import all_exercises, find
 from decodeloop.exercises.lending import copied
 
-UNTOLD = {"sample"}  # its logits
-FUNCTIONS = [
-    e for e in all_exercises().values() if not isinstance(e.library, type) and e.name not in UNTOLD
-]
+FUNCTIONS = [e for e in all_exercises().values() if not isinstance(e.library, type)]
 # what became of the caller's list or prompt is one of their outputs
 TOLD_OTHERWISE = {"percentile", "generate_without_cache"}
 

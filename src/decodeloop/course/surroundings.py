@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -59,24 +59,40 @@ def modes_entered(kind: str) -> Setting:
     """The modes of PyTorch that are on, such as a device's, entered and never left."""
     count = getattr(torch._C, f"_len_torch_{kind}_stack")
     pop = getattr(torch._C, f"_pop_torch_{kind}_stack")
+    mode_at = getattr(torch._C, f"_get_{kind}_stack_at")
 
     def put(before: int) -> None:
         while count() > before:
-            pop()
+            key = getattr(mode_at(count() - 1), "_mode_key", None)  # of PyTorch's own, such as FAKE
+            pop() if key is None else pop(key)
 
     return Setting("a mode of PyTorch", count, put)
 
 
+SIGNALS = [
+    getattr(signal, f"SIG{name}")
+    for name in ("INT", "TERM", "HUP", "QUIT", "CHLD", "PIPE", "USR1", "USR2", "VTALRM", "PROF")
+    if hasattr(signal, f"SIG{name}")
+]
+
+
 def handlers() -> dict[int, Any]:
     """All but the bell's: the time limit sets that one, and puts it back itself."""
-    numbers = signal.valid_signals() - {getattr(signal, "SIGALRM", None)}
-    return {number: signal.getsignal(number) for number in numbers}
+    return {number: signal.getsignal(number) for number in SIGNALS}
 
 
 def put_handlers(before: dict[int, Any]) -> None:
     for number, handler in before.items():
         if handler is not None and signal.getsignal(number) != handler:
             signal.signal(number, handler)
+
+
+def working_folder() -> str | None:
+    """None where it is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def put_environment(before: dict[str, str]) -> None:
@@ -150,7 +166,7 @@ SETTINGS = (
     ),
     Setting("how arrays are printed", np.get_printoptions, lambda x: np.set_printoptions(**x)),
     Setting("NumPy's warnings", np.geterr, lambda x: np.seterr(**x)),
-    Setting("the working folder", os.getcwd, os.chdir),
+    Setting("the working folder", working_folder, os.chdir),
     Setting("the environment", lambda: dict(os.environ), put_environment),
     Setting("the signal handlers", handlers, put_handlers),
     Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
@@ -189,63 +205,68 @@ class Surroundings:
 
     def __init__(self) -> None:
         self.builtins = dict(BUILTINS)
-        self.homes = [(home, vars(home), dict(vars(home))) for home in (*HOMES, *ours())]
         self.modules = dict(sys.modules)
         self.settings = [(setting, setting.get()) for setting in SETTINGS]
         self.draws = [(setting, setting.get()) for setting in DRAWS]
+        self.homes = [(home, vars(home), dict(vars(home))) for home in HOMES]
+        self.ours = [(home, vars(home), dict(vars(home))) for home in ours()]
 
     def put_back(self) -> list[str]:
         """Put everything back that differs; the names of it.
 
         What was given a new name is left: modules are imported, and import more.
         """
+        changed = self.put_back_soon()
+        for home, now, before in self.ours:
+            changed += put_back_names(home, now, before)
+        for setting, then in self.draws:
+            setting.put(then)
+        return changed
+
+    def put_back_soon(self) -> list[str]:
+        """The same for what the next case depends on: a fraction of a millisecond."""
         changed = []
         for name, function in self.builtins.items():  # by nothing that could be one of them
             if BUILTINS.get(name) is not function:
                 BUILTINS[name] = function
                 changed.append(name)
-        for name, module in self.modules.items():
-            if sys.modules.get(name) is not module:
-                sys.modules[name] = module
-                changed.append(f"the module {name}")
+        if not all(map(operator.is_, map(sys.modules.get, self.modules), self.modules.values())):
+            for name, module in self.modules.items():
+                if sys.modules.get(name) is not module:
+                    sys.modules[name] = module
+                    changed.append(f"the module {name}")
         for setting, then in self.settings:
-            if differs(setting, then):
+            if setting.get() != then:
                 changed.append(setting.name)
                 with contextlib.suppress(Exception):  # the folder of before may be gone, too
                     setting.put(then)
         for home, now, before in self.homes:
-            if not all(map(operator.is_, map(now.get, before), before.values())):
-                changed += put_back_names(home, now, before)
-            if len(now) > len(before) and isinstance(home, type):
-                changed += remove_names(home, set(now) - set(before))
-        for setting, then in self.draws:
-            setting.put(then)
+            changed += put_back_names(home, now, before)
         return changed
 
 
-def put_back_names(home: Any, now: Mapping[str, Any], before: dict[str, Any]) -> Iterator[str]:
+def put_back_names(
+    home: Any, now: Mapping[str, Any], before: Mapping[str, Any]
+) -> Sequence[str] | Iterator[str]:
     """Functions and constants; what else a module keeps is its own business."""
+    same = map(operator.is_, now.values(), before.values())  # in their order
+    if len(now) == len(before) and all(same):
+        return ()
+    return put_back_each(home, now, before)
+
+
+def put_back_each(home: Any, now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    is_class = isinstance(home, type)
     for name, value in before.items():
         ours = isinstance(value, float | ModuleType) or callable(value)
-        settled = isinstance(home, type) or (ours and not name.startswith("_"))
+        settled = is_class or (ours and not name.startswith("_"))
         if settled and now.get(name) is not value:
             setattr(home, name, value)
             yield f"{home.__name__}.{name}"
-
-
-def remove_names(home: type, names: set[str]) -> Iterator[str]:
-    """What stands before a method that is inherited."""
-    for name in names:
+    for name in set(now) - set(before) if is_class else ():
         if any(name in vars(base) for base in home.__mro__[1:]):
-            delattr(home, name)
+            delattr(home, name)  # it stood before a method that is inherited
             yield f"{home.__name__}.{name}"
-
-
-def differs(setting: Setting, before: Any) -> bool:
-    try:
-        return bool(setting.get() != before)
-    except OSError:  # the working folder may be gone
-        return True
 
 
 def ours() -> Iterator[Any]:

@@ -43,7 +43,7 @@ def limited(
     limit = Limit(seconds)
     if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
         return _by_signal(function, limit, deaf)
-    return _by_thread(function, limit)
+    return _by_thread(function, limit, deaf)
 
 
 class Limit:
@@ -125,16 +125,19 @@ def _by_signal(function: Callable[[], Result], limit: Limit, deaf: Callable[[], 
         over.come()
 
 
-def _by_thread(function: Callable[[], Result], limit: Limit) -> Result:
+def _by_thread(function: Callable[[], Result], limit: Limit, deaf: Callable[[], None]) -> Result:
     over = Over()
 
     def watch() -> None:
-        wait = limit.seconds
+        wait, rings = limit.seconds, 0
         while not over.after(wait):
             left = limit.left()
             wait = max(left, 0.1)
             if left <= 0:
                 over.unless(lambda: raise_in(limit.thread))
+                rings += 1
+                if rings == round(PATIENCE / 0.1):
+                    deaf()
 
     threading.Thread(target=watch, daemon=True).start()
     try:

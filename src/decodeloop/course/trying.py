@@ -58,7 +58,7 @@ def try_all(candidate: Candidate, cases: Sequence[Case], seconds: float) -> Tria
 
     def one_after_another(surroundings: Surroundings) -> None:
         for case in cases:
-            got = outcome(candidate, case, lambda: left.update(names(surroundings.put_back())))
+            got = outcome(candidate, case, lambda: left.update(names(surroundings.put_back_soon())))
             if kept.put_back() and got.error is None:
                 got = Outcome(error=CHANGED, what=str(CHANGED))
             trial.outcomes.append(got)
@@ -78,6 +78,7 @@ def try_all(candidate: Candidate, cases: Sequence[Case], seconds: float) -> Tria
         contextlib.redirect_stderr(errors),
         shallow(),
         one_thread(),
+        nothing_unraisable(),
     ):
         surroundings = Surroundings()
         try:
@@ -121,6 +122,17 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextlib.contextmanager
+def nothing_unraisable() -> Iterator[None]:
+    """What goes wrong in a `__del__` of theirs, an interruption for one, is no news."""
+    before = sys.unraisablehook
+    sys.unraisablehook = id  # not one in Python: that could be interrupted, too
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 class FirstCharacters(io.TextIOBase):
     """Takes what a candidate prints, and keeps the beginning: a loop may print without end."""
 
@@ -153,7 +165,8 @@ def outcome(candidate: Candidate, case: Case, tidy: Callable[[], object] = lambd
         try:
             return Outcome(value=plain(value))
         finally:
-            tidy()  # to copy a value, or to describe it, may run code of its own
+            if type(value) not in (torch.Tensor, int, float, str):
+                tidy()  # to copy a value, or to describe it, may run code of its own
     except BaseException as error:  # exit() would end the check without a word
         if type(error) in (KeyboardInterrupt, TimedOut):
             raise
@@ -165,7 +178,8 @@ def describe_error(error: BaseException, candidate: Candidate) -> str:
     message = shortened(said(error), 400)
     if isinstance(error, ChangedInput):
         return message
-    text = f"it raised {type(error).__name__}: {message or 'without a message'}"
+    name = shortened(type(error).__name__)
+    text = f"it raised {name}: {message or 'without a message'}"
     own = source_file(candidate)
     lines = [number for path, number in frames_of(error) if path == own]
     if own is None or not lines:

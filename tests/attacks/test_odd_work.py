@@ -1,0 +1,14 @@
+"""A part of the odd work folders; `make attack` tries all of them."""
+
+import os
+
+import pytest
+from attacks.odd_work import attack
+
+DRAWN = 12
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks run in forks")
+def test_no_odd_work_folder_ends_badly(capsys):
+    tried, bad = attack(1, DRAWN)
+    assert (tried, bad) == (DRAWN, 0), capsys.readouterr().out
