@@ -268,6 +268,16 @@ and the weights.
 - tables = 3 * batch → tables = 2 * batch
 You count two tables of T · S. At the worst moment there are three: the scores, their exponentials,
 and the weights.
+## four tables
+- tables = 3 * batch → tables = 4 * batch
+You count four tables of T · S. At the worst moment there are three: the scores, their exponentials,
+and the weights.
+## q, k and v of one row
+- qkv = batch * T * H * D + batch * T * 2 * G * D → qkv = T * H * D + T * 2 * G * D
+Your q, k and v are those of one row: each of the `batch` rows has its own.
+## q of G heads
+- batch * T * H * D → batch * T * G * D
+You count G heads for q. Keys and values have config.kv_heads, q has config.heads.
 ## the tables of one row
 - tables = 3 * batch * H → tables = 3 * H
 Your tables are those of one row: each of the `batch` rows has scores of its own.
@@ -415,6 +425,10 @@ choose otherwise.
 ## no hidden vectors in the head stage
 - (stream + batch * logits * V) → (batch * logits * V)
 Your head stage has the logits alone. The final hidden vectors, (B, T, C), are still there.
+## hidden vectors of one position
+- head = (stream → head = (batch * C
+In the head stage you count one hidden vector for each row. The head runs on few positions, but all T
+final vectors of each row are still there.
 ## hidden vectors of the logits' positions alone
 - head = (stream → head = (batch * logits * C
 In the head stage you count hidden vectors for `logits` positions. The head runs on so many, but
@@ -601,6 +615,11 @@ You take 2 bytes for each number of the cache, whatever is asked: cache_bytes_pe
 ## the weights always of 2 bytes
 - weighed(config, weight_bytes_per_number) → weighed(config, 2)
 You take 2 bytes for each weight, whatever is asked: weight_bytes_per_number.
+## the sizes exchanged
+- config.head_dim * cache_bytes_per_number → config.head_dim * weight_bytes_per_number
+- weighed(config, weight_bytes_per_number) → weighed(config, cache_bytes_per_number)
+The two sizes are exchanged: weight_bytes_per_number is the weights', cache_bytes_per_number the
+cache's.
 ## always 2 bytes
 - config.head_dim * cache_bytes_per_number → config.head_dim * 2
 - weighed(config, weight_bytes_per_number) → weighed(config, 2)

@@ -262,6 +262,10 @@ The scores are right, the weighted sum is that of one head. There are H of them.
 - H * T * S * D → H * T * S
 You count the entries of the tables (T, S). Each score is a product of D numbers, and each weight
 multiplies D numbers of a value.
+## the old positions alone
+- T * D * S → T * D * (S - T)
+- T * S * D → T * (S - T) * D
+You let the new positions attend to the S - T old ones alone. They see one another, too: S keys.
 ## the new positions added to S
 - T * D * S → T * D * (S + T)
 - T * S * D → T * (S + T) * D
@@ -840,6 +844,9 @@ P, P + 1, …
 ## uncached: one token too few
 - range(P, P + n) → range(P, P + n - 1)
 Without a cache you make n - 1 forwards. There is no prefill besides: n tokens need n.
+## uncached: all as long as the last
+- whole_forward(config, S, S) → whole_forward(config, P + n - 1, P + n - 1)
+Without a cache all your forwards are as long as the last one. They grow: P, P + 1, …
 ## uncached: T stays P
 - whole_forward(config, S, S) → whole_forward(config, P, S)
 Without a cache S grows, and T stays P in your forwards. What is not kept must be computed again: T
@@ -923,6 +930,9 @@ Both sides have L layers: L cancels.
 ## H twice
 - config.heads → config.heads**2
 H times too short: a pair of positions costs 4·H·D FLOPs in a layer, and H·D is about C.
+## H forgotten
+- config.heads * config.head_dim → config.head_dim
+H times too long: each of the H heads computes scores.
 ## G for H
 - config.heads → config.kv_heads
 Scores are computed for each of the H query heads, not for G.

@@ -446,8 +446,8 @@ one before.
             """
 ## nobody ever waits
 - start - arrival → 0.0
-Everybody is served at once: that is a machine for each request. Here one server must be free
-first.
+Everybody is served at once: that is a machine for each request, or services that take no time.
+Here one server must be free first.
 ## rounded to whole seconds
 - start - arrival → round(start - arrival)
 You round the waits. Return them as they are.
@@ -541,6 +541,12 @@ You divide by 1 - ρ twice. Once is enough.
 ## the rate forgotten
 - return rate * → return
 λ is missing in the numerator: W = λ · E[S²] / (2 (1 - ρ)).
+## the sum squared
+- variance + mean**2 → (variance + mean) ** 2
+You square the sum of variance and mean. E[S²] is the variance plus the square of the mean.
+## the 2 inside of the bracket
+- (2 * (1 - load)) → (2 - load)
+The 2 multiplies 1 alone. Put brackets: `2 * (1 - load)`.
 ## the mean not squared
 - variance + mean**2 → variance + mean
 E[S²] is the variance plus the *square* of the mean.
@@ -960,6 +966,7 @@ SERVED = [
     (0.125, [0.5], 0.625),
     (0.5, [0.25, 0.25, 0.25], 1.25),
     (1.5, [0.75, 0.75], 3.0),
+    (0.5, [0.75], 1.25),
     (1.25, [], 1.25),
     (0.375, [0.125, 0.125, 1.0], 1.625),  # a small median, a large mean
     (0.375, [0.5, 0.125, 0.125], 1.125),  # the mean just keeps 0.25, the first gap does not
@@ -1020,6 +1027,10 @@ That is how many requests kept the targets. Asked for is how many per second: di
 ## the median of the gaps
 - sum(gaps) / len(gaps) → statistics.median(gaps)
 You hold the median of the ITLs against the target. It is their *mean*, which one long gap moves.
+## a single gap ignored
+- not gaps or → len(gaps) < 2 or
+A request of two tokens has one gap, which is its mean. Only without any gap the target is kept in
+any case.
 ## the first gap
 - sum(gaps) / len(gaps) → gaps[0]
 You hold a request's first ITL against the target. It is the mean of all of them.

@@ -666,6 +666,10 @@ You count a step at length + 1 positions. `length` has the new one in it: S = le
 - sum(flops_counted(config, 1, 1, length).values())
 + sum(v for k, v in flops_counted(config, 1, 1, length).items() if k != "head")
 The head's FLOPs are missing, though its bytes are there: `head` belongs to f.
+## two FLOPs for each weight
+- f = sum(flops_counted(config, 1, 1, length).values()) → f = 2 * (n["weights"] + n["head"])
+You take two FLOPs for each weight as f. Attention itself computes as well, and the norms' weights
+are in no product: sum up `forward_flops`.
 ## the envelope's r·b/2
 - math.ceil(r * W / (f - r * c)) if f > r * c else None → math.ceil(r * b / 2)
 That is the estimate from the back of an envelope, with two FLOPs for each weight and no cache. Count

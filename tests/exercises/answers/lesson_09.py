@@ -115,6 +115,13 @@ ACTIVATIONS = edited(
 - (T * S + T) * 3 → (T * S + T)
 ## two tables
 - (T * S + T) * 3 → (T * S + T) * 2
+## four tables
+- (T * S + T) * 3 → (T * S + T) * 4
+## q, k and v of one row
+- q, k, v = batch * T * H * D, batch * T * G * D, batch * T * G * D
++ q, k, v = T * H * D, T * G * D, T * G * D
+## q of G heads
+- q, k, v = batch * T * H * D → q, k, v = batch * T * G * D
 ## the tables of one row
 - batch * H * (T * S + T) → H * (T * S + T)
 ## the tables of one head
@@ -202,6 +209,8 @@ ACTIVATIONS = edited(
 - batch * T * G * D, batch * T * G * D → batch * S * G * D, batch * S * G * D
 ## C / H for D
 - config.head_dim → int(config.width / config.heads)
+## hidden vectors of one position
+- T * C + logits * V → C + logits * V
 ## hidden vectors of the logits' positions alone
 - T * C + logits * V → logits * C + logits * V
 ## the positions forgotten
@@ -334,6 +343,9 @@ FORMS_OF_BOTH = """
 - = weight_bytes_per_number, cache_bytes_per_number, → = weight_bytes_per_number, 2,
 ## the weights always of 2 bytes
 - = weight_bytes_per_number, cache_bytes_per_number, → = 2, cache_bytes_per_number,
+## the sizes exchanged
+- w, c, kept = weight_bytes_per_number, cache_bytes_per_number, reserve
++ c, w, kept = weight_bytes_per_number, cache_bytes_per_number, reserve
 ## always 2 bytes
 - = weight_bytes_per_number, cache_bytes_per_number, → = 2, 2,
 ## H instead of G

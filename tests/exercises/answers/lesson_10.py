@@ -85,6 +85,9 @@ FLOPS = edited(
 ## D forgotten
 - T * (H * D) * S → T * H * S
 - T * S * (H * D) → T * S * H
+## the old positions alone
+- T * (H * D) * S → T * (H * D) * (S - T)
+- T * S * (H * D) → T * (S - T) * (H * D)
 ## the new positions added to S
 - T * (H * D) * S → T * (H * D) * (T + S)
 - T * S * (H * D) → T * (S + T) * (H * D)
@@ -202,9 +205,8 @@ FLOPS = edited(
 UNNAMED_FLOPS = edited(
     by_factors,
     """
-## the old positions alone
-- T * (H * D) * S → T * (H * D) * (S - T)
-- T * S * (H * D) → T * (S - T) * (H * D)
+## scores of the width
+- T * S * (H * D) → T * S * (H + D)
 ## the head before the layers
 - batch * logits * C → batch * T * logits * C
 ## F for C
@@ -450,6 +452,10 @@ GENERATIONS = edited(
 - length += 1 → length += cached
 ## uncached: one token too few
 - range(new_tokens) → range(new_tokens if cached else new_tokens - 1)
+## uncached: all as long as the last
+- return total
++ last = prompt + new_tokens - 1
++ return total if cached else new_tokens * forward(config, last, last)
 ## uncached: T stays P
 - else length → else prompt
 ## uncached: T is 1
@@ -512,6 +518,8 @@ OVERTAKES = edited(
 - a = 2 → a = 2 * config.layers
 ## H twice
 - config.heads → config.heads**2
+## H forgotten
+- b = 4 * config.heads → b = 4
 ## G for H
 - config.heads → config.kv_heads
 ## C for H·D

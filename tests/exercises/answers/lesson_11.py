@@ -297,6 +297,11 @@ MEAN_WAITS = edited(
 - (2 * idle) → (2 * idle * idle)
 ## the rate forgotten
 - md1 = rate * mean_service**2 → md1 = mean_service**2
+## the sum squared
+- return md1 * (1 + variance_of_service / mean_service**2)
++ return md1 * (1 + variance_of_service / mean_service) ** 2
+## the 2 inside of the bracket
+- (2 * idle) → (1 + idle)
 ## the mean not squared
 - return md1 * (1 + variance_of_service / mean_service**2)
 + return md1 * (1 / mean_service + variance_of_service / mean_service**2)
@@ -631,6 +636,8 @@ GOODPUTS = {
 - good / seconds → math.floor(good / seconds)
 ## the median of the gaps
 - sum(gaps) / len(gaps) → (sorted(gaps)[len(gaps) // 2] + sorted(gaps)[(len(gaps) - 1) // 2]) / 2
+## a single gap ignored
+- len(gaps) > 0 and → len(gaps) > 1 and
 ## the first gap
 - sum(gaps) / len(gaps) → next(iter(gaps))
 ## the last gap

@@ -225,6 +225,11 @@ def without_scores(config, length, peak_flops, bandwidth, b):
     return smallest(of_weights, 2 * one - two, two - one, peak_flops / bandwidth)
 
 
+def two_per_weight(config, length, peak_flops, bandwidth, b):
+    one, two = (decode_bytes(config, rows, length, **sizes(b)) for rows in (1, 2))
+    return smallest(2 * (2 * one - two) / b, 2 * one - two, two - one, peak_flops / bandwidth)
+
+
 def without_head(config, length, peak_flops, bandwidth, b):
     f = decode_flops(config, 1, length) - forward_flops(config, 1, 1, length)["head"]
     one, two = (decode_bytes(config, rows, length, **sizes(b)) for rows in (1, 2))
@@ -579,6 +584,7 @@ SECOND_FORMS = {
             config, length + 1, *rates
         ),
         "the head's FLOPs forgotten": without_head,
+        "two FLOPs for each weight": two_per_weight,
         "the envelope's r·b/2": lambda config, length, peak, bw, b: up(peak / bw / 2 * b),
         "always 2 bytes": called_with(lambda peak, bw, b: (peak, bw, 2)),
         "0 where there is none": lambda *inputs: batch_by_search(*inputs) or 0,
