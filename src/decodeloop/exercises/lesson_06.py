@@ -379,6 +379,10 @@ that is stored: `append` gives that back.
 -     mask = causal_mask(q.shape[2], keys.shape[2])
 Where no mask is given and several tokens are new, each of them sees those that come after it. None
 means causal: `causal_mask(T, S)`, with S keys in all.
+## causal for the prompt alone
+- if mask is None: → if mask is None and q.shape[2] == keys.shape[2]:
+Your mask is causal where the cache is empty, but several tokens that come later see each other's future.
+Wherever no mask is given it is `causal_mask(T, S)`, with S keys in all.
 ## the mask is not shifted
 - if mask is None: → if mask is None and q.shape[2] > 1:
 - causal_mask(q.shape[2], keys.shape[2]) → causal_mask(keys.shape[2])[: q.shape[2]]
@@ -624,6 +628,9 @@ each where it is called.
 - return rms_norm(x, model.norm.weight, model.config.norm_eps) → return x
 The stream is right up to the last block, but it must be normalised once more before the head:
 `rms_norm(x, model.norm.weight, model.config.norm_eps)`.
+## keys and values swapped
+- cache.attend(number, q, k, v) → cache.attend(number, q, v, k)
+You hand the values over as keys, and the keys as values: `cache.attend(number, q, k, v)`.
 ## the head, too
 - return rms_norm(x, model.norm.weight, model.config.norm_eps)
 + return model.head(rms_norm(x, model.norm.weight, model.config.norm_eps))
@@ -1121,6 +1128,16 @@ does: the last may be shorter.
 ## one token too many
 - split(chunk, dim=1) → split(chunk + 1, dim=1)
 Your pieces have one token too many: at most `chunk`.
+## one token short
+- in token_ids.split(chunk, dim=1):
++ in [x[:, : chunk - 1] for x in token_ids.split(chunk, dim=1)]:
+Each piece is one token short, so one in `chunk` tokens is never read: a slice ends *before* its end.
+## from the beginning each time
+- logits = decode.prefill(model, piece, cache)
++ begun = token_ids[:, : (1 + len(cache.forwards)) * chunk]
++ logits = decode.prefill(model, begun, cache)
+Each piece begins at the start of the prompt, so the cache gets its tokens again and again. A piece begins
+where the one before ended.
 ## the batch is split
 - split(chunk, dim=1) → split(chunk)
 You cut the rows of the batch, not the text: `split` takes axis 0 if it is told no other. The

@@ -179,6 +179,9 @@ You return the logarithms of probabilities: softmax is not yet asked for, only t
 - x / t → (x / t).softmax(-1)
 You return probabilities. Samplers are chained, each takes logits and gives logits; the softmax
 comes once, at the end.
+## rounded down
+- x / t → x // t
+You round down: `//` cuts what is behind the point, `/` divides.
 ## t subtracted
 - x / t → x - t
 You subtract t. That moves all logits alike, and changes no probability: divide by it.
@@ -369,6 +372,10 @@ number of rows: V is logits.shape[-1].
 - [..., -1:] → [..., -1:].min()
 You compare all rows with one number, the lowest of their k-th logits. Each row has a threshold of its
 own: [..., -1:] keeps the axis.
+## the first row's threshold for all
+- [..., -1:] → [..., -1].flatten()[0]
+You compare all rows with the k-th logit of the first. Each row has a threshold of its own: [..., -1:]
+keeps the axis.
 ## the highest threshold for all rows
 - [..., -1:] → [..., -1:].max()
 You compare all rows with one number, the highest of their k-th logits. Each row has a threshold of
@@ -597,6 +604,10 @@ first.
 ## ascending order
 - descending=True → descending=False
 You sort in ascending order, so you keep the worst tokens. descending=True.
+## unsorted probabilities summed
+- ordered.softmax(-1) → x.softmax(-1)
+You sum the probabilities in the order of the vocabulary, but take the sums for those of the sorted row:
+softmax of `ordered`.
 ## a sum of logits
 - ordered.softmax(-1) → ordered
 You sum up the logits. p is a probability: softmax first.
@@ -1014,6 +1025,7 @@ def flags_of(drawn: Tensor, row: Tensor) -> dict[str, Any]:
         return {"token ids are whole numbers": False}
     ids = drawn.flatten().cpu()
     seen = {
+        "token ids are whole numbers": True,
         "drawn with the probabilities of softmax": fits(ids, exact(row)),
         "always the best": bool((ids == int(row.argmax())).all()),
         "all rows of a call alike": bool((drawn == drawn[:, :1]).all()),
@@ -1022,6 +1034,7 @@ def flags_of(drawn: Tensor, row: Tensor) -> dict[str, Any]:
 
 
 RIGHT_FLAGS = {
+    "token ids are whole numbers": True,
     "drawn with the probabilities of softmax": True,
     "always the best": False,
     "all rows of a call alike": False,
@@ -1180,6 +1193,7 @@ def by_rows_of_weights(logits: Tensor, generator: torch.Generator | None = None)
 CHANCES = torch.tensor([2.0, 1.0, 0.2, 3.0, 0.5, 1.5])  # all positive
 MIXED = torch.tensor([-1.0, 2.0, -2.0, 0.5, 1.0])
 CUT = torch.tensor([-INF, 1.0, 2.5, -INF, 0.3, 1.5, -INF])
+LARGER = torch.tensor([3001.0, 3000.0, 2998.0])  # 16 bits can't tell them apart
 LARGE = torch.tensor([100.0, 98.0, 0.0])  # e^100 is too large for 32 bits
 SPREAD_ROWS = torch.tensor([[0.5, 2.0, 1.0, 0.2], [3.0, 1.0, 2.0, 2.5], [0.3, 0.1, 2.0, 1.5]])
 
@@ -1197,6 +1211,7 @@ SAMPLE = Exercise(
         many_draws("logits (200, 6), without a generator", CHANCES, generator=False),
         rows_of_their_own("logits (200, 3, 4), three different forecasts", SPREAD_ROWS),
         many_draws("logits (200, 3) as large as 100", LARGE),
+        many_draws("logits (200, 3) around 3,000", LARGER),
         shape_alone(7),
         shape_alone(1, 7),
         shape_alone(2, 3, 7),
@@ -1286,6 +1301,9 @@ its row, and (2, 3, V) gives one axis of 6. Reshape to logits.shape[:-1].
 ## the first row's forecast for all
 - torch.multinomial(rows, 1, → torch.multinomial(rows[:1].expand_as(rows), 1,
 You draw all rows from the forecast of the first. Each row has its own.
+## ids as floats
+- .reshape(logits.shape[:-1]) → .reshape(logits.shape[:-1]).float()
+Your ids are floating-point numbers, which no embedding takes: leave them as multinomial gives them.
 ## the first draw alone
 - .reshape(logits.shape[:-1]) → [0, 0]
 You return the draw of the first row alone. Every row has its own: reshape to logits.shape[:-1].

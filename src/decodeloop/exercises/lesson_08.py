@@ -172,9 +172,11 @@ def best(logits: Tensor, token_ids: Tensor) -> Tensor:
 
 
 def best_but_rare(logits: Tensor, token_ids: Tensor) -> Tensor:
-    """Greedy, but each time that a token has occurred costs it 1.5: the whole sequence matters."""
-    counts = torch.stack([(token_ids == v).sum(-1) for v in range(logits.shape[-1])], dim=-1)
-    return (logits.cpu() - 1.5 * counts).argmax(-1)
+    """Greedy, but each time that a token has occurred costs it 1.5, and the last one costs 1 more:
+    the whole sequence matters, and its order."""
+    ids = torch.arange(logits.shape[-1])
+    counts = (token_ids[..., None] == ids).sum(-2)
+    return (logits.cpu() - 1.5 * counts - 1.0 * (token_ids[:, -1:] == ids)).argmax(-1)
 
 
 def plain_loop(
@@ -189,7 +191,10 @@ def plain_loop(
     made: list[int] = []
     while True:
         sequence = prompt + made
-        logits = [x - 1.5 * sequence.count(v) * rare for v, x in enumerate(table(sequence))]
+        logits = table(sequence)
+        if rare:
+            last = sequence[-1]
+            logits = [x - 1.5 * sequence.count(v) - 1.0 * (v == last) for v, x in enumerate(logits)]
         token = logits.index(max(logits))
         if token in eos_ids:
             return made, "eos"
@@ -370,6 +375,14 @@ of them the loop returns.
 - if made < max_new_tokens: → if made < max_new_tokens - 1:
 You give out one token less than max_new_tokens. The prefill's logits already give the first token,
 and each decode step one more: T + max_new_tokens - 1 tokens are read.
+## one token too few, but for a single one
+- if made < max_new_tokens:
++ if made == max_new_tokens - 1:
++     return "length"
++ if True:
+- return "length" → return
+Your loop ends one token too early: count what you have yielded, and return "length" after max_new_tokens of
+them.
 ## the model runs once more
 - if made < max_new_tokens: → if made <= max_new_tokens:
 The tokens are right, but the model reads the last one too, and nobody looks at what it forecasts.
@@ -414,6 +427,14 @@ repetition penalty looks at all of it. Grow it with torch.cat.
 + sequence = torch.cat((so_far, next_ids[:, None]), dim=1)
 After the first round `choose` gets the new tokens alone. It needs the whole sequence so far, prompt
 included, (1, T): begin with `token_ids`, and append to it.
+## new tokens in front
+- torch.cat((sequence, next_ids[:, None]), dim=1) → torch.cat((next_ids[:, None], sequence), dim=1)
+You put each new token in front of the sequence. It comes after all others: torch.cat((sequence,
+next_ids[:, None]), dim=1).
+## steps without the cache
+- decode_step(model, next_ids[:, None], kv_cache) → decode_step(model, next_ids[:, None], None)
+Your steps read the new token without the cache, so the model sees nothing of what came before: pass the
+cache on.
 ## choose is not asked
 - choose(logits, sequence) → logits.argmax(-1)
 You take the best token yourself. How the next one is chosen is the caller's business: call
@@ -509,6 +530,10 @@ call stop(token) first, then yield.
 + if made < max_new_tokens:
 You call stop(token) twice for each token. It may count, or push the token into a stream: call it
 once, before the yield, and remember the answer.
+## stop is not asked about the last token
+- if stop is not None and stop(token): → if stop is not None and made < max_new_tokens and stop(token):
+You don't ask `stop` about the last token allowed. It is asked about every token, once: it may count them, or
+push them into a stream, and what it says comes before the length.
 ## stop is never asked
 - if stop is not None and stop(token):
 -     yield token
@@ -888,6 +913,24 @@ nothing more to give.
 - "" if self.stopped → "" if self.done
 The text is right, but `stopped` stays False, so the loop would go on making tokens that nobody
 sees. Set self.stopped = True when a stop string is complete.
+## only the first stop string is looked for
+- for s in self.stop if s in text] → for s in self.stop[:1] if s in text]
+You look for the first stop string alone: go through all of self.stop.
+## all is held back where something is uncertain
+- len(text) - self.uncertain(text) → self.given if self.uncertain(text) else len(text)
+Where the text ends like the beginning of a stop string you give nothing out. Only that end is uncertain: all
+before it can be shown.
+## half characters are not kept
+- self.token_ids.append(token)
+- text = self.text()
+- if text.endswith(HALF):
+-     return ""
++ text = str(self.tokenizer.decode([*self.token_ids, token]))
++ if text.endswith(HALF):
++     return ""
++ self.token_ids.append(token)
+You keep a token only where the text doesn't end with half a character, so the half is lost and the whole
+never seen. Append every token first.
 ## only the first stop string counts
 - tuple(stop) → tuple(stop)[:1]
 You look for the first stop string alone: go through all of self.stop.
@@ -1568,6 +1611,13 @@ rows. Pad on the left: pad_left.
 + if token not in eos_ids:
 A row that has met its end of sequence goes on collecting tokens as long as others run: note which
 rows are over, and append nothing more to them.
+## goes on after the end, until all are over
+- if not over[row]: → if token not in eos_ids:
+A row that has met its end of sequence goes on collecting tokens as long as others run: append nothing more to
+a row that is over.
+## all rows in one list
+- [[] for _ in prompts] → [[]] * len(prompts)
+[[]] * B is the same list B times, so all rows append to one: make a list for each, [[] for _ in prompts].
 ## the end of sequence is in the text
 - over[row] |= token in eos_ids
 - if not over[row]:

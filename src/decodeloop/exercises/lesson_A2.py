@@ -227,6 +227,9 @@ You add x to the result. That residual connection belongs to the block around it
 + q = split_heads
 Your keys and values come from the memory and from x. In cross-attention they come from the memory
 alone.
+## values by the weights of the keys
+- F.linear(memory, w_value) → F.linear(memory, w_key)
+Your values go through w_key. They have weights of their own: w_value.
 ## key and value weights swapped
 - F.linear(memory, w_key) → F.linear(memory, w_value)
 - F.linear(memory, w_value) → F.linear(memory, w_key)
@@ -369,6 +372,9 @@ real.sum(1, keepdim=True).
 ## divided by the first row's tokens
 - / weights.sum(1) → / weights[0].sum()
 You divide every row by the number of real tokens of the first. Each row has its own: real.sum(1).
+## divided by the longest
+- / weights.sum(1) → / weights.sum(1).max()
+You divide every row by the number of real tokens of the longest. Each row has its own: real.sum(1).
 ## keepdim forgotten
 - / weights.sum(1) → / real.sum(1)
 real.sum(1) is (B,), and broadcasts along the channels of (B, C), or not at all. With keepdim=True it
@@ -522,6 +528,10 @@ columns of the prefix are open to all.
 ## the last columns
 - k < prefix → k >= T - prefix
 You open the last `prefix` columns. The prompt stands first: columns 0 to prefix - 1.
+## the upper triangle
+- k <= q → k >= q
+You took the upper triangle: behind the prefix every position sees what comes after it, and not what came
+before. Causal is the lower one.
 ## minus nought
 - (k <= q) | (k < prefix)
 + (k <= q) | (k < torch.arange(T)[: -(T - prefix)].numel())

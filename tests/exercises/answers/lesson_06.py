@@ -185,6 +185,8 @@ CACHES = {
 - keys, values = self.append(layer, k, v)
 + self.append(layer, k, v)
 + keys, values = self.both[:, layer]
+## causal for the prompt alone
+- if mask is None and q.shape[2] > 1: → if mask is None and self.length == 0:
 ## the mask is not shifted
 - causal_mask(q.shape[2], keys.shape[2]) → causal_mask(keys.shape[2])[: q.shape[2]]
 ## the mask is not shifted, not even for one token
@@ -297,6 +299,8 @@ HIDDENS = {
 - B, T = token_ids.shape
 + B, T = token_ids.shape
 + cache.advance(T)
+## keys and values swapped
+- lambda *qkv: cache.attend(place, *qkv) → lambda q, k, v: cache.attend(place, q, v, k)
 ## the head, too
 - return F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps)
 + x = F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps)
@@ -561,6 +565,10 @@ CHUNKS = {
 - return model.head(hidden[:, -1]) → return hidden[:, -1]
 ## the logits of all positions
 - model.head(hidden[:, -1]) → model.head(hidden)
+## one token short
+- token_ids[:, start:end] → token_ids[:, start : min(start + chunk - 1, T)]
+## from the beginning each time
+- token_ids[:, start:end] → token_ids[:, :end]
 ## the batch is split
 - T = token_ids.shape[1] → T = token_ids.shape[0]
 - token_ids[:, start:end] → token_ids[start:end]

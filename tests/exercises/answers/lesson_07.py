@@ -60,6 +60,9 @@ TEMPERATURES = edited(
 - torch.div(logits, torch.tensor(float(t))) → F.log_softmax(logits / t, dim=-1)
 ## probabilities returned, but at 0
 - torch.div(logits, torch.tensor(float(t))) → F.softmax(logits / t, dim=-1)
+## rounded down
+- torch.div(logits, torch.tensor(float(t)))
++ torch.div(logits, torch.tensor(float(t)), rounding_mode="floor")
 ## t subtracted
 - torch.div(logits, torch.tensor(float(t))) → logits - t
 ## multiplied, at 0 too
@@ -143,6 +146,8 @@ TOP_KS = edited(
 - better < k → better < min(k, logits.shape[0])
 ## the lowest threshold for all rows
 - better < k → logits >= logits.masked_fill(better >= k, math.inf).min()
+## the first row's threshold for all
+- better < k → logits >= logits.masked_fill(better >= k, math.inf).amin(-1).reshape(-1)[0]
 ## the highest threshold for all rows
 - better < k → logits >= logits.masked_fill(better >= k, math.inf).amin(-1).max()
 ## one too many, and k = V fails
@@ -273,6 +278,8 @@ TOP_PS = edited(
 + logits, torch.arange(logits.shape[-1]).expand_as(logits)
 ## ascending order
 - , descending=True
+## unsorted probabilities summed
+- F.softmax(ordered, dim=-1) → F.softmax(logits, dim=-1)
 ## a sum of logits
 - F.softmax(ordered, dim=-1) → ordered
 ## the tail kept
@@ -519,6 +526,8 @@ DRAWS = {
 - waits = torch
 + generator = generator if generator is None else torch.Generator().manual_seed(42)
 + waits = torch
+## ids as floats
+- .argmax(-1) → .argmax(-1) * 1.0
 ## the first draw alone
 - .argmax(-1) → .argmax(-1).flatten()[0]
 ## the global generator seeded
@@ -703,7 +712,6 @@ UNNAMED = {
         lambda logits, t: logits * (1 / t),  # raises at 0
         lambda logits, t: best_alone(logits) if t == 0 else logits / t**2,
         lambda logits, t: best_alone(logits) if t == 0 else logits ** (1 / t),
-        lambda logits, t: best_alone(logits) if t == 0 else logits // t,
         lambda logits, t: logits.argmax(-1) if t == 0 else F.softmax(logits / t, -1),
         lambda logits, t: best_alone(logits) if int(t) == 0 else logits / t,
     ],
@@ -733,7 +741,6 @@ UNNAMED = {
     ],
     "sample": [
         lambda logits, generator=None: rows_drawn(F.softmax(logits / 2, -1), generator),
-        lambda logits, generator=None: sample_by_race(logits, generator).float(),
         lambda logits, generator=None: rows_drawn(logits.float().exp(), generator),
         lambda logits, generator=None: (
             logits + torch.randn(logits.shape, generator=generator)

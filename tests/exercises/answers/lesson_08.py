@@ -108,6 +108,23 @@ LOOPS = {
 - unread = new.view(1, 1)
 + unread = new.view(1, 1)
 + sequence = sequence if made > 1 else torch.zeros(1, 0, dtype=torch.long)
+## new tokens in front
+- torch.hstack((sequence, unread)) → torch.hstack((unread, sequence))
+## steps without the cache
+- unread = new.view(1, 1)
++ unread, cache = new.view(1, 1), None
+## one token too few, but for a single one
+- if last or made >= max_new_tokens:
+-     return "stop" if last else "length"
++ if last:
++     return "stop"
++ if made == max_new_tokens - 1:
++     return "length"
++ if made == max_new_tokens:
++     decode_step(model, new.view(1, 1), cache)
++     return
+## stop is not asked about the last token
+- bool(stop(token)) if stop else False → made < max_new_tokens and bool(stop and stop(token))
 ## choose is not asked
 - choose(read(model, unread, cache), sequence) → read(model, unread, cache).max(-1)[1]
 ## the logits are not renewed
@@ -407,6 +424,20 @@ STREAMS = edited(
 - self.stopped = True → self.stop = None
 - if self.stopped: → if self.stop is None:
 - "" if self.stopped → "" if self.stop is None
+## only the first stop string is looked for
+- (whole.index(s) for s in self.stop if s in whole)
++ (whole.index(s) for s in self.stop[:1] if s in whole)
+## all is held back where something is uncertain
+- return self.upto(whole, len(whole) - self.kept(whole))
++ return "" if self.kept(whole) else self.upto(whole, None)
+## half characters are not kept
+- whole = self.decoded()
+- if whole[-1:] == chr(0xFFFD):
+-     return ""
++ whole = self.decoded()
++ if whole[-1:] == chr(0xFFFD):
++     self.all.pop()
++     return ""
 ## only the first stop string counts
 - tokenizer, stop, 0 → tokenizer, stop[:1], 0
 ## cut at the first string of the list
@@ -920,6 +951,12 @@ BATCHES = {"one row after the other": each_alone} | edited(
 - pad_by_flipping(prompts) → PADS["padded on the right"](prompts)
 ## goes on after the end
 - [row[:end] for row → [[t for t in row if t not in eos_ids] for row
+## goes on after the end, until all are over
+- [row[:end] for row, end in zip(rows, ends, strict=True)]
++ [[t for t in row[: max(ends) + 1] if t not in eos_ids] for row in rows]
+## all rows in one list
+- [row[:end] for row, end in zip(rows, ends, strict=True)]
++ [[row[i] for i in range(max_new_tokens) for row, end in zip(rows, ends) if i < end]] * B
 ## the end of sequence is in the text
 - row[:end] → row[: end + 1]
 ## all stop with the first

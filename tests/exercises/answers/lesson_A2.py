@@ -152,6 +152,8 @@ CROSSES = edited(
 - attention(q, → attention(q * q.shape[-1] ** -0.5,
 ## divided by √(H·D)
 - attention(q, → attention(q * H**-0.5,
+## values by the weights of the keys
+- heads_of(memory, w_value → heads_of(memory, w_key
 ## key and value weights swapped
 - k, v = → v, k =
 ## one head only
@@ -213,6 +215,8 @@ POOLS = edited(
 - real.float().sum(-1, keepdim=True) → real.float().sum()
 ## divided by the first row's tokens
 - real.float().sum(-1, keepdim=True) → real.float()[0].sum()
+## divided by the longest
+- real.float().sum(-1, keepdim=True) → real.float().sum(-1).amax()
 ## keepdim forgotten
 - shares = real.float() / real.float().sum(-1, keepdim=True)
 + shares = real.float()
@@ -323,6 +327,9 @@ PREFIXES = edited(
 - return mask → return torch.ones(T, T).tril(prefix - 1 if prefix else 0).bool()
 ## the last columns
 - mask[:prefix, :prefix] = True → mask[:, T - prefix :] = True
+## the upper triangle
+- torch.ones(T, T).tril().bool() → torch.ones(T, T).triu().bool()
+- [:prefix, :prefix] → [:, :prefix]
 ## minus nought
 - mask[:prefix, :prefix] = True → mask[:, : -(T - prefix)] = True
 ## without oneself
