@@ -179,7 +179,7 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
             f"compiled=True with dtype {name}: there are kernels for "
             f"{' and '.join(COMPILED_DTYPES)} alone; leave out compiled, or take one of these."
         )
-    if compiled and (reason := obstacle(device)):
+    if compiled and (reason := obstacle(device, name == "int8")):
         raise UserError(f"compiled=True: {reason}; leave it out for plain PyTorch.")
     return Form(device, name, compiled)
 

@@ -206,7 +206,7 @@ def test_loading_leaves_the_random_numbers_of_others_alone(folder, dtype, compil
 @pytest.fixture
 def exact_products(monkeypatch):
     """Products with int8 weights in fp32, also where the processor has bf16."""
-    monkeypatch.setattr("decodeloop.kernels.int8.product_type", lambda: torch.float32)
+    monkeypatch.setattr("decodeloop.kernels.int8.product_type", lambda device: torch.float32)
 
 
 @pytest.mark.usefixtures("exact_products")

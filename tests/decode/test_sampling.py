@@ -44,7 +44,7 @@ def random_logits(seed: int, *shape: int) -> torch.Tensor:
 @pytest.mark.parametrize(
     "sampler",
     [partial(top_p, p=0.99), partial(top_p, p=0.5), partial(min_p, p=0.02)],
-    ids=["top-p 0.99", "top-p 0.5", "min-p 0.02"],
+    ids=lambda s: f"{s.func.__name__}-{s.keywords['p']}",
 )
 def test_what_half_precision_keeps_is_what_fp32_keeps(dtype, sampler):
     """In bf16 itself, of 128 nuclei of 0.99 there were 84 others."""

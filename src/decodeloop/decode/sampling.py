@@ -180,7 +180,7 @@ def check_temperature(t: float) -> None:
 
 
 def check_top_k(k: int) -> None:
-    if not (k >= 1 and math.isfinite(k) and k == int(k)):
+    if not (k >= 1 and k < math.inf and k == int(k)):
         raise UserError(f"top-k is {k}: expected a whole number from 1 up; leave it out for all.")
 
 
