@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,7 +213,8 @@ def from_folder(folder: Path, name: str, form: Form, known: bool = False) -> Lan
     if not known:
         check_vocabulary(tokenizer, config, eos_ids, folder)
         tensors = Finite(tensors, folder)
-    model = decoder_of(tensors, config, folder, form)
+    with enough_memory(folder):
+        model = decoder_of(tensors, config, folder, form)
     return LanguageModel(name, config, tokenizer, model, tuple(eos_ids))
 
 
@@ -222,7 +223,8 @@ def from_gguf(path: Path, name: str, form: Form) -> LanguageModel:
     file = GGUFFile(path)
     tokenizer = tokenizer_from_gguf(file.fields, path)
     check_vocabulary(tokenizer, file.config, file.eos_ids(), path)
-    model = decoder_of(file.weights(), file.config, path, form)
+    with enough_memory(path):
+        model = decoder_of(file.weights(), file.config, path, form)
     return LanguageModel(name, file.config, tokenizer, model, tuple(file.eos_ids()))
 
 
@@ -236,6 +238,21 @@ def decoder_of(
         kind = torch_dtype(form.dtype)
         decoder = decoder_from(tensors, config, source, form.device, kind)
     return fast(decoder) if form.compiled else decoder
+
+
+@contextlib.contextmanager
+def enough_memory(source: Path) -> Iterator[None]:
+    """Say it in one sentence where a model is too large for this machine, or for its GPU."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not short and "allocate memory" not in str(error):
+            raise
+        raise ModelFileError(
+            f"{source} needs more memory than there is: take a smaller model, dtype='int8' or "
+            f"'bf16', or another device."
+        ) from None
 
 
 def check_vocabulary(

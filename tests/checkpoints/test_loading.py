@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,20 @@ def test_a_file_that_is_neither_is_refused(tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ModelFileError, match=r"no config\.json"):
         load(tmp_path, device="cpu")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8"])
+def test_a_model_that_is_too_large_is_one_sentence(tiny, tmp_path, dtype):
+    large = tiny.llama(vocab_size=1 << 19, num_hidden_layers=1)  # 128 MB, then as much again
+    file = tiny.write_gguf(tmp_path / "m.gguf", large, "F16")
+    folder = tiny.save_folder(tmp_path / "m", large.half())
+    for path in (file, folder):
+        load(path, device="cpu", dtype=dtype, compiled=False)
+        with tiny.guarded(megabytes=80):
+            message = tiny.refusal(lambda path=path: load(path, device="cpu", dtype=dtype))
+        assert str(path) in message
+        assert "memory" in message
 
 
 def test_a_tokenizer_that_is_larger_than_the_model_is_refused(tiny, tmp_path):
