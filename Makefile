@@ -12,15 +12,17 @@ OFFLINE := $(shell unshare -rn true 2>/dev/null && command -v ip >/dev/null && \
 	echo "unshare -rn sh -c 'ip link set lo up && exec \"\$$@\"' --")
 
 # Two files at a time, each with half of the cores; with a GPU, which they would have to share, one.
-JOBS ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo 0 || echo 2)
+JOBS ?= $(shell if test "$$DECODELOOP_DEVICE" = cpu; then echo 2; \
+	elif command -v nvidia-smi >/dev/null 2>&1; then echo 0; \
+	elif test "$$(uname -sm)" = "Darwin arm64"; then echo 0; else echo 2; fi)
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 THREADS ?= $(shell expr $(CORES) / 2 \| 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test build check fetch clean
+.PHONY: help lab test test-device build check fetch clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
 $(BIN)/decodeloop: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -48,6 +50,12 @@ test: $(VENV)/.with-test fetch  ## run everything that CI runs, notebooks includ
 	OMP_NUM_THREADS=$(THREADS) $(OFFLINE) $(BIN)/python -m pytest -p no:cacheprovider \
 		-n $(JOBS) --dist loadfile $(ARGS)
 
+# A kernel runs in the folder of its notebook, so the path is a whole one.
+test-device: $(VENV)/.with-test fetch  ## run the worked notebooks on a pretend GPU; ARGS="notebooks/01*"
+	PYTHONPATH="$(CURDIR)/tests/on_pretend_gpu$${PYTHONPATH:+:$$PYTHONPATH}" DECODELOOP_DEVICE=cuda \
+		OMP_NUM_THREADS=$(THREADS) $(OFFLINE) $(BIN)/python -m pytest -p no:cacheprovider \
+		-n $(JOBS) --dist loadfile $(or $(ARGS),notebooks/*.ipynb)
+
 build: $(VENV)/.with-test fetch  ## lessons → notebooks, those that changed; ARGS="01 --all"
 	$(BIN)/decodeloop build $(ARGS)
 
@@ -56,6 +64,14 @@ check: $(VENV)/.with-dev  ## lint, format, types, stale editions
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/decodeloop build --check
+
+ATTACKS := $(filter-out tests/attacks/test_%,$(wildcard tests/attacks/*.py))
+
+.PHONY: attack
+attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some half an hour
+	@for attack in $(ATTACKS); do \
+		echo "== $$attack" && OMP_NUM_THREADS=1 $(BIN)/python $$attack $(ARGS) || failed=1; \
+	done; exit $${failed:-0}
 
 clean:  ## remove what the commands above made; work/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 - A kernel that died is noticed within seconds; nbval alone waits out the timeout of the cell.
 - After a failing cell the rest of its notebook is skipped, and says which cell it was: the cells
   below would fail too, and bury the one that matters.
+- What outputs are compared without stands beside this file, wherever pytest was started.
 - A notebook whose metadata says ``decodeloop: {requires: gpu}`` is skipped without one, with this
   reason.
 """
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from queue import Empty
 
 import pytest
@@ -43,6 +45,11 @@ def await_reply(kernel: RunningKernel, msg_id: str, timeout: float | None = None
 
 
 RunningKernel.await_reply = await_reply
+
+
+def pytest_configure(config):
+    if config.option.nbval_sanitize_with is None:
+        config.option.nbval_sanitize_with = str(Path(__file__).with_name("sanitize.cfg"))
 
 
 def pytest_ignore_collect(collection_path, config):

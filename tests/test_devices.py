@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from decodeloop.devices import CHOICES, VARIABLE, pick_device, synchronize
+from decodeloop.devices import CHOICES, VARIABLE, failure, pick_device, synchronize
 from decodeloop.errors import DeviceError, UserError
 
 
@@ -90,6 +90,26 @@ def test_an_index_that_is_none_is_named(machine, name):
 
 def test_device_errors_are_addressed_to_the_user():
     assert issubclass(DeviceError, UserError)
+
+
+def test_a_device_that_computes_has_no_failure():
+    assert failure(torch.device("cpu")) is None
+    assert failure(pick_device()) is None
+
+
+def test_a_device_that_pytorch_finds_and_that_cannot_compute_says_why(monkeypatch):
+    def too_old(*shape, device):
+        raise RuntimeError(
+            "CUDA error: no kernel image is available\nCompile with `TORCH_USE_CUDA`"
+        )
+
+    monkeypatch.setattr(torch, "ones", too_old)
+    assert failure(torch.device("cuda")) == "CUDA error: no kernel image is available"
+
+
+def test_a_device_that_computes_nonsense_says_what(monkeypatch):
+    monkeypatch.setattr(torch, "ones", lambda *shape, device: torch.zeros(shape))
+    assert "0 in place of 64" in failure(torch.device("cuda"))
 
 
 @pytest.mark.parametrize(

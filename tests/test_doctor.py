@@ -8,9 +8,10 @@ import sys
 import pytest
 import torch
 
-from decodeloop import doctor
+from decodeloop import devices, doctor
 from decodeloop.doctor import Row, as_json, examine, healthy
 from decodeloop.errors import UserError
+from decodeloop.measure import room
 
 
 @pytest.fixture
@@ -124,6 +125,13 @@ def test_the_device_that_was_asked_for_is_shown(monkeypatch):
     assert rows_of(doctor.device)["device"].found == "cpu (DECODELOOP_DEVICE=cpu)"
 
 
+def test_a_device_that_cannot_compute_is_a_failing_row(monkeypatch):
+    monkeypatch.setattr(devices, "failure", lambda device: "CUDA error: no kernel image")
+    row = rows_of(doctor.device)["device"]
+    assert (row.word, "can't compute: CUDA error: no kernel image" in row.found) == ("FAIL", True)
+    assert "DECODELOOP_DEVICE=cpu" in row.fix
+
+
 def test_an_unknown_device_is_a_failing_row(looks, monkeypatch):
     looks(doctor.device)
     monkeypatch.setenv("DECODELOOP_DEVICE", "abacus")
@@ -142,13 +150,13 @@ def test_more_threads_than_cores_are_a_warning(monkeypatch):
 
 @pytest.mark.parametrize(("gigabytes", "word"), [(2.0, "warn"), (8.0, "ok"), (None, "ok")])
 def test_little_memory_is_a_warning_and_unknown_memory_none(monkeypatch, gigabytes, word):
-    monkeypatch.setattr(doctor, "total_memory_gb", lambda: gigabytes)
+    monkeypatch.setattr(room, "total_memory", lambda: gigabytes and gigabytes * 1e9)
     assert rows_of(doctor.memory)["memory"].word == word
 
 
 def test_a_system_that_does_not_tell_its_memory_is_no_error(monkeypatch):
-    monkeypatch.delattr(doctor.os, "sysconf", raising=False)
-    assert doctor.total_memory_gb() is None
+    monkeypatch.delattr(room.os, "sysconf", raising=False)
+    assert room.total_memory() is None
 
 
 @pytest.fixture

@@ -57,11 +57,15 @@ class Result:
         return [state for state, _ in self.tests[name]]
 
 
-def run(folder, *options):
+def run(folder, *options, path="notebooks", start="."):
+    """Run pytest on a path, from a folder of the project's."""
     clock = time.monotonic()
-    words = ["-p", "no:cacheprovider", "--color=no", "--junitxml=report.xml", "notebooks", *options]
+    words = ["-p", "no:cacheprovider", "--color=no", f"--junitxml={folder}/report.xml", path]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *words], cwd=folder, capture_output=True, encoding="utf-8"
+        [sys.executable, "-m", "pytest", *words, *options],
+        cwd=folder / start,
+        capture_output=True,
+        encoding="utf-8",
     )
     seconds = time.monotonic() - clock
     assert result.returncode in (0, 1), result.stdout + result.stderr
@@ -128,6 +132,14 @@ def test_a_kernel_that_dies_is_noticed_long_before_the_timeout_of_its_cell(resul
 
 def test_addresses_and_temporary_files_are_not_compared(result):
     assert result.states("addresses") == ["passed", "passed"]
+
+
+@pytest.mark.parametrize("start", ["notebooks", ".."])
+def test_they_are_run_from_any_folder(tmp_path, start):
+    cells = [cell("print(object.__repr__(object()))", "<object object at 0x7fabcdef0123>\n")]
+    folder = project(tmp_path / "here", {"address.ipynb": (cells, {})})
+    path = "address.ipynb" if start == "notebooks" else "here/notebooks/address.ipynb"
+    assert run(folder, path=path, start=start).states("address") == ["passed"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")

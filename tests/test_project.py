@@ -43,7 +43,7 @@ ROOMS = {
     "bench": COMPUTES | {"cost", "measure"},
     "exercises": COMPUTES | {"cost"},
     "course": COMPUTES | {"cost", "measure", "exercises"},
-    "doctor": COMPUTES | {"course"},
+    "doctor": COMPUTES | {"measure", "course"},
     "commands": COMPUTES | {"cost", "measure", "bench", "exercises", "course", "doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load
@@ -264,6 +264,24 @@ def test_what_ci_runs_is_the_command_of_the_readme():
     assert "make test" in script
     workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text("utf-8")
     assert "run: make test" in workflow
+
+
+def workflow(name):
+    return yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text("utf-8"))["jobs"]
+
+
+@pytest.mark.parametrize(("name", "job"), [("tests.yml", "pinned"), ("newest.yml", "unpinned")])
+def test_hosted_macs_compute_on_the_cpu(name, job):
+    """Their GPU has too little memory for the notebooks."""
+    job = workflow(name)[job]
+    assert "macos-latest" in job["strategy"]["matrix"]["os"]
+    assert "matrix.os == 'macos-latest' && 'cpu'" in job["env"]["DECODELOOP_DEVICE"]
+
+
+def test_ci_runs_the_worked_notebooks_on_a_pretend_gpu():
+    steps = [step.get("run", "") for step in workflow("tests.yml")["device"]["steps"]]
+    assert steps[-1] == "make test-device"
+    assert any("torch-backend=cpu" in step for step in steps), "it takes the place of CUDA"
 
 
 def test_no_text_names_the_host_of_a_package_registry():

@@ -70,6 +70,19 @@ def int8_decoder_from(
     return model.requires_grad_(False).eval()
 
 
+def check_tied(weights: Mapping[str, Tensor], config: ModelConfig, source: object) -> None:
+    """Raise a `ModelFileError` if there is a head of its own where the embedding should be it."""
+    head, embedding = hub_name("output.weight"), hub_name("embedding.weight")
+    if not (config.tied and head in weights and embedding in weights):
+        return
+    if not torch.equal(weights[head], weights[embedding]):
+        raise ModelFileError(
+            f"{source} has a tensor {head} that differs from {embedding}, and its configuration "
+            f"ties them: set tie_word_embeddings to false if the head was trained, else delete the "
+            f"tensor."
+        )
+
+
 def skeleton(weights: Mapping[str, Tensor], config: ModelConfig, source: object) -> Decoder:
     """A decoder of this shape, without memory.
 
@@ -80,6 +93,7 @@ def skeleton(weights: Mapping[str, Tensor], config: ModelConfig, source: object)
         name = f"layers.{layer}.attention_norm.weight"
         if hub_name(name) not in weights:
             raise lacking(name, source, config)
+    check_tied(weights, config, source)
     try:
         with torch.device("meta"):  # shapes only: nothing is allocated that is thrown away at once
             return Decoder(config)

@@ -1,4 +1,4 @@
-"""Where tensors live: one choice for every notebook, test and command."""
+"""Where tensors live: one choice for all notebooks and for the commands that load a model."""
 
 from __future__ import annotations
 
@@ -51,6 +51,22 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
             f"CUDA devices: count from 'cuda:0'."
         )
     return device
+
+
+def failure(device: torch.device) -> str | None:
+    """Why `device` can't compute, in a few words; None if a small product comes out right.
+
+    A GPU that PyTorch finds may still be too old for its kernels, or its driver.
+    """
+    import torch
+
+    try:
+        ones = torch.ones(4, 4, device=device)
+        total = float((ones @ ones).sum())
+    except (RuntimeError, AssertionError) as error:  # the latter from a build without this device
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return lines[0]
+    return None if total == 64 else f"the sum of a small product is {total:g} in place of 64"
 
 
 def synchronize(device: torch.device) -> None:

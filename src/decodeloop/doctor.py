@@ -94,10 +94,17 @@ def torch_build() -> Iterator[Row]:
 
 
 def device() -> Iterator[Row]:
-    from decodeloop.devices import VARIABLE, pick_device
+    from decodeloop.devices import VARIABLE, failure, pick_device
 
-    asked = os.environ.get(VARIABLE)
-    yield Row("device", f"{pick_device()}" + (f" ({VARIABLE}={asked})" if asked else ""), True)
+    asked, picked = os.environ.get(VARIABLE), pick_device()
+    found = f"{picked}" + (f" ({VARIABLE}={asked})" if asked else "")
+    wrong = failure(picked)
+    yield Row(
+        "device",
+        f"{found}, which can't compute: {wrong}" if wrong else found,
+        wrong is None,
+        f"set {VARIABLE}=cpu, or install a PyTorch build and a driver that fit this device",
+    )
 
 
 def threads() -> Iterator[Row]:
@@ -114,22 +121,17 @@ def threads() -> Iterator[Row]:
 
 
 def memory() -> Iterator[Row]:
-    total = total_memory_gb()
-    found = "unknown" if total is None else f"{total:.1f} GB"
+    from decodeloop.measure.room import total_memory
+
+    total = total_memory()
+    found = "unknown" if total is None else f"{total / 1e9:.1f} GB"
     yield Row(
         "memory",
         found,
-        total is None or total >= MEMORY_GB,
+        total is None or total >= MEMORY_GB * 1e9,
         f"the course needs {MEMORY_GB:.0f} GB: use a machine with more",
         needed=False,
     )
-
-
-def total_memory_gb() -> float | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):
-        return None  # Windows has no sysconf
 
 
 def disk() -> Iterator[Row]:

@@ -18,10 +18,14 @@ from decodeloop.checkpoints.download import (
     fetch,
     is_fetched,
 )
-from decodeloop.checkpoints.folder import OneByOne, read_config, read_eos_ids, read_weights
-from decodeloop.checkpoints.gguf_file import GGUFFile
+from decodeloop.checkpoints.files import can_be_a_path
+from decodeloop.checkpoints.folder import OneByOne, read_weights
+from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
+from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
+from decodeloop.checkpoints.hub_config import naming, read_config, read_eos_ids
 from decodeloop.checkpoints.pinned import PINNED
-from decodeloop.checkpoints.tokenizer import Tokenizer, tokenizer_from_gguf
+from decodeloop.checkpoints.tokenizer import Tokenizer
+from decodeloop.checkpoints.weights import Finite
 from decodeloop.decode import Sampling, TextGeneration
 from decodeloop.decode.conversation import Message, check_messages
 from decodeloop.devices import pick_device
@@ -57,7 +61,7 @@ class LanguageModel:
         if not prompt:
             raise UserError("the prompt is empty: expected at least one character.")
         if raw:
-            return self.tokenizer.encode(prompt)
+            return self.tokenizer.encode(prompt, beginning=True)
         return self.message_ids([{"role": "user", "content": prompt}])
 
     def message_ids(self, messages: Sequence[Message]) -> list[int]:
@@ -115,8 +119,8 @@ def load(
 
     Args:
         name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use); a
-            ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1); or a folder with
-            ``config.json`` and safetensors of that architecture.
+            ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1), or a part of one; or a
+            folder with ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
             quantized to 8 bits with a scale for each row, while all else stays fp32. PyTorch's
@@ -134,7 +138,7 @@ def load(
     where, name = pick_device(device), str(name_or_path)
     form = form_of(where, dtype, compiled)
     if name in PINNED:
-        return from_folder(pinned_folder(name), name, form)
+        return from_folder(pinned_folder(name), name, form, known=True)
     path = Path(name_or_path)
     with contextlib.suppress(RuntimeError):  # a home that nobody has
         path = path.expanduser()
@@ -142,7 +146,7 @@ def load(
         raise unknown(name)
     if path.is_dir():
         return from_folder(path, name, form)
-    if path.suffix == ".gguf":
+    if is_gguf(path):
         return from_gguf(path, name, form)
     if path.exists():
         raise ModelFileError(
@@ -175,20 +179,9 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
             f"compiled=True with dtype {name}: there are kernels for "
             f"{' and '.join(COMPILED_DTYPES)} alone; leave out compiled, or take one of these."
         )
-    if compiled and (reason := obstacle(device)):
+    if compiled and (reason := obstacle(device, name == "int8")):
         raise UserError(f"compiled=True: {reason}; leave it out for plain PyTorch.")
     return Form(device, name, compiled)
-
-
-def can_be_a_path(path: Path) -> bool:
-    """Whether the system would let a file have this name: not if it is too long, say."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def unknown(name: str) -> UserError:
@@ -211,21 +204,24 @@ def pinned_folder(name: str) -> Path:
     return converted_folder(pinned, cache)
 
 
-def from_folder(folder: Path, name: str, form: Form) -> LanguageModel:
-    """Load a folder in the hub's layout."""
-    config = read_config(folder)
+def from_folder(folder: Path, name: str, form: Form, known: bool = False) -> LanguageModel:
+    """Load a folder in the hub's layout; of a known one every byte is as it was written."""
+    config, eos_ids = read_config(folder), read_eos_ids(folder)
     tokenizer = Tokenizer.from_folder(folder)
-    check_vocabulary(tokenizer, config, folder)
-    tensors = OneByOne(folder) if form.dtype == "int8" else read_weights(folder)
+    read = OneByOne if form.dtype == "int8" else read_weights
+    tensors: Mapping[str, torch.Tensor] = read(folder, config)
+    if not known:
+        check_vocabulary(tokenizer, config, eos_ids, folder)
+        tensors = Finite(tensors, folder)
     model = decoder_of(tensors, config, folder, form)
-    return LanguageModel(name, config, tokenizer, model, tuple(read_eos_ids(folder)))
+    return LanguageModel(name, config, tokenizer, model, tuple(eos_ids))
 
 
 def from_gguf(path: Path, name: str, form: Form) -> LanguageModel:
     """Load a GGUF file as it is, dequantizing it each time."""
     file = GGUFFile(path)
     tokenizer = tokenizer_from_gguf(file.fields, path)
-    check_vocabulary(tokenizer, file.config, path)
+    check_vocabulary(tokenizer, file.config, file.eos_ids(), path)
     model = decoder_of(file.weights(), file.config, path, form)
     return LanguageModel(name, file.config, tokenizer, model, tuple(file.eos_ids()))
 
@@ -242,10 +238,19 @@ def decoder_of(
     return fast(decoder) if form.compiled else decoder
 
 
-def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, source: Path) -> None:
-    """A tokenizer that makes ids beyond the embedding belongs to another model."""
-    if tokenizer.vocabulary > config.vocabulary:
+def check_vocabulary(
+    tokenizer: Tokenizer, config: ModelConfig, eos_ids: Sequence[int], source: Path
+) -> None:
+    """Ids beyond the embedding belong to another model: it can neither read nor make them."""
+    with naming(source):
+        vocabulary = tokenizer.vocabulary
+    if vocabulary > config.vocabulary:
         raise ModelFileError(
-            f"{source}: the tokenizer has {tokenizer.vocabulary} tokens, the model "
-            f"{config.vocabulary}: they do not belong together; copy the model again."
+            f"{source}: the tokenizer has {vocabulary} tokens, the model {config.vocabulary}: they "
+            f"do not belong together; copy the model again."
+        )
+    if beyond := [token for token in eos_ids if not 0 <= token < config.vocabulary]:
+        raise ModelFileError(
+            f"{source}: the token {beyond[0]} is to end a text, and the model has "
+            f"{config.vocabulary} tokens, from 0 up: it would never end one; copy the model again."
         )

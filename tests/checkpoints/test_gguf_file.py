@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -91,6 +92,71 @@ def test_unpermute_puts_neighbours_half_a_head_apart():
     assert unpermute(rows, heads=2).flatten().tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
 
 
+def test_every_token_that_ends_a_text_or_a_turn_is_read(tiny, llama, tmp_path):
+    def edit(writer):
+        writer.add_eot_token_id(0)
+        writer.add_eom_token_id(2)
+
+    assert loaded(tiny.write_gguf(tmp_path / "m.gguf", llama, edit=edit)).eos_ids == (2, 0)
+
+
+def test_what_changes_nothing_is_accepted(tiny, llama, tmp_path):
+    def edit(writer):
+        writer.add_vocab_size(len(tiny.tokens))
+        writer.add_rope_dimension_count(16)
+        writer.add_value_length(16)
+        writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
+        writer.add_float32("llama.rope.scaling.factor", 1.0)
+        writer.add_float32("llama.rope.scale_linear", 1.0)
+        writer.add_rope_scaling_orig_ctx_len(64)
+        writer.add_expert_count(0)
+        writer.add_causal_attention(True)
+        writer.add_string("somebody.else", "x")
+
+    assert_same_logits(loaded(tiny.write_gguf(tmp_path / "m.gguf", llama, edit=edit)).model, llama)
+
+
+def test_the_suffix_may_be_in_capitals(tiny, llama, tmp_path):
+    path = tiny.write_gguf(tmp_path / "m.gguf", llama)
+    assert_same_logits(loaded(path.rename(tmp_path / "M.GGUF")).model, llama)
+
+
+def test_the_parts_of_a_split_file_are_read_together(tiny, llama, tmp_path):
+    for path in tiny.split_gguf(tmp_path, llama):
+        assert_same_logits(loaded(path).model, llama)
+
+
+def test_a_part_that_is_missing_or_another_is_named(tiny, llama, tmp_path):
+    first, second, third = tiny.split_gguf(tmp_path, llama)
+    kept = third.read_bytes()
+    third.unlink()
+    for path in (first, second):
+        refused(tiny, first, f"{third.name} is not beside it", "3 parts")
+        assert tiny.refusal(lambda path=path: loaded(path))
+    third.write_bytes(second.read_bytes())
+    assert "not part 3 of 3" in tiny.refusal(lambda: loaded(first))
+    third.write_bytes(kept)
+    second.unlink()
+    second.mkdir()
+    assert "a folder" in tiny.refusal(lambda: loaded(first))
+    renamed = first.rename(tmp_path / "renamed.gguf")
+    refused(tiny, renamed, "…-00001-of-00003.gguf")
+
+
+def test_a_tensor_in_two_parts_is_refused(tiny, llama, tmp_path):
+    _, second, third = tiny.split_gguf(tmp_path, llama)
+    tensors = tiny.tensors(llama)
+
+    def edit(writer):
+        writer.kv_data[0].clear()
+        writer.add_uint16("split.no", 2)
+        writer.add_uint16("split.count", 3)
+
+    name = sorted(tensors)[1]
+    tiny.write_gguf(third, llama, tensors={name: tensors[name] + 1}, edit=edit)
+    assert "tensors" in tiny.refusal(lambda: loaded(second))
+
+
 def test_progress_ends_at_one(tiny, llama, tmp_path):
     seen = []
     GGUFFile(tiny.write_gguf(tmp_path / "m.gguf", llama)).weights(seen.append)
@@ -175,11 +241,59 @@ def test_values_that_are_not_numbers_are_refused(tiny, llama, tmp_path, value):
     refused(tiny, path, "blk.1.ffn_down.weight", "not numbers")
 
 
-def test_scaled_positions_are_refused(tiny, llama, tmp_path):
-    def scale(writer):
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [
+        ("rope.scaling.type", "linear", "STRING"),
+        ("rope.scaling.factor", 2.0, "FLOAT32"),
+        ("rope.scale_linear", 0.25, "FLOAT32"),
+        ("rope.dimension_count", 8, "UINT32"),
+        ("rope.dimension_count", True, "BOOL"),
+        ("attention.value_length", 8, "UINT32"),
+        ("vocab_size", 5, "UINT32"),
+        ("expert_count", 4, "UINT32"),
+        ("attention.causal", False, "BOOL"),
+        ("attention.sliding_window", 16, "UINT32"),
+        ("logit_scale", 0.5, "FLOAT32"),
+        ("something.new", 1, "UINT32"),
+        ("something.new", "\n" * 5000, "STRING"),
+    ],
+)
+def test_a_key_that_makes_another_model_is_refused(tiny, llama, tmp_path, key, value, kind):
+    def edit(writer):
+        writer.add_key_value(f"llama.{key}", value, gguf.GGUFValueType[kind])
 
-    refused(tiny, tiny.write_gguf(tmp_path / "m.gguf", llama, edit=scale), "'linear'", "RoPE")
+    refused(tiny, tiny.write_gguf(tmp_path / "m.gguf", llama, edit=edit), f"llama.{key}")
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_header_with_other_layers_than_the_file_is_refused(tiny, llama, tmp_path, layers):
+    def edit(writer):
+        writer.kv_data[0]["llama.block_count"].value = layers
+
+    refused(tiny, tiny.write_gguf(tmp_path / "m.gguf", llama, edit=edit), f"{layers} layers")
+
+
+@pytest.mark.parametrize("key", ["layer_norm_rms_epsilon", "freq_base"])
+@pytest.mark.parametrize("value", [np.inf, np.nan, -1.0, 0.0, 1e-45])
+def test_an_impossible_number_is_refused(tiny, llama, tmp_path, key, value):
+    def edit(writer):
+        full = next(name for name in writer.kv_data[0] if name.endswith(key))
+        writer.kv_data[0][full].value = value
+
+    with np.errstate(all="ignore"):
+        path = tiny.write_gguf(tmp_path / "m.gguf", llama, edit=edit)
+    refused(tiny, path, "is damaged")
+
+
+@pytest.mark.parametrize("key", ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"])
+@pytest.mark.parametrize(("value", "kind"), [(5000, "UINT32"), (True, "BOOL"), ("end", "STRING")])
+def test_an_end_that_is_no_token_is_refused(tiny, llama, tmp_path, key, value, kind):
+    def edit(writer):
+        writer.kv_data[0].pop(key, None)
+        writer.add_key_value(key, value, gguf.GGUFValueType[kind])
+
+    refused(tiny, tiny.write_gguf(tmp_path / "m.gguf", llama, edit=edit))
 
 
 @pytest.mark.parametrize(
@@ -193,16 +307,17 @@ def test_scaled_positions_are_refused(tiny, llama, tmp_path):
         "llama.attention.layer_norm_rms_epsilon",
     ],
 )
-@pytest.mark.parametrize("value", [None, "six", 0])
+@pytest.mark.parametrize("value", [None, "six", 0, True])
 def test_a_number_that_is_missing_or_is_none_is_refused(tiny, llama, tmp_path, key, value):
     def edit(writer):
         del writer.kv_data[0][key]
         if value is not None:
             kind = gguf.GGUFValueType.STRING if value == "six" else U32
+            kind = gguf.GGUFValueType.BOOL if value is True else kind
             writer.add_key_value(key, value, kind)
 
     path = tiny.write_gguf(tmp_path / "m.gguf", llama, edit=edit)
-    refused(tiny, path, *([] if value == 0 else [key]))
+    refused(tiny, path, *([] if value is not None else [key]))
 
 
 @pytest.mark.parametrize(
@@ -229,6 +344,58 @@ def test_an_impossible_size_is_refused_at_once(tiny, llama, tmp_path, key, value
 
 def test_a_file_that_is_missing_is_named(tiny, tmp_path):
     refused(tiny, tmp_path / "none.gguf", "No such file")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there are no such files")
+def test_what_is_no_regular_file_is_refused_at_once(tiny, tmp_path):
+    path = tmp_path / "m.gguf"
+    os.mkfifo(path)
+    with tiny.guarded(seconds=20):
+        refused(tiny, path, "a pipe")
+    path.unlink()
+    path.symlink_to("/dev/full")
+    with tiny.guarded(seconds=20):
+        refused(tiny, path, "a device")
+
+
+def test_a_giant_without_content_is_not_read(tiny, small, tmp_path):
+    """A string, a list and a tensor of 2^40 bytes, in a sparse file that is as large."""
+    for what, at in lengths(small).items():
+        if what == "first item of tokenizer.ggml.token_type":
+            continue
+        path = changed(small, tmp_path, at, (1 << 39).to_bytes(8, "little"))
+        with path.open("r+b") as file:
+            file.truncate(1 << 42)
+        with tiny.guarded(seconds=20):
+            assert tiny.refusal(lambda path=path: loaded(path)), what
+
+
+def test_a_key_that_stands_twice_is_refused(tiny, small, tmp_path):
+    raw = small.read_bytes()
+    key = b"tokenizer.ggml.bos_token_id"
+    path = changed(small, tmp_path, raw.index(key), b"tokenizer.ggml.eos_token_id")
+    refused(tiny, path, "tokenizer.ggml.eos_token_id twice")
+
+
+def test_tensors_lie_one_after_the_other(tiny, small, tmp_path):
+    """Swapped, overlapping, off the grid, with a hole: never what a writer writes."""
+    raw = small.read_bytes()
+    places = [raw.index(name) + len(name) for name in (b"attn_q.weight", b"attn_k.weight")]
+    one, other = (at + 4 + 16 + 4 for at in places)  # after the axes and the type
+    first, second = raw[one : one + 8], raw[other : other + 8]
+    assert first != second
+    for at, new in [
+        (one, second),
+        (other, first),
+        (one, bytes(8)),
+        (one, (1).to_bytes(8, "little")),
+    ]:
+        refused(tiny, changed(small, tmp_path, at, new), "lies at", "expected at")
+    swapped = bytearray(raw)
+    swapped[one : one + 8], swapped[other : other + 8] = second, first
+    path = tmp_path / "swapped.gguf"
+    path.write_bytes(swapped)
+    refused(tiny, path, "lies at")
 
 
 @pytest.mark.parametrize("content", [b"", b"GGU", b"PK\3\4" + bytes(100), b"GGML" + bytes(100)])

@@ -12,6 +12,7 @@ import decodeloop
 from decodeloop.assembling import decoder_from
 from decodeloop.checkpoints import PINNED
 from decodeloop.checkpoints.folder import OneByOne, read_weights
+from decodeloop.checkpoints.hub_config import read_config
 from decodeloop.decode import generate, stream
 from decodeloop.errors import DeviceError, ModelFileError, UserError
 from decodeloop.kernels import dequantize, quantize
@@ -190,14 +191,14 @@ def test_loading_leaves_the_random_numbers_of_others_alone(folder, dtype, compil
 @pytest.fixture
 def exact_products(monkeypatch):
     """Products with int8 weights in fp32, also where the processor has bf16."""
-    monkeypatch.setattr("decodeloop.kernels.int8.product_type", lambda: torch.float32)
+    monkeypatch.setattr("decodeloop.kernels.int8.product_type", lambda device: torch.float32)
 
 
 @pytest.mark.usefixtures("exact_products")
 def test_int8_is_the_plain_decoder_with_the_quantized_weights(folder):
     small = load(folder, device="cpu", dtype="int8")
     assert isinstance(small.model, FastDecoder)
-    weights = stands_for(read_weights(folder))
+    weights = stands_for(read_weights(folder, small.config))
     plain = decoder_from(weights, small.config, folder, torch.device("cpu"), torch.float32)
     torch.testing.assert_close(small.model(IDS), plain(IDS), rtol=1e-4, atol=1e-4)
     assert list(generate(small.model, IDS, 40)) == list(generate(plain, IDS, 40))
@@ -209,7 +210,7 @@ def test_int8_of_an_untied_model_has_a_head_of_its_own(tiny, tmp_path):
     untied = tiny.llama(tie_word_embeddings=False)
     folder = tiny.save_folder(tmp_path / "model", untied)
     small = load(folder, device="cpu", dtype="int8").model
-    weights = stands_for(read_weights(folder))
+    weights = stands_for(read_weights(folder, small.config))
     plain = decoder_from(weights, small.config, folder, torch.device("cpu"), torch.float32)
     torch.testing.assert_close(small(IDS), plain(IDS), rtol=1e-4, atol=1e-4)
 
@@ -220,7 +221,8 @@ def test_int8_of_a_file_and_of_a_folder_are_the_same(file, folder):
 
 
 def test_tensors_one_by_one_are_those_of_the_folder(folder):
-    singly, together = OneByOne(folder), read_weights(folder)
+    config = read_config(folder)
+    singly, together = OneByOne(folder, config), read_weights(folder, config)
     assert set(singly) == set(together) and len(singly) == len(together)
     assert all(torch.equal(singly[name], together[name]) for name in together)
 

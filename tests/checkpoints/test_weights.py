@@ -84,6 +84,6 @@ def test_reading_a_folder_maps_its_file_and_copies_nothing(tmp_path):
     del weights["lm_head.weight"]
     save_file(weights, tmp_path / "model.safetensors")
     before = copied_bytes()
-    mapped = decoder_from(read_weights(tmp_path), config, tmp_path, CPU, torch.float32)
+    mapped = decoder_from(read_weights(tmp_path, config), config, tmp_path, CPU, torch.float32)
     assert torch.equal(mapped.embedding.weight, model.embedding.weight)  # so that all of it is read
     assert copied_bytes() - before < size / 4

@@ -11,6 +11,16 @@ from decodeloop.model import Decoder
 BAD = {
     "empty prompt": ([""], ["prompt is empty", "at least one character"]),
     "negative temperature": (["hi", "--temperature", "-1"], ["-1.0", "from 0", "such as 0.8"]),
+    "tiny temperature": (
+        ["hi", "--temperature", "1e-300"],
+        ["1e-300", "from 0", "1e-06 to 1000000"],
+    ),
+    "huge temperature": (["hi", "--temperature", "1e300"], ["1e+300", "from 0", "such as 0.8"]),
+    "tiny penalty": (["hi", "--repetition-penalty", "1e-300"], ["1e-300", "positive", "1e-06"]),
+    "huge penalty": (["hi", "--repetition-penalty", "inf"], ["inf", "positive", "1 changes"]),
+    "a prompt that is no text": (["caf\udce9"], ["can't be encoded", "UTF-8"]),
+    "a long name": (["hi", "--model", "x" * 5000], ["xxx…", *PINNED]),
+    "control characters": (["hi", "--model", "\x1b[2J"], ["x1b[2J", *PINNED]),
     "temperature is no number": (["hi", "--temperature", "nan"], ["nan", "from 0"]),
     "top-p 0": (["hi", "--top-p", "0"], ["top-p is 0.0", "more than 0 and at most 1"]),
     "unknown type": (["hi", "--dtype", "int3"], ["--dtype is 'int3'", "fp32, bf16, fp16, int8;"]),

@@ -71,6 +71,7 @@ def test_costs_for_a_person(command):
         (["gpt2", "--device-name", "h1000"], ["unknown accelerator 'h1000'", "Known are t4"]),
         (["gpt2", "--batch", "0"], ["batch is 0", "from 1 up"]),
         (["gpt2", "--dtype", "fp12"], ["dtype is 'fp12'", "expected one of fp32"]),
+        (["gpt2", "--batch", "9" * 400], ["batch is more than 10^18", "from 1"]),
         (["gpt2", "--context", "5", "--prompt", "6"], ["longer than the context of 5"]),
     ],
 )
@@ -99,6 +100,8 @@ def test_this_machine_and_the_model_are_measured(command):
         (["--prompt", "-3"], ["--prompt is -3", "at least 1"]),
         (["--batch", "0"], ["--batch is 0", "at least 1"]),
         (["--repeats", "0"], ["--repeats is 0", "at least 1"]),
+        (["--context", "999999999"], ["999,999,999 positions", "8,192"]),
+        (["--batch", "99999999"], ["99,999,999 × 1 new", "GB", "ask for fewer"]),
     ],
 )
 def test_bad_measurements_get_one_sentence(command, words, parts):
@@ -118,7 +121,18 @@ def test_a_bench_ends_in_one_line(command):
     assert all(row["tokens_per_s"]["median"] > 0 for row in data["paths"])
 
 
-def test_a_bench_that_measures_nothing_is_refused(command):
-    status, _, err = command("bench", "--runs", "0")
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--runs", "0"], ["--runs is 0", "at least 1"]),
+        (["--context", "0"], ["--context is 0", "at least 1"]),
+        (["--context", "999999999"], ["1,000,000,063 positions", "8,192"]),
+        (["--new-tokens", "999999999"], ["positions are asked for", "8,192"]),
+        (["--threads", "999999999"], ["--threads is 999999999", "this machine has"]),
+        (["--model", "x" * 5000], ["unknown model 'xxx", "…"]),
+    ],
+)
+def test_a_bench_that_can_not_be_is_refused(command, words, parts):
+    status, _, err = command("bench", *words)
     assert status == 2
-    assert_one_sentence(err, "--runs is 0", "at least 1")
+    assert_one_sentence(err, *parts)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from one_sentence import assert_one_sentence
 
 from decodeloop.course.progress import Progress
@@ -132,6 +133,27 @@ def test_progress_elsewhere_or_unreadable_is_one_sentence(command, tmp_path):
     status, out, err = command("progress", "--work", tmp_path)
     assert (status, out) == (2, "")
     assert_one_sentence(err, str(tmp_path / "progress.json"), "no readable JSON", "delete it")
+
+
+ODD = [[], {"exercises": []}, {"exercises": {"softmax": 7}}, {"exercises": {"softmax": {}}}]
+ODD += [
+    {"exercises": {"softmax": {"state": value, "attempts": value}}} for value in ([], "[/]", {})
+]
+
+
+@pytest.mark.parametrize("data", ODD, ids=json.dumps)
+@pytest.mark.parametrize("words", [[], ["--json"]], ids=["a table", "JSON"])
+def test_what_somebody_else_wrote_into_progress_counts_as_nothing(command, tmp_path, data, words):
+    (tmp_path / "progress.json").write_text(json.dumps(data))
+    status, out, err = command("progress", "--work", tmp_path, *words)
+    if status:  # it may be refused
+        assert (status, out) == (2, "")
+        assert_one_sentence(err, "progress.json")
+    elif words:
+        rows = json.loads(out)["exercises"]
+        assert {(row["state"], row["attempts"]) for row in rows} == {("", 0)}
+    else:
+        assert "0 of" in out
 
 
 def test_importing_the_command_line_is_quick_enough_for_help():

@@ -252,7 +252,7 @@ def test_the_compiled_path_is_taken_where_nothing_else_is_said(command, monkeypa
         assert command(*words, *extra)[0::2] == (0, "")
     plain = (Decoder, Linear)
     assert used == [(FastDecoder, Linear), (FastDecoder, Int8Linear), plain, plain]
-    monkeypatch.setattr(kernels, "obstacle", lambda device: "Numba is missing")
+    monkeypatch.setattr(kernels, "obstacle", lambda *_: "Numba is missing")
     status, _, err = command(*words)
     assert (status, used[-1]) == (0, (Decoder, Linear))
     assert err == "note: no compiled decode step: Numba is missing; plain PyTorch computes.\n"

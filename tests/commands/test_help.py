@@ -32,3 +32,11 @@ def test_an_unknown_option_or_command_is_a_usage_error(command):
         status, out, err = command(*words)
         assert (status, out) == (2, "")
         assert "Usage:" in err
+        assert err.startswith("decodeloop: ")
+
+
+def test_a_usage_error_shows_what_was_given(command):
+    status, _, err = command("generate", "hi", "--\x1b[2J")
+    assert status == 2
+    assert "\x1b" not in err
+    assert "x1b[2J" in err

@@ -147,6 +147,13 @@ def test_a_matrix_product_has_two_flops_for_each_multiply_add():
     assert total == matmul_flops(3, 5, 7) == 210
 
 
+def test_a_product_without_rows_is_no_work_and_one_without_columns_no_product():
+    assert matmul_flops(0, 5, 7) == 0
+    for wrong in ({"rows": -1}, {"inner": 0}, {"columns": 0}, {"rows": 1.5}):
+        with pytest.raises(UserError, match=f"matmul_flops: {next(iter(wrong))} is"):
+            matmul_flops(**{"rows": 1, "inner": 1, "columns": 1} | wrong)
+
+
 def test_heads_make_no_difference_where_the_width_stays():
     """T²·C, and not T²·H·C: H heads of D = C / H."""
     base = replace(SMOLLM2_135M, heads=9, kv_heads=9, head_dim=64)

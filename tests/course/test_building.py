@@ -115,6 +115,9 @@ def no_kernel(monkeypatch):
     return script
 
 
+HERE = Path(__file__).parent  # a working folder that has a name: pytest may be started in /
+
+
 def printed(text):
     return nbformat.v4.new_output("stream", name="stdout", text=text)
 
@@ -274,18 +277,19 @@ def test_the_exercises_of_an_appendix_come_after_those_of_the_numbered_lessons()
     [
         (drawn(), "draws a figure without alt text"),
         (printed(f"saved to {Path.home() / 'figure.png'}"), "names the machine"),
-        (printed(f"in {os.getcwd()}"), "names the machine"),
+        (printed(f"in {HERE}"), "names the machine"),
         (printed(tempfile.gettempdir()), "names the machine"),
         (
-            nbformat.v4.new_output("execute_result", data={"text/plain": str(Path.cwd())}),
+            nbformat.v4.new_output("execute_result", data={"text/plain": str(HERE)}),
             "names the machine",
         ),
     ],
     ids=["figure", "home", "working folder", "temporary folder", "a result"],
 )
 def test_what_must_not_be_stored_is_refused_by_cell_and_nothing_is_written(
-    root, no_kernel, output, reason
+    root, no_kernel, monkeypatch, output, reason
 ):
+    monkeypatch.chdir(HERE)
     no_kernel["one = 1"] = [output]
     with pytest.raises(LessonError, match=reason) as error:
         build(root)
@@ -306,11 +310,12 @@ def test_what_names_a_machine_is_taken_from_it_and_common_words_are_not(monkeypa
     assert building.machine_names() & {"/", "localhost", "root"} == set()
 
 
-def test_a_failing_build_leaves_the_notebooks_of_before(root, no_kernel):
+def test_a_failing_build_leaves_the_notebooks_of_before(root, no_kernel, monkeypatch):
+    monkeypatch.chdir(HERE)
     build(root)
     before = notebooks(root)
     write(root, "07_small", cell("one = 11"))
-    no_kernel["one = 11"] = [printed(os.getcwd())]
+    no_kernel["one = 11"] = [printed(str(HERE))]
     with pytest.raises(LessonError):
         build(root)
     assert notebooks(root) == before

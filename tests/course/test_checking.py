@@ -1,7 +1,10 @@
+import errno
 import functools
 import json
 import linecache
+import os
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -34,6 +37,7 @@ def softmax(x, dim=-1):
 """
 NAIVE = "def softmax(x, dim=-1):\n    return x.exp() / x.exp().sum(dim, keepdim=True)\n"
 STUB = "def softmax(x, dim=-1):\n    raise NotImplementedError('write me')\n"
+CASES = len(find("softmax").cases)
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def entry(work):
 def test_a_right_answer_is_what_the_notebook_goes_on_with(notebook, written, capsys):
     softmax = written(RIGHT)
     assert check(softmax) is softmax
-    assert capsys.readouterr().out == "\033[32m✓ softmax: right\033[0m (8 cases)\n"
+    assert capsys.readouterr().out == f"\033[32m✓ softmax: right\033[0m ({CASES} cases)\n"
 
 
 @pytest.mark.parametrize("source", [NAIVE, STUB])
@@ -87,7 +91,7 @@ def test_otherwise_it_goes_on_with_the_librarys_marked(notebook, written, source
 def test_a_wrong_answer_is_told_what_came_and_the_hint_of_its_mistake(notebook, written, capsys):
     check(written(NAIVE))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "\033[31m✗ softmax: wrong\033[0m on 4 of 8 cases"
+    assert lines[0] == f"\033[31m✗ softmax: wrong\033[0m on 6 of {CASES} cases"
     assert lines[1].startswith("  first on “scores around 1,000”: the shape (3, 3) is right, ")
     assert lines[1].endswith("got nan")
     assert lines[2].startswith("  → Right for small scores, but e^89 no longer fits")
@@ -99,7 +103,7 @@ def test_a_wrong_answer_is_told_what_came_and_the_hint_of_its_mistake(notebook, 
 def test_a_wrong_answer_that_nobody_named_is_pointed_to_the_hints(notebook, written, capsys):
     check(written("def softmax(x, dim=-1):\n    return x / 'a'\n"))
     lines = capsys.readouterr().out.splitlines()
-    assert "on 8 of 8 cases" in lines[0]
+    assert f"on {CASES} of {CASES} cases" in lines[0]
     assert lines[1].startswith("  first on “scores (3, 3)”: it raised ")
     assert lines[2] == "  at line 2 of your cell:  return x / 'a'"
     assert lines[3] == '  → stuck? hint("softmax") gives one hint at a time'
@@ -185,6 +189,30 @@ def test_begin_makes_the_session_of_the_notebook_that_calls_it(work):
     assert not current().strict
     assert current().work == work
     assert current().lesson == "01_attention"
+
+
+def test_a_lab_notebook_outside_of_a_work_folder_says_that_nothing_is_kept(notebook, capsys):
+    begin("01_attention", "worked")
+    assert capsys.readouterr().out == ""
+    begin("01_attention", "lab")
+    out = capsys.readouterr().out
+    assert out.startswith("This notebook lies in no work folder: answers are checked, but not kept")
+    assert out.count("\n") == 1
+    assert "make lab" in out
+
+
+def test_in_a_work_folder_it_says_nothing(work, capsys):
+    begin("01_attention", "lab")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_that_is_gone_is_no_work_folder(notebook, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    begin("01_attention", "lab")
+    assert current().work is None
 
 
 def test_an_edition_that_there_is_not_is_refused(notebook):
@@ -299,6 +327,93 @@ def test_outside_a_notebook_check_works_and_writes_nothing(work, written, monkey
     assert tree(work) == before
 
 
+TERMS = "def softmax(x, dim=-1):\n    import torch\n    a = 0\n    return (" + "a + " * 900
+TERMS += "torch.softmax(x, dim).nan_to_num(0.0))\n"
+
+
+def test_an_answer_of_a_thousand_terms_is_kept(work, written, capsys):
+    softmax = written(TERMS)
+    assert check(softmax) is softmax
+    assert capsys.readouterr().out.count("\n") == 1
+    assert (work / "mine" / "softmax.py").read_text() == TERMS
+
+
+def test_whatever_hinders_the_keeping_the_answer_is_right_and_it_is_one_sentence(
+    work, written, capsys, monkeypatch
+):
+    def fails(*_):
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr("decodeloop.course.checking.standalone", fails)
+    softmax = written(RIGHT)
+    assert check(softmax) is softmax
+    first, second = capsys.readouterr().out.splitlines()
+    assert "✓ softmax: right" in first
+    assert second == (
+        "  its source can't be kept with it (RecursionError: maximum recursion depth exceeded)"
+    )
+    assert entry(work)["state"] == "right"
+
+
+SPOILT = {
+    "no JSON": lambda work: (work / "progress.json").write_text("{"),
+    "odd": lambda work: (work / "progress.json").write_text('{"exercises": {"softmax": 3}}'),
+    "a folder for a file": lambda work: (work / "mine" / "softmax.py").mkdir(parents=True),
+    "a file for a folder": lambda work: (work / "mine").write_text(""),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("source", [RIGHT, NAIVE, STUB], ids=["right", "wrong", "stub"])
+def test_a_spoilt_work_folder_is_one_sentence_and_check_judges_all_the_same(
+    work, written, capsys, spoil, source
+):
+    spoil(work)
+    before = tree(work)
+    answer = written(source)
+    assert (check(answer) is answer) == (source == RIGHT)
+    lines = capsys.readouterr().out.splitlines()
+    if source != RIGHT and (work / "mine").exists():
+        assert str(work) not in lines[-1]
+        return
+    assert lines[0].split(": ")[1][:5] in ("right", "wrong", "not a")
+    assert str(work) in lines[-1]
+    assert not [p for p in tree(work) if p.name.startswith(".softmax")]
+    assert before.items() <= tree(work).items()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_refuses_takes_nothing_from_a_right_answer(
+    work, written, capsys, monkeypatch, code
+):
+    def refuses(*_):
+        raise OSError(code, os.strerror(code))
+
+    before = tree(work)
+    monkeypatch.setattr(os, "replace", refuses)
+    softmax = written(RIGHT)
+    assert check(softmax) is softmax
+    first, second = capsys.readouterr().out.splitlines()
+    assert "✓ softmax: right" in first
+    assert f"softmax.py can't be written: {os.strerror(code)}" in second
+    assert tree(work) == before
+    assert current().accepted["softmax"] == RIGHT
+
+
+# what it leaves
+
+
+def test_what_an_answer_changed_in_the_process_is_said_in_one_line(notebook, written, capsys):
+    changes = RIGHT.replace(
+        "    return helper", "    torch.set_grad_enabled(False)\n    return helper"
+    )
+    check(written(changes))
+    first, second = capsys.readouterr().out.splitlines()
+    assert "✓ softmax: right" in first
+    assert second == "  it changed whether gradients are kept, and left it so: put back as it was"
+    assert torch.is_grad_enabled()
+
+
 # bad calls
 
 
@@ -320,7 +435,22 @@ def test_a_function_without_a_name_of_its_own_is_told_so(notebook):
         check(lambda x: x)
 
 
-@pytest.mark.parametrize("what", [torch.ones(2), None, 3, "softmax"])
+class Refuses:
+    """Has no attribute that can be asked for."""
+
+    def __getattr__(self, name):
+        raise ZeroDivisionError
+
+    def __call__(self, *_):
+        return self
+
+
+def test_an_object_that_refuses_to_be_asked_is_told_so_too(notebook):
+    with pytest.raises(UserError, match="check was given Refuses: expected the function"):
+        check(Refuses())
+
+
+@pytest.mark.parametrize("what", [torch.ones(2), None, 3, "softmax", Mock()])
 def test_what_is_no_function_is_told_so(notebook, what):
     with pytest.raises(UserError) as error:
         check(what)
@@ -391,6 +521,11 @@ def test_in_ipython_the_cell_is_kept_as_it_was_typed(tmp_path, monkeypatch, caps
         assert entry(folder)["state"] == "right"
         assert shell.user_ns["softmax"].__code__.co_name == "softmax"
         assert KEY in shell.user_ns
+        capsys.readouterr()
+        (folder / "mine" / "softmax.py").unlink()
+        shell.run_cell(f"%%time\n{RIGHT}", store_history=True).raise_error()
+        shell.run_cell("softmax = check(softmax)", store_history=True).raise_error()
+        assert (folder / "mine" / "softmax.py").read_text() == RIGHT
         capsys.readouterr()
         result = shell.run_cell("check(3)")
         assert isinstance(result.error_in_exec, UserError)

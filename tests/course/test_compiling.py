@@ -168,9 +168,20 @@ def test_answers_with_whole_arrays_are_told_to_loop_over_numbers(answer, what):
     assert "lesson_23.py" not in told
 
 
-def with_a_default(matrix, scale, x, out, start=0.0):
+ZERO = np.float32(0)
+
+
+def with_a_default(matrix, scale, x, out, start=ZERO):
     for r in prange(len(matrix)):
         total = start
+        for c in range(len(x)):
+            total += matrix[r, c] * x[c]
+        out[r] = total * scale[r]
+
+
+def in_64_bits(matrix, scale, x, out):
+    for r in prange(len(matrix)):
+        total = 0.0
         for c in range(len(x)):
             total += matrix[r, c] * x[c]
         out[r] = total * scale[r]
@@ -191,6 +202,7 @@ def tile_by_tile(matrix, scale, x, out):
     ("answer", "way"),
     [
         (with_a_default, AS_IT_SHOULD),
+        (in_64_bits, f"{AS_IT_SHOULD}, but a sum of 64 bits"),
         (tile_by_tile, "row by row, prange further inside"),
         (matrix_vector, AS_IT_SHOULD),
         (functools.partial(matrix_vector), "row by row, no prange"),

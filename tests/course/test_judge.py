@@ -1,5 +1,8 @@
 import math
 import sys
+from collections import OrderedDict, deque
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -72,6 +75,33 @@ ROW_ONLY = Mistake("row only", "Right for one row.", lambda x: 2 * x if x.ndim =
         ({"a": 1, "b": torch.zeros(2)}, {"b": torch.zeros(2), "a": 1}),
         ("text", "text"),
         (None, None),
+        (np.int64(6), 6),
+        (np.float32(0.5), 0.5),
+        (np.array(6), 6),
+        (np.array(0.5), torch.tensor(0.5)),
+        (torch.tensor(6), 6),
+        (np.bool_(True), True),
+        (np.float64(1.5), 1.5),
+        (np.str_("eos"), "eos"),
+        (Fraction(1, 4), 0.25),
+        (Decimal("0.25"), 0.25),
+        ([np.int64(1), np.float32(2)], [1, 2.0]),
+        ({"seconds": np.float32(0.5)}, {"seconds": 0.5}),
+        (2**63, 2**63),
+        (10**400, 10**400),
+        (float(2**70), 2**70),
+        (6.000001, 6),
+        (6, 6.000001),
+        (1 + 2j, 1 + 2j),
+        (torch.tensor([1 + 2j]), torch.tensor([1 + 2j])),
+        (torch.nn.Parameter(torch.ones(2)), torch.ones(2)),
+        (torch.ones(1).expand(3), torch.ones(3)),
+        (range(3), [0, 1, 2]),
+        (deque([1]), [1]),
+        (torch.Size([2, 3]), (2, 3)),
+        (OrderedDict(a=1), {"a": 1}),
+        (NAN, NAN),
+        (-INF, -INF),
     ],
 )
 def test_these_are_the_same(got, expected):
@@ -104,6 +134,26 @@ def test_these_are_the_same(got, expected):
         ({"a": 1, "b": 2}, {"a": 1}),
         ({"a": 1}, {"a": 2}),
         ([1], {"a": 1}),
+        (1, True),
+        (True, 1),
+        (np.bool_(True), 1),
+        (2 + 0j, 2),
+        (2 + 1j, 2),
+        (1 + 2j, 1 + 3j),
+        (torch.tensor([2 + 1j]), torch.tensor([2.0])),
+        (torch.tensor(2 + 1j), torch.tensor(2.0)),
+        (2**63 + 1, 2**63),
+        (10**400, 1.0),
+        (10**400, INF),
+        (float(10**300), 10**400),
+        (1_000_001, 1_000_000),
+        (torch.tensor([49151]), torch.tensor([49150])),
+        (torch.tensor(2**62 + 1), 2**62),
+        (b"\x01", [1]),
+        ("ab", ("a", "b")),
+        ({1, 2}, [1, 2]),
+        (iter([1]), [1]),
+        (type("Any", (), {"__eq__": lambda *_: True})(), 1),
     ],
 )
 def test_these_are_not_the_same(got, expected):
@@ -180,6 +230,15 @@ def test_the_tolerance_is_relative_and_absolute():
             "the first at [0]: expected 0.50841, got 0.50844",
         ),
         ("eos", "length", "expected str 'eos', got str 'length'"),
+        (6, 10**80, "expected int 6, got a whole number of 266 bits"),
+        ([6], [10**5000], "output 1 of 1: expected int 6, got a whole number of 16,610 bits"),
+        ([6], [10**5000, 1], "expected list [6], got list of 2 items"),
+        (2.0, 2 + 1j, "expected 2, got complex (2+1j)"),
+        (
+            torch.ones(1),
+            torch.ones(1) + 1j,
+            "expected values of type torch.float32, got torch.complex64",
+        ),
     ],
 )
 def test_the_difference_in_words(expected, got, text):
@@ -260,13 +319,21 @@ def test_a_stub_is_not_attempted(error):
     assert verdict.cases == 2
 
 
-def test_an_answer_with_a_part_still_to_be_written_is_not_attempted():
+def test_an_answer_with_a_part_still_to_be_written_is_wrong_and_says_which():
     def double(x):
         if x.ndim > 1:
-            raise NotImplementedError
+            raise NotImplementedError("tables")
         return 2 * x
 
-    assert judge(double, exercise()).state == "not attempted"
+    verdict = judge(double, exercise())
+    assert (verdict.state, verdict.failed) == ("wrong", ("a table",))
+    assert verdict.what.startswith("it raised NotImplementedError: tables\n  at line ")
+
+
+def test_what_others_have_not_implemented_is_no_stub():
+    verdict = judge(lambda x: torch.nn.Module()(x), exercise())
+    assert verdict.state == "wrong"
+    assert verdict.what.startswith("it raised NotImplementedError: Module [Module] is missing")
 
 
 def test_an_operator_that_pytorch_lacks_for_a_type_is_an_error_and_no_stub():
@@ -401,11 +468,22 @@ def test_a_mistake_is_recognised_by_a_value_and_the_same_kind_of_exception():
     assert judge(SQUARES.wrong, exercise(mistake)).mistake is None
 
 
-def test_recognise_looks_at_the_cases_that_failed():
-    one = exercise(ROW_ONLY)
+def test_a_mistake_is_not_named_where_the_answer_is_right_and_the_mistake_is_not():
     outcomes = [Outcome(torch.zeros(3)), Outcome(torch.zeros(2, 2))]
-    assert recognise(one, outcomes, ["a table"]) is ROW_ONLY
-    assert recognise(one, outcomes, ["one row", "a table"]) is None
+    everywhere = Mistake("zeros", "Zeros.", lambda x: 0 * x)
+    one = exercise(ROW_ONLY, everywhere)
+    assert recognise(one, outcomes, ["one row", "a table"]) is everywhere
+    assert judge(ROW_ONLY.wrong, exercise(everywhere)).mistake is None
+    assert judge(everywhere.wrong, exercise(ROW_ONLY)).mistake is None
+
+
+def test_an_answer_that_is_right_where_the_mistake_raises_may_be_the_mistake():
+    raises_on_tables = Mistake("both", "Both.", lambda x: x**2 if x.ndim == 1 else x + "2")
+
+    def not_reached(x):
+        return x**2 if x.ndim == 1 else 2 * x
+
+    assert judge(not_reached, exercise(raises_on_tables)).mistake is raises_on_tables
 
 
 # describe_error and source_file

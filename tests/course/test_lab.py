@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
-from decodeloop.course.lab import prepare
+from decodeloop.course.lab import prepare, put
 from decodeloop.course.progress import FILE, Progress, find_work
 from decodeloop.errors import UserError
 
@@ -123,3 +125,63 @@ def test_a_work_folder_that_can_not_be_made_is_named(root, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"file can't be written .*: make it writable, or choose"):
         prepare(root, tmp_path / "file")
+
+
+# a disk that fails, and names that are taken
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("where", ["fsync", "link"])
+def test_a_disk_that_fails_leaves_no_half_notebook(root, work, monkeypatch, where, code):
+    def fails(*_):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, where, fails)
+        if where == "link":
+            patch.setattr(os, "replace", fails)
+            work.mkdir(parents=True)
+            (work / FILE).write_text("{}")
+        with pytest.raises(UserError, match="can't be written"):
+            prepare(root, work)
+    assert contents(work) == {}
+    assert not [p.name for p in work.iterdir() if p.name != FILE]
+    prepare(root, work)
+    assert contents(work) == contents(root / "notebooks" / "lab")
+
+
+def test_where_there_are_no_links_it_is_whole_all_the_same(root, work, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    prepare(root, work)
+    assert contents(work) == contents(root / "notebooks" / "lab")
+    assert not [p.name for p in work.iterdir() if p.name.startswith(".") and "ipynb" in p.name]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_that_is_taken_meanwhile_is_left_alone(tmp_path, monkeypatch, links):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    (tmp_path / "00.ipynb").write_text("mine")
+    assert not put(b"course", tmp_path / "00.ipynb")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("00.ipynb", "mine")]
+
+
+def test_nothing_is_written_through_a_link_that_leads_nowhere(root, work, tmp_path):
+    work.mkdir(parents=True)
+    (work / "00_first.ipynb").symlink_to(tmp_path / "elsewhere.ipynb")
+    beside = work / "00_first.newer-aaaaaa.ipynb"
+    assert prepare(root, work).beside == (beside,)
+    assert (work / "00_first.ipynb").is_symlink()
+    assert not (tmp_path / "elsewhere.ipynb").exists()
+    assert beside.read_text() == notebook("aaaaaaaa")
+
+
+def test_a_folder_of_that_name_is_left_alone(root, work):
+    (work / "00_first.ipynb").mkdir(parents=True)
+    assert prepare(root, work).beside == (work / "00_first.newer-aaaaaa.ipynb",)

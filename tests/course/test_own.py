@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+import os
 
 import pytest
 import torch
+from stand_ins import Letters
 
-from decodeloop.course.answers import standalone
-from decodeloop.course.guarding import PartFailed
-from decodeloop.course.lessons import read_lesson, with_solutions
+from decodeloop.course.guarding import Part, PartFailed, guarded
 from decodeloop.course.linking import assemble, part_names
 from decodeloop.course.own import mine
 from decodeloop.course.progress import Progress
 from decodeloop.course.session import KEY, Session
 from decodeloop.decode import Sampling, search, stream
-from decodeloop.exercises.finding import find
 from decodeloop.loading import LanguageModel
 
-LESSONS = Path(__file__).parents[2] / "lessons"
 PARTS = part_names()
-IMPORTS = (ast.Import, ast.ImportFrom)
 SAMPLINGS = {
     "greedy": Sampling(),
     "all at once": Sampling(0.9, top_k=30, top_p=0.95, min_p=0.01, repetition_penalty=1.2),
@@ -29,56 +24,10 @@ SAMPLINGS = {
 }
 
 
-class Letters:
-    """A tokenizer with a letter, a space or half a character for each id."""
-
-    def decode(self, token_ids, skip_special=False):
-        table = [b"e", b" ", b"t", b"a", b"\xc3", b"\xa9", b"o", b"."]
-        return b"".join(table[t % len(table)] for t in token_ids).decode("utf-8", "replace")
-
-    def encode(self, text):
-        return [ord(c) % 90 for c in text]
-
-    def chat(self, messages):
-        return messages[0]["content"]
-
-
 @pytest.fixture(scope="module")
 def llm(decoders):
     decoder = decoders[2]
     return LanguageModel("tiny", decoder.config, Letters(), decoder, (5, 17))
-
-
-@pytest.fixture(scope="module")
-def solutions():
-    """What a lab notebook keeps of each part when all solutions are pasted into it."""
-    found = {}
-    for lesson in sorted({find(name).lesson for name in PARTS}):
-        cells = [c for c in read_lesson(LESSONS / f"{lesson}.md").cells if c.cell_type == "code"]
-        namespace = {"__name__": "__main__"}
-        for cell in cells:
-            imports = [s for s in ast.parse(cell.source).body if isinstance(s, IMPORTS)]
-            exec(compile(ast.Module(imports, []), "imports", "exec"), namespace)
-        for number, cell in enumerate(cells):
-            if "exercise" in cell.metadata.get("tags", []):
-                before = set(namespace)
-                path = f"/tmp/ipykernel_{lesson}/{number}.py"
-                source = with_solutions(cell.source)
-                remember(path, source)
-                exec(compile(source, path, "exec"), namespace)
-                for name in set(PARTS) & (set(namespace) - before | defined_in(source)):
-                    found[name] = standalone(namespace[name], path)
-    return found
-
-
-def remember(path, source):
-    import linecache
-
-    linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
-
-
-def defined_in(source):
-    return {getattr(s, "name", None) for s in ast.parse(source).body}
 
 
 def sources(solutions, *names):
@@ -241,3 +190,90 @@ def test_answers_accepted_in_the_notebook_count_without_a_work_folder(llm, solut
     notebook[KEY] = Session("08", "worked", accepted={"rope": solutions["rope"][0]})
     own = mine(llm, quiet=True)
     assert [part.name for part in own.parts if part.whose == "yours"] == ["rope"]
+
+
+ODD = {
+    "no UTF-8": (b"def rope(:\xff", "is no UTF-8"),
+    "no Python": (b"def rope(:", "SyntaxError"),
+    "a null byte": (b"def rope(x):\n    return '\0'\n", "it can't be run"),
+    "raises": (b"def rope(x=1 / 0): ...\n", "ZeroDivisionError"),
+    "exits": (b"import sys\ndef rope(x=sys.exit(0)): ...\n", "SystemExit"),
+    "another exception": (
+        b"class E(BaseException): ...\ndef rope(x=E()): ...\n",
+        "no longer passes",
+    ),
+    "never ends": (b"def loop():\n  while 1: pass\ndef rope(x=loop()): ...\n", "come to an end"),
+    "huge": (b"#" * 2**23, "has 8,388,608 bytes"),
+    "something else": (b"x = 1\n", "does not define rope"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), ODD.values(), ids=ODD)
+def test_an_odd_file_is_named_and_the_librarys_goes_on(
+    llm, solutions, notebook, tmp_path, monkeypatch, content, said
+):
+    monkeypatch.setattr("decodeloop.course.answers.LONGEST_S", 0.2)
+    Progress(tmp_path).start()
+    Progress(tmp_path).exercise("softmax", "right", solutions["softmax"][0])
+    path = tmp_path / "mine" / "rope.py"
+    path.write_bytes(content)
+    own = mine(llm, tmp_path, quiet=True)
+    (failed,) = [part for part in own.parts if part.failed]
+    assert failed.name == "rope"
+    assert said in failed.failed
+    assert [part.name for part in own.parts if part.whose == "yours"] == ["softmax"]
+    same_answers(own, llm, "a")
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link that leads nowhere", "a pipe"])
+def test_what_is_no_file_is_named(llm, notebook, tmp_path, kind):
+    Progress(tmp_path).start()
+    path = tmp_path / "mine" / "rope.py"
+    path.parent.mkdir()
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    (failed,) = [part for part in mine(llm, tmp_path, quiet=True).parts if part.failed]
+    assert failed.name == "rope"
+    assert failed.failed.startswith(str(path))
+
+
+def test_what_a_file_changes_when_it_is_read_is_put_back(llm, notebook, tmp_path, solutions):
+    source = solutions["softmax"][0]
+    spoils = "def spoilt(dim=-1):\n    torch.set_default_device('meta')\n    return dim\n"
+    source = spoils + source.replace("dim: int = -1", "dim: int = spoilt()").replace(
+        "dim=-1", "dim=spoilt()", 1
+    )
+    assert "spoilt()" in source.removeprefix(spoils)
+    Progress(tmp_path).start()
+    Progress(tmp_path).exercise("softmax", "right", source)
+    mine(llm, tmp_path, quiet=True)
+    assert torch.ones(1).device.type == "cpu"
+
+
+def test_a_part_that_exits_while_the_model_speaks_is_named_too(llm):
+    def greedy(logits):
+        raise SystemExit(1)
+
+    part = Part("greedy", "yours")
+    with pytest.raises(PartFailed, match="your part greedy failed: SystemExit: 1 at line"):
+        guarded(greedy, part)(torch.ones(2))
+
+    def interrupted(logits):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        guarded(interrupted, part)(torch.ones(2))
+
+
+def test_a_generator_that_is_left_early_has_not_failed():
+    def loop():
+        yield 1
+        yield 2
+
+    started = guarded(loop, Part("decoding_loop", "yours"))()
+    assert next(started) == 1
+    started.close()

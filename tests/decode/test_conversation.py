@@ -20,7 +20,7 @@ ROLE = {"system": 0, "user": 1, "assistant": 2}
 class Letters:
     """A token for each printable character; special tokens are no text."""
 
-    def encode(self, text):
+    def encode(self, text, beginning=False):
         return [ord(c) - 32 for c in text]
 
     def decode(self, token_ids, skip_special=False):

@@ -3,8 +3,11 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_ins import SPECIAL, Chunks
+from stand_ins import SPECIAL, SPECIAL_NAME, Chunks
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models
 
+from decodeloop.checkpoints import Tokenizer
 from decodeloop.decode import TextStream
 from decodeloop.errors import UserError
 
@@ -119,6 +122,44 @@ def test_one_stop_string_need_not_be_in_a_list():
 def test_special_tokens_have_no_text_and_split_no_character():
     text = TextStream(Chunks([b"a\xc3", b"\xa9"]))
     assert [text.push(token) for token in (SPECIAL, 0, SPECIAL, 1)] == ["", "", "", "aé"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "text"),
+    [
+        ([SPECIAL_NAME], "ab"),
+        (["b" + SPECIAL_NAME], "a"),
+        ([SPECIAL_NAME + "c"], "ab"),
+        ([SPECIAL_NAME + "d"], "abcd"),
+        (["d", SPECIAL_NAME + "x"], "abc"),
+    ],
+)
+def test_a_stop_string_finds_special_tokens_where_they_stand(stop, text):
+    state = TextStream(Chunks([b"a", b"b", b"c", b"d"]), stop)
+    pieces = [state.push(token) for token in (0, 1, SPECIAL, 2, 3)] + [state.finish()]
+    assert "".join(pieces) == text
+    assert state.stopped == (text != "abcd")
+
+
+def test_a_stop_string_that_is_a_special_token_ends_real_text():
+    """vLLM had it too: special tokens are left out of the text that is searched."""
+    backend = Backend(models.WordLevel({"one": 0, "two": 1, "<|im_start|>": 2}, unk_token="one"))
+    backend.add_special_tokens(["<|im_start|>"])
+    state = TextStream(Tokenizer(backend), ["<|im_start|>"])
+    assert [state.push(0), state.push(2), state.push(1), state.finish()] == ["one", "", "", ""]
+    assert state.stopped
+
+
+def test_a_special_token_between_words_takes_no_space_away():
+    backend = Backend(models.WordLevel({"▁one": 0, "▁two": 1, "<pad>": 2}, unk_token="<pad>"))
+    backend.add_special_tokens(["<pad>"])
+    backend.decoder = decoders.Metaspace()
+    tokenizer = Tokenizer(backend)
+    state = TextStream(tokenizer)
+    ids = [0, 2, 1, 2, 2, 1]
+    pieces = [state.push(token) for token in ids]
+    assert pieces == ["one", "", " two", "", "", " two"]
+    assert "".join(pieces) == tokenizer.decode(ids, skip_special=True)
 
 
 def test_a_space_that_depends_on_the_token_before_is_kept():

@@ -1,10 +1,8 @@
 """Every exercise of every lesson, held against its own answers in `answers/lesson_NN.py`."""
 
 import ast
-import importlib.util
 import inspect
 import math
-import sys
 import types
 from functools import cache
 from itertools import combinations
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from answer_tables import answers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_inputs import Driven
@@ -24,8 +23,7 @@ from decodeloop.exercises.edits import Edited
 from decodeloop.exercises.exercise import copies
 from decodeloop.exercises.finding import all_exercises, find
 
-HERE = Path(__file__).parent
-LESSONS = HERE.parents[1] / "lessons"
+LESSONS = Path(__file__).parents[2] / "lessons"
 EXERCISES = list(all_exercises().values())
 MISTAKES = [(e, m) for e in EXERCISES for m in e.mistakes]
 CASES = [(e, c) for e in EXERCISES for c in e.cases]
@@ -39,18 +37,6 @@ each_mistake = pytest.mark.parametrize(
 each_case = pytest.mark.parametrize(
     ("exercise", "case"), CASES, ids=[f"{e.name}-{c.label}" for e, c in CASES]
 )
-
-
-@cache
-def answers(lesson):
-    path = HERE / "answers" / f"lesson_{lesson.split('_')[0]}.py"
-    if not path.is_file():
-        pytest.fail(f"{path} is missing: it has RIGHT, SECOND_FORMS and UNNAMED for {lesson}.")
-    spec = importlib.util.spec_from_file_location(f"answers_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # the source of a class is looked for there
-    spec.loader.exec_module(module)
-    return module
 
 
 def entry(exercise, table):

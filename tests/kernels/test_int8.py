@@ -62,8 +62,27 @@ def test_in_bf16_nothing_but_inputs_and_products_is_rounded():
 )
 def test_products_are_in_bf16_where_the_processor_has_it(able, products, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert product_type() == products
+    assert product_type(torch.device("cpu")) == products
     assert Int8Linear(Int8Matrix(torch.ones(2, 3))).products == products
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "products"),
+    [
+        ("cuda", (9, 0), torch.bfloat16),
+        ("cuda:1", (8, 0), torch.bfloat16),
+        ("cuda", (7, 5), torch.float32),
+        ("mps", None, torch.float32),
+    ],
+)
+def test_a_gpu_is_asked_itself_and_not_the_processor(device, capability, products, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda d: asked.append(d) or capability
+    )
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: pytest.fail("the CPU was asked"))
+    assert product_type(torch.device(device)) == products
+    assert asked == ([torch.device(device)] if capability else [])
 
 
 def test_an_embedding_gives_the_rows_of_the_dequantized_table():

@@ -60,8 +60,8 @@ def load_own(dtype: str, compiled: bool) -> Callable[[str, int], Run]:
         from decodeloop.kernels import obstacle
         from decodeloop.loading import load as load_model
 
-        reason = obstacle(torch.device("cpu"))
-        if compiled and reason:  # or the plain path would stand in the table twice
+        reason = obstacle(torch.device("cpu"), dtype == "int8") if compiled else None
+        if reason:  # or the plain path would stand in the table twice
             raise UserError(f"no compiled decode step: {reason}")
         torch.set_num_threads(threads)
         llm = load_model(model, "cpu", dtype, compiled)

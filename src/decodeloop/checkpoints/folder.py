@@ -1,9 +1,10 @@
-"""Read a local folder in the hub's layout: config.json, safetensors, tokenizer.json."""
+"""The weights of a local folder in the hub's layout: safetensors, in one file or in several."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,191 +12,127 @@ from typing import Any
 
 from torch import Tensor
 
-from decodeloop.errors import ModelFileError, UserError, one_line
+from decodeloop.checkpoints.files import check_regular, is_there, read_json
+from decodeloop.checkpoints.weights import check_place
+from decodeloop.errors import ModelFileError, one_line
 from decodeloop.model import ModelConfig
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        ModelFileError: it is missing, or no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelFileError(
-            f"{path.parent} is no model folder: it has no {path.name}; give the folder that holds "
-            f"config.json and {WEIGHTS}."
-        ) from None
-    except OSError as error:
-        raise ModelFileError(f"{path} can't be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(
-            f"{path} is no readable JSON ({one_line(error)}): copy it again."
-        ) from None
-    if not isinstance(value, dict):
-        raise ModelFileError(f"{path} holds {type(value).__name__}, expected a JSON object.")
-    return value
+ADAPTER = "adapter_config.json"
+READABLE = ("F64", "F32", "F16", "BF16")
+# What older files store beside the weights, and every reader computes anew.
+COMPUTED = re.compile(r"(model\.)?(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
 
 @dataclass(frozen=True)
-class Fields:
-    """The fields of a `config.json`, each checked when it is asked for."""
+class Place:
+    """Where a tensor lies: in which file, under which name."""
 
-    raw: dict[str, Any]
-    path: Path  # for the messages
-
-    def number(self, key: str, default: float | None = None) -> int | float:
-        """A finite number.
-
-        Raises:
-            ModelFileError: it is missing and has no default, or is no number.
-        """
-        value = self.raw.get(key)
-        value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
-            raise ModelFileError(f"{self.path} has {key} = {value!r}: expected a number.")
-        return value
-
-    def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number; errors as for `number`."""
-        value = self.number(key, default)
-        if not isinstance(value, int):
-            raise ModelFileError(f"{self.path} has {key} = {value!r}: expected a whole number.")
-        return value
-
-    def refuse(self, unsupported: Mapping[str, bool], shown: Any = None) -> None:
-        """Raise a `ModelFileError` for the first key whose value is one that is not supported."""
-        for key, found in unsupported.items():
-            if found:
-                raise ModelFileError(
-                    f"{self.path} asks for {key} = {self.raw.get(key, shown)!r}, which is not "
-                    f"supported: take a plain Llama-architecture model."
-                )
+    path: Path
+    name: str
 
 
-def llama_sizes(fields: Fields) -> dict[str, Any]:
-    """The sizes of a `ModelConfig`, under the names that the hub gives them."""
-    heads, width = fields.whole("num_attention_heads"), fields.whole("hidden_size")
-    return {
-        "vocabulary": fields.whole("vocab_size"),
-        "width": width,
-        "layers": fields.whole("num_hidden_layers"),
-        "heads": heads,
-        "kv_heads": fields.whole("num_key_value_heads", heads),
-        "head_dim": fields.whole("head_dim", width // heads if heads else 0),
-        "feed_forward": fields.whole("intermediate_size"),
-        "context": fields.whole("max_position_embeddings", 2048),
-    }
+def weight_files(folder: Path) -> dict[Path, set[str] | None]:
+    """The safetensors files of a folder, each with the tensors that its index says are in it.
 
-
-def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a Llama-architecture model.
-
-    Both spellings of the RoPE base are read: `rope_theta`, and `rope_parameters` of newer files.
+    Where there are a single file and an index, the single one counts: what was merged is written
+    so, beside the shards that it was merged from.
 
     Raises:
-        ModelFileError: it is of another architecture, asks for something that is not supported,
-            or lacks a number.
+        ModelFileError: one is missing, or is no regular file.
     """
-    path = folder / "config.json"
-    raw = read_json(path)
-    if raw.get("model_type") != "llama":
+    if is_there(folder / ADAPTER):
         raise ModelFileError(
-            f"{folder} holds a model of type {raw.get('model_type')!r}: expected 'llama'."
+            f"{folder} holds an adapter ({ADAPTER}), which is not supported: merge it into its "
+            f"model, and save that."
         )
-    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    if isinstance(rope, dict) and "rope_theta" in rope:
-        raw["rope_theta"] = rope["rope_theta"]
-    fields = Fields(raw, path)
-    fields.refuse(
-        {
-            "hidden_act": raw.get("hidden_act", "silu") != "silu",
-            "attention_bias": bool(raw.get("attention_bias")),
-            "mlp_bias": bool(raw.get("mlp_bias")),
-            "rope type": not isinstance(rope, dict)
-            or rope.get("rope_type", rope.get("type", "default")) != "default",
-        },
-        shown=rope,
-    )
-    with naming(path):
-        return ModelConfig(
-            **llama_sizes(fields),
-            rope_base=float(fields.number("rope_theta", 10_000.0)),
-            norm_eps=fields.number("rms_norm_eps", 1e-6),
-            tied=bool(raw.get("tie_word_embeddings", False)),
-        )
+    if is_there(folder / WEIGHTS) or not is_there(folder / INDEX):
+        files: dict[Path, set[str] | None] = {folder / WEIGHTS: None}
+    else:
+        files = {folder / shard: names for shard, names in shards_of(folder / INDEX).items()}
+    for path in files:
+        if not is_there(path):
+            raise ModelFileError(f"{folder} has no {path.name}: copy the whole model folder.")
+        check_regular(path)
+    return files
 
 
-@contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the file's name in front of what is wrong with the numbers that it holds."""
-    try:
-        yield
-    except ModelFileError:
-        raise
-    except UserError as error:
-        raise ModelFileError(f"{path}: {error}") from None
-
-
-def write_config(config: ModelConfig, folder: Path, eos_ids: list[int]) -> None:
-    """Write `config.json`, such that `read_config` gives the same again."""
-    raw = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_act": "silu",
-        "vocab_size": config.vocabulary,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.feed_forward,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.rope_base,
-        "rms_norm_eps": config.norm_eps,
-        "tie_word_embeddings": config.tied,
-        "eos_token_id": eos_ids,
-    }
-    (folder / "config.json").write_text(json.dumps(raw, indent=2), "utf-8")
-
-
-def weight_paths(folder: Path) -> list[Path]:
-    """The safetensors files of a folder.
+def shards_of(index: Path) -> dict[str, set[str]]:
+    """The tensors of each shard, by the shard's name, in order.
 
     Raises:
-        ModelFileError: one is missing.
+        ModelFileError: the index is damaged, or names what is no file of this folder.
     """
-    names = [WEIGHTS]
-    if (folder / INDEX).is_file():
-        shards = read_json(folder / INDEX).get("weight_map")
-        if not isinstance(shards, dict):
-            raise ModelFileError(f"{folder / INDEX} has no weight_map: copy it again.")
-        names = sorted({str(name) for name in shards.values()})
-    for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
-            raise ModelFileError(f"{folder} has no {name}: copy the whole model folder.")
-    return [folder / name for name in names]
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise ModelFileError(f"{index} has no weight_map: copy it again.")
+    found: dict[str, set[str]] = {}
+    for tensor, shard in shards.items():
+        if not isinstance(shard, str) or not re.fullmatch(r"[^/\\\0]{1,255}", shard):
+            raise ModelFileError(
+                f"{index} says that a tensor lies in {shard!r:.80}: expected the name of a file "
+                f"beside it; copy it again."
+            )
+        found.setdefault(shard, set()).add(tensor)
+    return dict(sorted(found.items()))
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def places(folder: Path, config: ModelConfig) -> dict[str, Place]:
+    """Where each tensor lies, by its hub name, as the headers say: no number has been read yet.
+
+    Raises:
+        ModelFileError: a file is missing or damaged; a tensor is not where the index says that it
+            is, has no place in the model, or is of a type that is not supported.
+    """
+    found: dict[str, Place] = {}
+    for path, expected in weight_files(folder).items():
+        with opened(path) as file:
+            held = set(file.keys())
+            if expected is not None:
+                check_index(path, held, expected)
+            names = sorted(name for name in held if not COMPUTED.fullmatch(name))
+            bare = not any(name.startswith("model.") for name in names)  # saved without its head
+            for name in names:
+                hub = f"model.{name}" if bare and name != "lm_head.weight" else name
+                stored = file.get_slice(name)
+                check_place(hub, tuple(stored.get_shape()), config, path, shown=name)
+                if stored.get_dtype() not in READABLE:
+                    raise ModelFileError(
+                        f"{path}: tensor {name} is stored as {stored.get_dtype()}, which is not "
+                        f"supported: expected {', '.join(READABLE)}; take a model that is not "
+                        f"quantized."
+                    )
+                found[hub] = Place(path, name)
+    return found
+
+
+def check_index(path: Path, held: set[str], expected: set[str]) -> None:
+    """Raise a `ModelFileError` unless a shard holds just what the index says."""
+    if wrong := sorted(held ^ expected):
+        name = one_line(wrong[0], limit=80)
+        told = "lacks" if wrong[0] in expected else "holds"
+        raise ModelFileError(
+            f"{path} {told} the tensor {name}, and {INDEX} says otherwise: they do not belong "
+            f"together; copy the whole model folder."
+        )
+
+
+def read_weights(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
     """Every tensor of the folder, by its hub name, memory-mapped: pages are read when used, and
     shared by all processes that map the same file.
 
     Raises:
-        ModelFileError: a file is missing, truncated or damaged.
+        ModelFileError: as `places`.
     """
     from safetensors.torch import load_file
 
-    weights: dict[str, Tensor] = {}
-    for path in weight_paths(folder):
+    found = places(folder, config)
+    files: dict[Path, dict[str, Tensor]] = {}
+    for path in dict.fromkeys(place.path for place in found.values()):
         with damage_named(path):
-            weights.update(load_file(path))
-    return weights
+            files[path] = load_file(path)
+    return {name: files[place.path][place.name] for name, place in found.items()}
 
 
 class OneByOne(Mapping[str, Tensor]):
@@ -203,25 +140,26 @@ class OneByOne(Mapping[str, Tensor]):
     back with it: for those who make something smaller of each.
 
     Raises:
-        ModelFileError: as `read_weights`.
+        ModelFileError: as `places`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.paths: dict[str, Path] = {}
-        for path in weight_paths(folder):
-            with opened(path) as file:
-                self.paths.update(dict.fromkeys(file.keys(), path))
+    def __init__(self, folder: Path, config: ModelConfig) -> None:
+        self.places = places(folder, config)
 
     def __getitem__(self, name: str) -> Tensor:
-        with opened(self.paths[name]) as file:
-            tensor: Tensor = file.get_tensor(name)
+        place = self.places[name]
+        with opened(place.path) as file:
+            tensor: Tensor = file.get_tensor(place.name)
             return tensor
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self.paths)
+        return iter(self.places)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.places)
 
 
 @contextlib.contextmanager
@@ -240,24 +178,15 @@ def damage_named(path: Path) -> Iterator[None]:
 
     try:
         yield
+    except ModelFileError:
+        raise
+    except MemoryError:
+        raise ModelFileError(
+            f"{path} can't be mapped ({os.path.getsize(path):,} bytes): it is too large for this "
+            f"machine's memory; take a smaller model, or copy it again."
+        ) from None
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelFileError(
             f"{path} is damaged ({one_line(error)}): copy it again (it has "
-            f"{path.stat().st_size:,} bytes)."
+            f"{os.path.getsize(path):,} bytes)."
         ) from None
-
-
-def read_eos_ids(folder: Path) -> list[int]:
-    """The ids that end a text, from generation_config.json or config.json."""
-    for name in ("generation_config.json", "config.json"):
-        if (folder / name).is_file():
-            ids = read_json(folder / name).get("eos_token_id")
-            if ids is None:
-                continue
-            ids = ids if isinstance(ids, list) else [ids]
-            if not all(isinstance(i, int) for i in ids):
-                raise ModelFileError(
-                    f"{folder / name} has eos_token_id = {ids!r}: expected a token id, or several."
-                )
-            return ids
-    return []

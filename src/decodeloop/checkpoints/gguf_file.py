@@ -1,28 +1,28 @@
-"""Read a GGUF file of the Llama architecture: configuration, weights, tokenizer.
+"""Read a GGUF file of the Llama architecture: configuration, weights, what ends a text.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The `gguf` package does the
-reading; what is ours is to check first that no length in the header points outside the file, and
-to say in one sentence what is wrong.
+reading, once `gguf_header` has walked the header.
 """
 
 from __future__ import annotations
 
-import struct
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from decodeloop.checkpoints.weights import hub_name
+from decodeloop.checkpoints.files import is_there
+from decodeloop.checkpoints.gguf_header import check_header, damaged
+from decodeloop.checkpoints.weights import check_finite, check_place, hub_name
 from decodeloop.errors import ModelFileError, UserError, one_line
 from decodeloop.model import ModelConfig
 
 READABLE = ("F32", "F16", "Q8_0", "Q4_1")
-SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # type → bytes
-STRING, ARRAY = 8, 9
+PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE | re.DOTALL)
 
 BLOCK_TENSORS = {
     "attn_norm": "attention_norm",
@@ -37,54 +37,103 @@ BLOCK_TENSORS = {
 }
 TOP_TENSORS = {"token_embd": "embedding", "output_norm": "norm", "output": "output"}
 
+READ = {
+    f"llama.{key}"
+    for key in (
+        "block_count",
+        "context_length",
+        "embedding_length",
+        "feed_forward_length",
+        "attention.head_count",
+        "attention.head_count_kv",
+        "attention.key_length",
+        "attention.layer_norm_rms_epsilon",
+        "rope.freq_base",
+    )
+}
+# What a header may say of the architecture beside the sizes, and what it then must say.
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "rope.scaling.type": ("none",),
+    "rope.scaling.factor": (0.0, 1.0),
+    "rope.scaling.attn_factor": (1.0,),
+    "rope.scale_linear": (0.0, 1.0),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+    "attention.causal": (True,),
+    "attention.sliding_window": (0,),
+    "use_parallel_residual": (False,),
+    "logit_scale": (0.0, 1.0),
+    "residual_scale": (0.0, 1.0),
+    "embedding_scale": (0.0, 1.0),
+    "tensor_data_layout": ("Meta AI original pth",),
+}
+WITHOUT_EFFECT = ("rope.scaling.original_context_length", "rope.scaling.finetuned")
+ENDS = ("eos", "eot", "eom")  # of the text, of a turn, of a message
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file is called like one of this format."""
+    return path.suffix.lower() == ".gguf"
+
 
 class GGUFFile:
-    """A GGUF file, opened and checked.
+    """A GGUF file, opened and checked; of a split one, any part stands for all that lie beside it.
 
     Raises:
-        ModelFileError: the file is missing, damaged, of another architecture, or quantized in a
-            way that is not supported.
+        ModelFileError: the file or a part is missing, damaged, of another architecture, or
+            quantized in a way that is not supported.
     """
 
     def __init__(self, path: Path) -> None:
-        from gguf import GGUFReader
-
-        self.path = path
-        check_lengths(path)
-        try:
-            self._reader = GGUFReader(path)
-            self.fields: dict[str, Any] = {
-                name: field.contents() for name, field in self._reader.fields.items()
-            }
-        except Exception as error:  # whatever a reader trips over in a damaged file
-            raise damaged(path, f"its header can't be read ({error})") from None
+        self.path = part_of(path, 1)
+        self.fields, tensors = read_part(self.path)
+        self._tensors = [(self.path, tensor) for tensor in tensors]
+        self._read_other_parts()
         architecture = self.fields.get("general.architecture")
         if architecture != "llama":
             raise ModelFileError(
-                f"{path} holds a model of architecture {architecture!r}: expected 'llama'; "
-                f"take a GGUF file of a Llama-architecture model."
+                f"{self.path} holds a model of architecture {architecture!r:.80}: expected "
+                f"'llama'; take a GGUF file of a Llama-architecture model."
             )
         self.config = self._config()
+        self._refuse_the_unknown()
+
+    def _read_other_parts(self) -> None:
+        count = self._number("split.count", int, 1)
+        name = PART.fullmatch(self.path.name)
+        if count < 2 and name is None:
+            return
+        if name is None or int(name[3]) != count or self._number("split.no", int) != 0:
+            raise damaged(
+                self.path,
+                f"it is split into {count} parts, the first of which is called "
+                f"…-00001-of-{count:05}.gguf",
+            )
+        for number in range(2, count + 1):
+            path = part_of(self.path, number)
+            if not is_there(path):
+                raise ModelFileError(
+                    f"{self.path} is the first of {count} parts, and {path.name} is not beside it: "
+                    f"copy all parts into one folder."
+                )
+            fields, tensors = read_part(path)
+            if (fields.get("split.no"), fields.get("split.count")) != (number - 1, count):
+                raise damaged(path, f"it is not part {number} of {count}")
+            self._tensors += [(path, tensor) for tensor in tensors]
+        if len(self._tensors) != self._number("split.tensors.count", int, len(self._tensors)):
+            raise damaged(self.path, f"its {count} parts hold {len(self._tensors)} tensors")
 
     def _number(self, key: str, kind: type, default: Any = None) -> Any:
         value = self.fields.get(key, default)
-        if kind is float and isinstance(value, int):
-            value = float(value)
-        if not isinstance(value, kind):
-            raise damaged(self.path, f"its header has {key} = {value!r}, not a number")
+        if type(value) is not kind:  # not isinstance: True is no number
+            raise damaged(self.path, f"its header has {key} = {value!r:.80}, not a number")
         return value
 
     def _config(self) -> ModelConfig:
-        scaling = self.fields.get("llama.rope.scaling.type", "none")
-        if scaling != "none":
-            raise ModelFileError(
-                f"{self.path} scales its rotary positions ({scaling!r}): only plain ones are "
-                f"supported; take a model without RoPE scaling."
-            )
         heads = self._number("llama.attention.head_count", int)
         width = self._number("llama.embedding_length", int)
-        names = {tensor.name for tensor in self._reader.tensors}
-        embedding = next((t for t in self._reader.tensors if t.name == "token_embd.weight"), None)
+        tensors = {tensor.name: tensor for _, tensor in self._tensors}
+        embedding = tensors.get("token_embd.weight")
         if embedding is None:
             raise damaged(self.path, "it has no tensor token_embd.weight")
         # stored as fp32: 1e-5 comes back as 9.999999747378752e-06
@@ -103,51 +152,97 @@ class GGUFFile:
                 context=self._number("llama.context_length", int),
                 rope_base=self._number("llama.rope.freq_base", float, 10_000.0),
                 norm_eps=float(str(np.float32(epsilon))),
-                tied="output.weight" not in names,
+                tied="output.weight" not in tensors,
             )
         except ModelFileError:
             raise
         except UserError as error:
             raise damaged(self.path, str(error)) from None
 
+    def _refuse_the_unknown(self) -> None:
+        """A key of the architecture that nobody reads would be another model, without a word."""
+        sizes = (
+            ("llama.vocab_size", self.config.vocabulary),
+            ("llama.rope.dimension_count", self.config.head_dim),
+            ("llama.attention.value_length", self.config.head_dim),
+        )
+        for key, expected in sizes:
+            if self._number(key, int, expected) != expected:
+                raise ModelFileError(
+                    f"{self.path} has {key} = {self.fields[key]!r}, and its other sizes ask for "
+                    f"{expected}: take a plain Llama-architecture model, or copy the file again."
+                )
+        known = {key for key, _ in sizes} | READ | {f"llama.{key}" for key in WITHOUT_EFFECT}
+        for key, value in self.fields.items():
+            if not key.startswith("llama.") or key in known:
+                continue
+            if not any(value == wanted for wanted in NEUTRAL.get(key.removeprefix("llama."), ())):
+                raise ModelFileError(
+                    f"{self.path} asks for {one_line(key, 80)} = {value!r:.80}, which is not "
+                    f"supported: take a plain Llama-architecture model (without RoPE scaling)."
+                )
+
     def eos_ids(self) -> list[int]:
-        """The ids that end a text."""
-        eos = self.fields.get("tokenizer.ggml.eos_token_id")
-        return [eos] if isinstance(eos, int) else []
+        """The ids that end a text: of chat models, the end of a turn is another token."""
+        keys = [f"tokenizer.ggml.{end}_token_id" for end in ENDS]
+        ids = [self._number(key, int) for key in keys if key in self.fields]
+        return list(dict.fromkeys(ids))
 
     def weights(self, progress: Callable[[float], None] = lambda _: None) -> dict[str, Tensor]:
         """Every tensor, dequantized to fp32, by the names that a hub folder has for them."""
         from gguf.quants import dequantize
 
         state: dict[str, Tensor] = {}
-        tensors = self._reader.tensors
-        for number, tensor in enumerate(tensors):
-            kind, shown = tensor.tensor_type.name, one_line(tensor.name)
+        for number, (path, tensor) in enumerate(self._tensors):
+            kind, shown = tensor.tensor_type.name, one_line(tensor.name, limit=80)
             if kind not in READABLE:
                 raise ModelFileError(
-                    f"{self.path}: tensor {shown} is quantized as {kind}, which is not "
-                    f"supported: expected {', '.join(READABLE)}."
+                    f"{path}: tensor {shown} is quantized as {kind}, which is not supported: "
+                    f"expected {', '.join(READABLE)}."
                 )
-            name = own_name(tensor.name)
-            if name is None:
-                raise ModelFileError(
-                    f"{self.path} has a tensor {shown} that the Llama architecture has no "
-                    f"place for: take another model."
-                )
+            own = own_name(tensor.name)
+            name = hub_name(own) if own else ""
+            if name in state:
+                raise damaged(path, f"another part has the tensor {shown} too")
+            shape = tuple(int(length) for length in reversed(tensor.shape))
+            check_place(name, shape, self.config, path, shown=f"{shown} ({name})" if own else shown)
             with np.errstate(all="ignore"):
                 array = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
             weight = torch.from_numpy(np.array(array, order="C"))
-            if not weight.isfinite().all():
-                raise damaged(self.path, f"tensor {tensor.name} has values that are not numbers")
-            for part, heads in (
-                ("attention.query", self.config.heads),
-                ("attention.key", self.config.kv_heads),
-            ):
-                if part in name and weight.ndim == 2 and weight.shape[0] % (2 * heads) == 0:
-                    weight = unpermute(weight, heads)
-            state[hub_name(name)] = weight
-            progress((number + 1) / len(tensors))
+            check_finite(shown, weight, path)
+            if name.endswith("self_attn.q_proj.weight"):
+                weight = unpermute(weight, self.config.heads)
+            if name.endswith("self_attn.k_proj.weight"):
+                weight = unpermute(weight, self.config.kv_heads)
+            state[name] = weight
+            progress((number + 1) / len(self._tensors))
         return state
+
+
+def part_of(path: Path, number: int) -> Path:
+    """The part of this number of a split file; the file itself where it isn't called like one.
+
+    >>> part_of(Path("model-00002-of-00003.gguf"), 1).name
+    'model-00001-of-00003.gguf'
+    """
+    name = PART.fullmatch(path.name)
+    return path.with_name(f"{name[1]}-{number:05}-of-{name[3]}{name[4]}") if name else path
+
+
+def read_part(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The fields of a file, and its tensors, none of them read yet.
+
+    Raises:
+        ModelFileError: it is missing, or damaged.
+    """
+    from gguf import GGUFReader
+
+    check_header(path)
+    try:
+        reader = GGUFReader(path)
+        return {name: field.contents() for name, field in reader.fields.items()}, reader.tensors
+    except Exception as error:  # whatever a reader trips over in a damaged file
+        raise damaged(path, f"its header can't be read ({error})") from None
 
 
 def unpermute(weight: Tensor, heads: int) -> Tensor:
@@ -164,119 +259,9 @@ def unpermute(weight: Tensor, heads: int) -> Tensor:
 
 def own_name(gguf_name: str) -> str | None:
     """`blk.3.attn_q.weight` → `layers.3.attention.query.weight`; None for what has no place."""
-    parts = gguf_name.removesuffix(".weight").split(".")
-    if len(parts) == 3 and parts[0] == "blk" and parts[1].isdecimal() and parts[2] in BLOCK_TENSORS:
-        return f"layers.{parts[1]}.{BLOCK_TENSORS[parts[2]]}.weight"
-    if len(parts) == 1 and parts[0] in TOP_TENSORS:
-        return f"{TOP_TENSORS[parts[0]]}.weight"
+    layer = re.fullmatch(r"blk\.(0|[1-9][0-9]*)\.(\w+)\.weight", gguf_name)
+    if layer and layer[2] in BLOCK_TENSORS:
+        return f"layers.{layer[1]}.{BLOCK_TENSORS[layer[2]]}.weight"
+    if gguf_name.removesuffix(".weight") in TOP_TENSORS and gguf_name.endswith(".weight"):
+        return f"{TOP_TENSORS[gguf_name.removesuffix('.weight')]}.weight"
     return None
-
-
-def damaged(path: Path, what: str) -> ModelFileError:
-    return ModelFileError(
-        f"{path} is damaged: {one_line(what)}; fetch or copy the file again (it has "
-        f"{path.stat().st_size:,} bytes)."
-    )
-
-
-def check_lengths(path: Path) -> None:
-    """Walk the header with every count held against the bytes that are left.
-
-    A reader that trusts a flipped count loops over 2^60 entries; this walk stops at the first that
-    can't be true.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise ModelFileError(
-                    f"{path} is no GGUF file: it does not begin with 'GGUF'; check the path, or "
-                    f"copy the file again."
-                )
-            _Walk(path, file, size).header()
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} can't be read ({error.strerror}): check the path, or copy the file again."
-        ) from None
-
-
-class _Walk:
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self.path, self.file, self.size = path, file, size
-
-    def header(self) -> None:
-        version = self._unpack("<I")
-        if version not in (2, 3):
-            raise damaged(self.path, f"its version is {version}, expected 2 or 3")
-        tensors, fields = self._unpack("<Q"), self._unpack("<Q")
-        self._room(tensors, 24, "tensors")
-        self._room(fields, 13, "fields")
-        alignment = 32
-        for _ in range(fields):
-            key = self._string()
-            kind = self._unpack("<I")
-            if key == b"general.alignment" and kind == 4:
-                alignment = self._unpack("<I")
-                if alignment < 8 or alignment & (alignment - 1):
-                    raise damaged(self.path, f"its alignment is {alignment}, not a power of two")
-            else:
-                self._skip_value(kind, depth=0)
-        ends = [self._tensor_end() for _ in range(tensors)]
-        data = -(-self.file.tell() // alignment) * alignment
-        if data + max(ends, default=0) > self.size:
-            raise damaged(self.path, "it is shorter than its header says, so it was cut off")
-
-    def _tensor_end(self) -> int:
-        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-
-        name = one_line(self._string().decode("utf-8", "replace"), limit=64)
-        axes = self._unpack("<I")
-        if not 1 <= axes <= 4:
-            raise damaged(self.path, f"tensor {name} has {axes} axes, expected 1 to 4")
-        elements = 1
-        for _ in range(axes):
-            elements *= self._unpack("<Q")
-        kind, offset = self._unpack("<I"), self._unpack("<Q")
-        try:
-            block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
-        except (KeyError, ValueError):
-            raise damaged(self.path, f"tensor {name} has the unknown type {kind}") from None
-        if elements == 0 or elements % block:
-            raise damaged(self.path, f"tensor {name} has {elements} elements, no blocks of {block}")
-        return offset + elements // block * block_bytes
-
-    def _skip_value(self, kind: int, depth: int) -> None:
-        if kind in SCALARS:
-            self._skip(SCALARS[kind])
-        elif kind == STRING:
-            self._string()
-        elif kind == ARRAY and depth == 0:
-            item, count = self._unpack("<I"), self._unpack("<Q")
-            if item in SCALARS:
-                self._skip(SCALARS[item] * count)
-            else:
-                self._room(count, 8, "array entries")
-                for _ in range(count):
-                    self._skip_value(item, depth + 1)
-        else:
-            raise damaged(self.path, f"its header has a value of the unknown type {kind}")
-
-    def _string(self) -> bytes:
-        length = self._unpack("<Q")
-        self._room(length, 1, "characters")
-        return self.file.read(length)
-
-    def _unpack(self, form: str) -> int:
-        raw = self.file.read(struct.calcsize(form))
-        if len(raw) < struct.calcsize(form):
-            raise damaged(self.path, "it ends inside its header, so it was cut off")
-        return struct.unpack(form, raw)[0]
-
-    def _skip(self, length: int) -> None:
-        self._room(length, 1, "bytes")
-        self.file.seek(length, 1)
-
-    def _room(self, count: int, bytes_each: int, what: str) -> None:
-        left = self.size - self.file.tell()
-        if count * bytes_each > left:
-            raise damaged(self.path, f"its header promises {count} {what}, with {left} bytes left")

@@ -1,27 +1,33 @@
-"""Text to tokens and back, and the chat template."""
+"""Text to tokens and back, and the conversation as the model reads it."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
+from decodeloop.checkpoints.chat_template import render
+from decodeloop.checkpoints.files import TOKENIZER_BYTES, is_there, read_json, read_text
 from decodeloop.errors import ModelFileError, UserError, one_line
 
-# How text is cut before byte-pair encoding, by the name that GGUF gives it.
-LLAMA3_PIECES = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-CONTROL, USER_DEFINED = 3, 4  # GGUF token types that are matched whole
+CONFIG = "tokenizer_config.json"
+OLDER = "special_tokens_map.json"  # where older folders have the special tokens
+TEMPLATE = "chat_template.jinja"
+SPECIAL = tuple(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
+MOST_GROWTH = 1000  # characters that a tokenizer may make of one
 
 
 class Tokenizer:
-    """Byte-pair encoding by the `tokenizers` library, with the model's chat template."""
+    """Text cut into tokens by the `tokenizers` library, with the model's chat template."""
 
     def __init__(
         self,
@@ -29,22 +35,46 @@ class Tokenizer:
         chat_template: str | None = None,
         special: Mapping[str, str] | None = None,
     ) -> None:
+        backend.no_truncation()  # these two are for training; a text is read as long as it is
+        backend.no_padding()
         self._backend = backend
         self.chat_template = chat_template
-        self._special = dict(special or {})  # bos_token and eos_token, which templates may use
+        self._special = dict(special or {})  # bos_token and the like, which templates may use
 
-    @property
+    @functools.cached_property
     def vocabulary(self) -> int:
-        return self._backend.get_vocab_size(with_added_tokens=True)
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of `text`; special tokens written out in it are recognised.
+        """How many token ids there are, from 0 to the largest.
 
         Raises:
-            UserError: it is no text, or holds half of a character (a lone surrogate).
+            UserError: two tokens have the same: which one it decodes to would be chance.
+        """
+        ids = Counter(self._backend.get_vocab(with_added_tokens=True).values())
+        twice, times = max(ids.items(), key=lambda item: item[1], default=(0, 0))
+        if times > 1:
+            raise UserError(
+                f"{times} tokens of the tokenizer have the id {twice}: copy the model again."
+            )
+        return max(ids, default=-1) + 1
+
+    def encode(self, text: str, beginning: bool = False) -> list[int]:
+        """Token ids of `text`; special tokens written out in it are recognised.
+
+        Args:
+            beginning: with what the tokenizer puts before a text, such as a BOS token, since the
+                model was trained on texts that begin so. A chat template writes it itself.
+
+        Raises:
+            UserError: it is no text, or holds half of a character (a lone surrogate); or the
+                tokenizer has no token for a part of it.
         """
         try:
-            return self._backend.encode(text, add_special_tokens=False).ids
+            with explained("encode this text"):
+                ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+                if beginning:
+                    whole = self._backend.encode(text, add_special_tokens=True)
+                    added = list(itertools.takewhile(bool, whole.special_tokens_mask))
+                    ids = whole.ids[: len(added)] + ids
+                return ids
         except TypeError:
             raise UserError(
                 f"{text!r:.60} can't be encoded: expected text of whole characters, as UTF-8 has "
@@ -53,7 +83,9 @@ class Tokenizer:
 
     def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str:
         """The text of token ids; half a character comes out as U+FFFD."""
-        return self._backend.decode(list(token_ids), skip_special_tokens=skip_special)
+        with explained("decode these tokens"):
+            text: str = self._backend.decode(list(token_ids), skip_special_tokens=skip_special)
+            return text
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text of each token by itself."""
@@ -70,30 +102,20 @@ class Tokenizer:
             answer: end with the opening of the assistant's turn, so that the model answers.
 
         Raises:
-            UserError: the model has no chat template, or it rejects the messages.
+            UserError: the model has no chat template, or it rejects the messages, or fails.
         """
-        import jinja2
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
         if self.chat_template is None:
             raise UserError(
                 "this model has no chat template: give it the text as it is (--raw), or take an "
                 "instruction-tuned model."
             )
-
-        def reject(message: str) -> None:
-            raise jinja2.TemplateError(message)
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = reject
-        try:
-            return environment.from_string(self.chat_template).render(
-                messages=messages, add_generation_prompt=answer, **self._special
-            )
-        except jinja2.TemplateError as error:
-            raise UserError(
-                f"the model's chat template rejects the messages: {one_line(error)}."
-            ) from None
+        variables = {
+            "messages": [dict(message) for message in messages],
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": answer,
+        }
+        return render(self.chat_template, variables | self._special)
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, as a hub folder has them."""
@@ -101,100 +123,108 @@ class Tokenizer:
         config: dict[str, Any] = dict(self._special)
         if self.chat_template is not None:
             config["chat_template"] = self.chat_template
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), "utf-8")
+        (folder / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
-        """Read `tokenizer.json`, and the template from where it lies.
+        """Read `tokenizer.json`, and the template and the special tokens from where they lie.
 
         Raises:
             ModelFileError: a file is missing or can't be read.
         """
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise ModelFileError(f"{folder} has no tokenizer.json: copy the whole model folder.")
+        backend = backend_from(folder / "tokenizer.json")
+        config = read_json(folder / CONFIG) if is_there(folder / CONFIG) else {}
+        older = read_json(folder / OLDER) if is_there(folder / OLDER) else {}
         try:
-            backend = Backend.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
+            template = default_template(config.get("chat_template"))
+            special = special_tokens(older) | special_tokens(config)
+        except (AttributeError, KeyError, TypeError):
             raise ModelFileError(
-                f"{path} is no readable tokenizer ({one_line(error)}): copy it again."
+                f"{folder / CONFIG} is no readable tokenizer configuration: copy it again."
             ) from None
-        config: Any = {}
-        config_path = folder / "tokenizer_config.json"
-        template_path = folder / "chat_template.jinja"
-        try:
-            if config_path.is_file():
-                config = json.loads(config_path.read_text("utf-8"))
-            template = config.get("chat_template")
-            if isinstance(template, list):  # several named templates: the default one chats
-                template = {t["name"]: t["template"] for t in template}.get("default")
-            special = {}
-            for key in ("bos_token", "eos_token"):
-                token = config.get(key)
-                special[key] = token["content"] if isinstance(token, dict) else token or ""
-        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-            raise ModelFileError(
-                f"{config_path} is no readable tokenizer configuration: copy it again."
-            ) from None
-        try:
-            if template_path.is_file():
-                template = template_path.read_text("utf-8")
-        except ValueError:
-            raise ModelFileError(f"{template_path} is no readable text: copy it again.") from None
+        if is_there(folder / TEMPLATE):
+            template = read_text(folder / TEMPLATE)
+        match_whole(backend, special.values())
         return cls(backend, template, special)
 
 
-def tokenizer_from_gguf(fields: Mapping[str, Any], path: Path) -> Tokenizer:
-    """Build the tokenizer from a GGUF file's metadata.
+def backend_from(path: Path) -> Backend:
+    """A tokenizer out of its file.
 
     Raises:
-        ModelFileError: the metadata is missing, or of a kind that is not supported.
+        ModelFileError: it is missing, damaged, or would make far too much of a text.
     """
-    kind, pieces = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre", "default")
-    if kind != "gpt2":
-        raise ModelFileError(
-            f"{path} has a tokenizer of kind {kind!r}: expected 'gpt2' (byte-level byte-pair "
-            f"encoding); take another model."
-        )
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    cutters = {
-        "default": byte_level,
-        "gpt-2": byte_level,
-        "smollm": pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), byte_level]
-        ),
-        "llama-bpe": pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(LLAMA3_PIECES), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        ),
-    }
-    if pieces not in cutters:
-        raise ModelFileError(
-            f"{path} cuts text in a way that is not supported ({pieces!r}): expected one of "
-            f"{', '.join(cutters)}."
-        )
+    if not is_there(path):
+        raise ModelFileError(f"{path.parent} has no {path.name}: copy the whole model folder.")
+    text = read_text(path, TOKENIZER_BYTES)
     try:
-        tokens: list[str] = fields["tokenizer.ggml.tokens"]
-        kinds: list[int] = fields["tokenizer.ggml.token_type"]
-        merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"]]
-        backend = Backend(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
-        whole = {
-            i: AddedToken(tokens[i], special=k == CONTROL, normalized=False)
-            for i, k in enumerate(kinds)
-            if k in (CONTROL, USER_DEFINED)
-        }
-        special = {
-            key: tokens[fields[f"tokenizer.ggml.{name}"]]
-            for key, name in (("bos_token", "bos_token_id"), ("eos_token", "eos_token_id"))
-            if f"tokenizer.ggml.{name}" in fields
-        }
-    except Exception as error:
+        with explained("be read"):
+            backend = Backend.from_str(text)
+    except UserError as error:
         raise ModelFileError(
-            f"{path} has a damaged tokenizer ({one_line(error)}): fetch or copy the file again."
+            f"{path} is no readable tokenizer ({one_line(error)}): copy it again."
         ) from None
-    backend.add_tokens(list(whole.values()))
-    backend.pre_tokenizer = cutters[pieces]
-    backend.decoder = decoders.ByteLevel()
-    return Tokenizer(backend, fields.get("tokenizer.chat_template"), special)
+    for part in (backend.normalizer, backend.pre_tokenizer, backend.decoder):
+        if part is not None and growth(json.loads(part.__getstate__())) > MOST_GROWTH:
+            raise ModelFileError(
+                f"{path} would make more than {MOST_GROWTH} characters of one: copy it again, or "
+                f"take another model."
+            )
+    return backend
+
+
+def match_whole(backend: Backend, special: Iterable[str]) -> None:
+    """Let the special tokens of the configuration be tokens wherever they are written out, also
+    where `tokenizer.json` doesn't say that they are; as `transformers` does."""
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    more = [
+        token for token in special if token not in known and backend.token_to_id(token) is not None
+    ]
+    backend.add_special_tokens([AddedToken(token, special=True) for token in more])
+
+
+def growth(part: Any) -> int:
+    """How many characters a part of a tokenizer can make of one, by what it writes in its place.
+
+    >>> growth([{"type": "Replace", "content": "abc"}, {"type": "Prepend", "prepend": "ab"}])
+    6
+    """
+    if isinstance(part, list):
+        return math.prod(map(growth, part))
+    if not isinstance(part, dict):
+        return 1
+    written = [part.get("content"), part.get("prepend")]
+    longest = max(len(text) if isinstance(text, str) else 1 for text in written)
+    return max(1, longest) * math.prod(map(growth, part.values()))
+
+
+def default_template(found: Any) -> str | None:
+    """The template for conversations: of several named ones, the default."""
+    if isinstance(found, list):
+        found = {one["name"]: one["template"] for one in found}.get("default")
+    if not isinstance(found, str | None):
+        raise TypeError
+    return found
+
+
+def special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    """The special tokens that a configuration names, each a text or an object that holds one."""
+    found = {key: config[key] for key in SPECIAL if config.get(key) is not None}
+    texts = {k: t["content"] if isinstance(t, dict) else t for k, t in found.items()}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise TypeError
+    return texts
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever the library raises into a sentence; its panics are no `Exception`."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, TypeError):
+        raise
+    except BaseException as error:
+        raise UserError(
+            f"the model's tokenizer can't {what} ({one_line(error)}): try another text, or copy "
+            f"the model again."
+        ) from None

@@ -1,14 +1,14 @@
-"""Weights by name: what a hub folder calls each tensor."""
+"""Weights by name: what a hub folder calls each tensor, and where in a model it belongs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from decodeloop.errors import ModelFileError
+from decodeloop.errors import ModelFileError, one_line
 from decodeloop.model import ModelConfig
 
 HUB_NAMES = {
@@ -25,6 +25,9 @@ HUB_NAMES = {
     "feed_forward.up": "mlp.up_proj",
     "feed_forward.down": "mlp.down_proj",
 }
+OF_THE_MODEL = ("embedding", "norm", "output")  # and not of each layer
+OWN_NAMES = {hub: own for own, hub in HUB_NAMES.items()}
+LARGEST = torch.finfo(torch.float32).max
 
 
 def hub_name(name: str) -> str:
@@ -40,6 +43,65 @@ def hub_name(name: str) -> str:
     return f"{prefix}{HUB_NAMES[part]}.weight"
 
 
+def shape_of(part: str, config: ModelConfig) -> tuple[int, ...]:
+    """The shape of one of the weights that `HUB_NAMES` lists."""
+    C, F = config.width, config.feed_forward
+    query_rows, kv_rows = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    return {
+        "embedding": (config.vocabulary, C),
+        "output": (config.vocabulary, C),
+        "attention.query": (query_rows, C),
+        "attention.key": (kv_rows, C),
+        "attention.value": (kv_rows, C),
+        "attention.output": (C, query_rows),
+        "feed_forward.gate": (F, C),
+        "feed_forward.up": (F, C),
+        "feed_forward.down": (C, F),
+    }.get(part, (C,))
+
+
+def check_place(
+    name: str, shape: tuple[int, ...], config: ModelConfig, source: object, shown: str = ""
+) -> None:
+    """Hold a tensor's hub name and shape against what the configuration asks for.
+
+    What has no place would be left out without a word: a bias, a norm, a scale, an adapter, a layer
+    too many, each of which makes another model.
+
+    Args:
+        shown: the name that the file gives it, if that is another.
+
+    Raises:
+        ModelFileError: it has no place, or another shape.
+    """
+    shown = one_line(shown or name, limit=80)
+    match = re.fullmatch(r"(?:model\.layers\.(0|[1-9]\d{0,8})\.)?(.{1,80})\.weight", name)
+    layer, part = match.groups() if match else (None, "")
+    own = OWN_NAMES.get(part)
+    if own is None or (own in OF_THE_MODEL) != (layer is None):
+        raise ModelFileError(
+            f"{source} has a tensor {shown} that the Llama architecture has no place for: take "
+            f"another model, or one that was merged and saved whole."
+        )
+    if layer is not None and int(layer) >= config.layers:
+        raise ModelFileError(
+            f"{source} has a tensor {shown}, and its configuration says that there are "
+            f"{config.layers} layers; copy the model again."
+        )
+    expected = shape_of(own, config)
+    if shape != expected:
+        raise misshapen(shown, shape, expected, source)
+
+
+def misshapen(
+    name: str, shape: tuple[int, ...], expected: tuple[int, ...], source: object
+) -> ModelFileError:
+    return ModelFileError(
+        f"{source}: tensor {name} has shape {shape}, the configuration asks for {expected}; copy "
+        f"the model again."
+    )
+
+
 def tensor_for(
     name: str,
     shape: torch.Size,
@@ -52,10 +114,7 @@ def tensor_for(
     if tensor is None:
         raise lacking(name, source, config)
     if tensor.shape != shape:
-        raise ModelFileError(
-            f"{source}: tensor {hub_name(name)} has shape {tuple(tensor.shape)}, the "
-            f"configuration asks for {tuple(shape)}; copy the model again."
-        )
+        raise misshapen(hub_name(name), tuple(tensor.shape), tuple(shape), source)
     return tensor
 
 
@@ -64,3 +123,38 @@ def lacking(name: str, source: object, config: ModelConfig) -> ModelFileError:
         f"{source} lacks the tensor {hub_name(name)}: a Llama-architecture model of "
         f"{config.layers} layers has one; copy the model again."
     )
+
+
+class Finite(Mapping[str, Tensor]):
+    """Weights, each looked through when it is asked for.
+
+    Raises:
+        ModelFileError: one holds infinity, or what is no number, in fp32.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], source: object) -> None:
+        self.weights, self.source = weights, source
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self.weights[name]
+        check_finite(name, tensor, self.source)
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def check_finite(name: str, tensor: Tensor, source: object) -> None:
+    """Raise a `ModelFileError` if a number of a weight is none, or beyond what fp32 can hold."""
+    low, high = map(float, tensor.aminmax())  # one pass, no copy; NaN comes out as NaN
+    if not (low >= -LARGEST and high <= LARGEST):
+        raise ModelFileError(
+            f"{source}: tensor {name} has values that are not numbers, or infinite; copy the model "
+            f"again."
+        )

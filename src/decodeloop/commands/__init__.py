@@ -5,9 +5,9 @@ Heavy imports stand inside the commands, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import io
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -21,7 +21,9 @@ from decodeloop.commands.generate import generate
 from decodeloop.commands.lab import lab
 from decodeloop.commands.measure import measure
 from decodeloop.commands.progress import progress
-from decodeloop.errors import UserError
+from decodeloop.commands.shared import warnings_in_one_line
+from decodeloop.commands.streams import UNPRINTED, all_printed, prepare_streams, say, unprinted
+from decodeloop.errors import UserError, one_line, printable
 
 __all__ = ["app", "main"]
 
@@ -44,18 +46,60 @@ app.command()(build)
 app.command()(progress)
 
 
+# typer's own copy of click's, or click's, as the version has it
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
 def main() -> None:
     """Run the command line; bad input is one sentence on stderr and exit status 2."""
-    for out in (sys.stdout, sys.stderr):
-        if isinstance(out, io.TextIOWrapper):  # a pipe may know fewer characters than we print
-            out.reconfigure(errors="replace")
+    status = outcome(sys.argv[1:])
+    if not all_printed():
+        status = status or 1
+    sys.exit(status)
+
+
+def outcome(arguments: list[str]) -> int:
+    """Run one command line; its exit status. What went wrong was said in one sentence."""
     try:
-        app()
+        prepare_streams()
+        check_folder()
+        with warnings_in_one_line():
+            return app(arguments or ["--help"], standalone_mode=False) or 0
     except UserError as error:
-        print(f"decodeloop: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our pipe has gone: nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        say(error)
+        return 2
+    except UsageError as error:
+        say(usage(error))
+        return 2
+    except SystemExit as end:  # typer's, where the reader of a pipe has gone
+        return end.code if isinstance(end.code, int) else 1
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except MemoryError:
+        say("there is not enough memory for this: ask for less, or close other programs.")
+        return 1
+    except OSError as error:
+        if error.filename is None and error.errno in UNPRINTED:  # a stream has no name
+            unprinted(error)
+        else:
+            say(f"the system refused ({one_line(error)}): see to that file or disk, and try again.")
+        return 1
+
+
+def check_folder() -> None:
+    """Raise a `UserError` if the folder that the process stands in was removed: much needs it."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError(
+            "the folder that you stand in is gone: change to one that exists, then try again."
+        ) from None
+
+
+def usage(error: Any) -> str:
+    """What was wrong with the words of a command line, and how they should be."""
+    what = printable(error.format_message()).rstrip(".")
+    if error.ctx is None:
+        return f"{what}: 'decodeloop --help' lists what there is."
+    path = error.ctx.command_path
+    return f"{what}: see '{path} --help'.\n{error.ctx.get_usage()}"

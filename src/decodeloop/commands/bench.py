@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from decodeloop.commands.shared import MODEL, Json, Model, interruptible
+from decodeloop.commands.shared import MODEL, Json, Model, check_at_least, interruptible
 
 
 def bench(
@@ -39,6 +39,7 @@ def bench(
 
     if figure is not None:
         check_file(figure)
+    check_at_least(1, context=context)
     settings = benches.Settings(model, context or prompt_tokens, new_tokens, runs, threads, busy)
     config = benches.config_of(model)
     contenders = [one for one in benches.CONTENDERS if one.own or (peers and one.installed)]

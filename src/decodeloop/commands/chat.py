@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ from decodeloop.commands.shared import (
     load_as_asked,
     note,
     seeded_generator,
+    shown,
 )
 from decodeloop.commands.terminal import (
     aside,
@@ -35,10 +37,12 @@ from decodeloop.commands.terminal import (
     hearing_ctrl_c,
     line_editor,
 )
-from decodeloop.errors import UserError, one_line
+from decodeloop.errors import UserError, one_line, printable
 
 if TYPE_CHECKING:
     from decodeloop.decode import Conversation
+
+MOST_BYTES = 100_000_000  # of a conversation that is resumed
 
 HELP = """\
 /reset        forget all that was said; what the system was told stays
@@ -104,7 +108,8 @@ def chat(
     if resume is not None:
         note(f"{len(messages)} messages of {resume} are taken up")
     if talks:
-        print(f"{llm.name} on {llm.device}. /help says what else you can do; Ctrl-D ends.\n")
+        print(f"{printable(llm.name)} on {llm.device}.", end=" ")
+        print("/help says what else you can do; Ctrl-D ends.\n")
         in_a_terminal(conversation)
     else:
         in_a_pipe(conversation)
@@ -168,7 +173,7 @@ def answered(text: str, conversation: Conversation, *, in_terminal: bool) -> boo
                     f"others just fit into the context of {conversation.context:,} tokens"
                 )
             for piece in turn:
-                print(piece, end="", flush=True)
+                print(shown(piece), end="", flush=True)
     except KeyboardInterrupt:
         if not in_terminal:
             raise
@@ -256,7 +261,11 @@ def read_messages(path: Path) -> list[dict[str, str]]:
     """
     from decodeloop.decode.conversation import check_messages
 
+    if not os.path.isfile(path):  # which takes any name; a device could go on for ever
+        raise UserError(f"--resume {path} is no file: give a .json that /save wrote.")
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError("no conversation is as long")
         messages = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UserError(

@@ -7,6 +7,7 @@ import json
 import typer
 
 from decodeloop.commands.shared import Json
+from decodeloop.errors import printable
 
 
 def doctor(as_json: Json = False) -> None:
@@ -19,6 +20,7 @@ def doctor(as_json: Json = False) -> None:
     else:
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         console = Console()
         with console.status("looking at this machine"):
@@ -26,7 +28,8 @@ def doctor(as_json: Json = False) -> None:
         table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
         colours = {"ok": "green", "FAIL": "red", "warn": "yellow"}
         for row in rows:
-            word = f"[{colours[row.word]}]{row.word}[/]"
-            table.add_row(word, row.name, row.found, "" if row.ok else row.fix)
+            word = Text(row.word, colours[row.word])
+            found, fix = Text(printable(row.found)), Text(printable(row.fix))  # and no markup
+            table.add_row(word, row.name, found, "" if row.ok else fix)
         console.print(table)
     raise typer.Exit(0 if checks.healthy(rows) else 1)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from decodeloop.commands.shared import MODEL, Json
-from decodeloop.errors import UserError
+from decodeloop.commands.shared import MODEL, Json, note
+from decodeloop.errors import UserError, printable
 
 
 def fetch(
@@ -32,18 +32,19 @@ def fetch(
             f"unknown model {model!r}: expected one of {', '.join(checkpoints.PINNED)}; a file or "
             f"a folder of your own needs no fetching: generate --model takes its path."
         )
-    import torch
-
-    from decodeloop.kernels import compile_all, obstacle
+    from decodeloop.kernels import compile_all
 
     with progress_bar() as show:
         folder = checkpoints.fetch(checkpoints.PINNED[model], source=source, progress=show)
-        if obstacle(torch.device("cpu")) is None:
-            compiling = threading.Timer(1.0, show, ("compile", 0.0))  # it has not been done before
-            compiling.start()
-            compile_all()
+        compiling = threading.Timer(1.0, show, ("compile", 0.0))  # it has not been done before
+        compiling.start()
+        try:
+            reason = compile_all()
+        finally:
             compiling.cancel()
+    if reason:  # the model is here all the same
+        note(f"no compiled decode step: {reason}; plain PyTorch computes.")
     if as_json:
         print(json.dumps({"model": model, "folder": str(folder)}))
     else:
-        print(f"{model} is here, whole: {folder}")
+        print(f"{model} is here, whole: {printable(folder)}")

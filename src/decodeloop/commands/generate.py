@@ -27,6 +27,7 @@ from decodeloop.commands.shared import (
     interruptible,
     load_as_asked,
     seeded_generator,
+    shown,
     work_folder,
 )
 from decodeloop.errors import UserError
@@ -118,7 +119,7 @@ def generate(
     try:
         for piece in generation:
             if not as_json:
-                print(piece, end="", flush=True)
+                print(shown(piece), end="", flush=True)
     except KeyboardInterrupt:
         interrupted = True
     show(generation, own, llm, as_json)
@@ -167,7 +168,9 @@ def show(
             data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
         print(json.dumps(data, ensure_ascii=False))
         return
-    print(generation.text if isinstance(generation, BeamText) else "")  # else it was streamed
+    print(
+        shown(generation.text) if isinstance(generation, BeamText) else ""
+    )  # else it was streamed
     if own:
         print("\n" + own.used(), file=sys.stderr)
     if sys.stdout.isatty():

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from decodeloop.commands.shared import MODEL, Work
+from decodeloop.errors import UserError
 
 
 def lab(
@@ -37,7 +38,9 @@ def lab(
     from decodeloop.loading import pinned_folder
 
     pinned_folder(MODEL)  # a room of learners should not meet the download inside a cell
-    first = sorted(folder.glob("00_*.ipynb"))[0].name
+    lessons = sorted(path.name for path in folder.glob("*.ipynb"))
+    if not lessons:
+        raise UserError(f"{root} has no notebooks/lab: bring the whole checkout here.")
     command = [
         sys.executable,
         "-m",
@@ -46,7 +49,7 @@ def lab(
         "--ServerApp.root_dir",
         str(folder.resolve()),
     ]
-    command += [f"--LabApp.default_url=/lab/tree/{first}"]
+    command += [f"--LabApp.default_url=/lab/tree/{lessons[0]}"]
     # no question about news in front of lesson 00, and nothing asked of the network
     command += [f"--LabApp.app_settings_dir={Path(workplace.__file__).parent / 'lab_settings'}"]
     if getattr(os, "geteuid", lambda: 1)() == 0:

@@ -33,10 +33,14 @@ def measure(
         from decodeloop.cost.architecture import BYTES
         from decodeloop.loading import load
         from decodeloop.measure.machine import achieved, forward_times, measure_machine
+        from decodeloop.measure.room import check_room, total_memory
 
     llm = load(model, device, compiled=False)
     cases = [(rows, 1, n) for rows in batch or (1,) for n in context or (64, 512, 2048)]
     cases += [(rows, n, n) for rows in batch or (1,) for n in prompt or (128, 512)]
+    memory = total_memory() if llm.device.type == "cpu" else None
+    for case in cases:
+        check_room(llm.config, *case, memory)
     with progress_bar() as show:
         machine = measure_machine(
             llm.config,

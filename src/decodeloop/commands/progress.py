@@ -7,6 +7,17 @@ import json
 from decodeloop.commands.shared import Json, Work, work_folder
 
 
+def noted(done: object, name: str) -> dict[str, object]:
+    """What the file says of an exercise; what somebody else wrote into it counts as nothing."""
+    entry = done.get(name) if isinstance(done, dict) else None
+    known = entry if isinstance(entry, dict) else {}
+    state, attempts = known.get("state"), known.get("attempts")
+    return {
+        "state": state if state in ("right", "wrong") else "",
+        "attempts": attempts if type(attempts) is int else 0,
+    }
+
+
 def progress(
     work: Work = None,
     as_json: Json = False,
@@ -15,14 +26,13 @@ def progress(
     from decodeloop.course.progress import Progress
     from decodeloop.exercises.finding import all_exercises
 
-    done = Progress(work_folder(work)).read().get("exercises", {})
+    done = Progress(work_folder(work)).read().get("exercises")
     rows = [
         {
             "lesson": exercise.lesson,
             "exercise": name,
             "kind": exercise.kind,
-            "state": done.get(name, {}).get("state", ""),
-            "attempts": done.get(name, {}).get("attempts", 0),
+            **noted(done, name),
         }
         for name, exercise in all_exercises().items()
     ]

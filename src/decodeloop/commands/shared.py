@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decodeloop.errors import UserError
+from decodeloop.errors import UserError, printable
 
 if TYPE_CHECKING:
     import torch
@@ -48,14 +48,20 @@ Work = Annotated[Path | None, typer.Option(help="Where you work; `work/` if not 
 
 def note(text: object) -> None:
     """Say something beside the output, which a program may read."""
-    print(f"note: {text}", file=sys.stderr)
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def shown(piece: str) -> str:
+    """A piece of the model's text as it is printed: to the letter for a program that reads it; but
+    what a model writes must not steer a terminal."""
+    return printable(piece) if sys.stdout.isatty() else piece
 
 
 @contextlib.contextmanager
 def warnings_in_one_line() -> Iterator[None]:
     """Say a warning as a person would, without the file and line that it comes from."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: note(message)
+        warnings.showwarning = lambda message, *_, **__: note(str(message).partition("\n")[0])
         yield
 
 
@@ -81,8 +87,7 @@ def load_as_asked(
     from decodeloop.loading import DTYPES, load
 
     kind = dtype_name(dtype, DTYPES, "--dtype")
-    with warnings_in_one_line():
-        return load(model, device, kind, compiled)
+    return load(model, device, kind, compiled)
 
 
 def seeded_generator(seed: int | None) -> torch.Generator:

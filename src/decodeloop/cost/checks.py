@@ -15,12 +15,20 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+MOST = 10**18  # what is counted; the products of some such numbers are still floats
+
+
 def check_whole(function: str, at_least: int = 1, **numbers: object) -> None:
-    """Raise `UserError` unless all are whole numbers from `at_least` up."""
+    """Raise `UserError` unless all are whole numbers from `at_least` up to `MOST`."""
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < at_least:
             raise UserError(
                 f"{function}: {name} is {number!r}: expected a whole number from {at_least} up."
+            )
+        if number > MOST:
+            raise UserError(
+                f"{function}: {name} is more than 10^18: expected a whole number from {at_least} "
+                f"to that."
             )
 
 

@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from decodeloop.checkpoints.folder import Fields, llama_sizes, naming, read_json
+from decodeloop.checkpoints.files import can_be_a_path, is_there, read_json
+from decodeloop.checkpoints.hub_config import CONFIG, Fields, llama_sizes, naming
 from decodeloop.cost.presets import PRESETS, Architecture, preset
 from decodeloop.errors import ModelFileError, UserError, one_line
 
@@ -30,7 +31,6 @@ OWN_DEFAULTS = {
     "qwen3": ("num_key_value_heads", "head_dim"),
     "gemma": ("num_key_value_heads", "head_dim"),
 }
-FILE = "config.json"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -45,13 +45,25 @@ def find_architecture(name_or_path: str) -> Architecture:
         ModelFileError: the file is damaged, or of an architecture that is not known.
     """
     path = Path(name_or_path)
-    if path.is_dir():
-        return read_architecture(path / FILE)
-    if path.suffix == ".json" and path.is_file():
-        return read_architecture(path)
-    if name_or_path.lower() in PRESETS or not HUB_ID.fullmatch(name_or_path):
+    if can_be_a_path(path):
+        if path.is_dir():
+            return read_architecture(path / CONFIG)
+        if path.suffix == ".json" and path.is_file():
+            return read_architecture(path)
+    if name_or_path.lower() in PRESETS or not is_hub_id(name_or_path):
         return preset(name_or_path)
-    return read_architecture(hub_config(name_or_path), source=f"{name_or_path}, {FILE}")
+    return read_architecture(hub_config(name_or_path), source=f"{name_or_path}, {CONFIG}")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether the hub could have a model of this name: ``owner/name``, as it allows names."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    with contextlib.suppress(HFValidationError):
+        validate_repo_id(name)
+        return HUB_ID.fullmatch(name) is not None
+    return False
 
 
 def hub_config(name: str) -> Path:
@@ -63,15 +75,17 @@ def hub_config(name: str) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(hf_hub_download(name, FILE, local_files_only=True))
     try:
-        get_hf_file_metadata(hf_hub_url(name, FILE), timeout=10)  # fails at once, where a download
-        return Path(hf_hub_download(name, FILE))  # would try again and again
+        with contextlib.suppress(LocalEntryNotFoundError):
+            return Path(hf_hub_download(name, CONFIG, local_files_only=True))
+        get_hf_file_metadata(
+            hf_hub_url(name, CONFIG), timeout=10
+        )  # fails at once, where a download
+        return Path(hf_hub_download(name, CONFIG))  # would try again and again
     except Exception as error:  # a network, a hub and a cache: each has its own kinds
         raise UserError(
             f"the configuration of {name} can't be fetched ({one_line(error)}): without a network, "
-            f"give a folder with its {FILE}, or one of {', '.join(PRESETS)}."
+            f"give a folder with its {CONFIG}, or one of {', '.join(PRESETS)}."
         ) from None
 
 
@@ -81,6 +95,8 @@ def read_architecture(path: Path, source: str = "") -> Architecture:
     Raises:
         ModelFileError: it is missing, damaged, impossible, or of a type that is not known.
     """
+    if not is_there(path):
+        raise ModelFileError(f"{path.parent} has no {path.name}: give the folder that holds it.")
     raw = read_json(path)
     kind, source = raw.get("model_type"), source or str(path)
     with naming(path):
@@ -101,8 +117,7 @@ def llama_like(fields: Fields, kind: str, source: str) -> Architecture:
         fields.whole(key)  # or a sentence: the family's default is not Llama's
     if raw.get("sliding_window") is not None and raw.get("use_sliding_window", True):
         extra["window"] = fields.whole("sliding_window")
-    tied = raw.get("tie_word_embeddings")
-    extra["tied"] = extra["tied"] if tied is None else bool(tied)
+    extra["tied"] = fields.truth("tie_word_embeddings", extra["tied"])
     return Architecture(**llama_sizes(fields), **extra, source=source)
 
 
@@ -117,7 +132,7 @@ def gpt2(fields: Fields, source: str) -> Architecture:
         head_dim=width // heads if heads else 0,
         feed_forward=fields.whole("n_inner", 4 * width),
         context=fields.whole("n_positions"),
-        tied=bool(fields.raw.get("tie_word_embeddings", True)),
+        tied=fields.truth("tie_word_embeddings", True),
         gated=False,
         biases="all",
         layer_norm=True,

@@ -30,12 +30,16 @@ def matmul_flops(rows: int, inner: int, columns: int) -> int:
     """FLOPs of the product of a (rows, inner) and an (inner, columns) matrix.
 
     Each entry of the result is a sum of `inner` products: as many multiplications, as many
-    additions.
+    additions. No rows are no work: a head that runs on no position.
 
-    >>> matmul_flops(2, 3, 4)
-    48
+    Raises:
+        UserError: a number is not whole and positive (`rows` may be 0).
+
+    >>> matmul_flops(2, 3, 4), matmul_flops(0, 3, 4)
+    (48, 0)
     """
-    check_whole("matmul_flops", rows=rows, inner=inner, columns=columns)
+    check_whole("matmul_flops", inner=inner, columns=columns)
+    check_whole("matmul_flops", at_least=0, rows=rows)
     return 2 * rows * inner * columns
 
 

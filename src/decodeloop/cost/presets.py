@@ -319,7 +319,7 @@ def preset(name: str) -> Architecture:
     if key not in PRESETS:
         near = difflib.get_close_matches(key, PRESETS, n=1)
         raise UserError(
-            f"unknown model {name!r}{f': did you mean {near[0]}' if near else ''}? "
+            f"unknown model {name!r:.100}{f': did you mean {near[0]}' if near else ''}? "
             f"Known are {', '.join(PRESETS)}."
         )
     return PRESETS[key]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from decodeloop.cost.summary import Costs
+from decodeloop.errors import printable
 
 STEPS = ("", "k", "M", "G", "T", "P")
 
@@ -45,7 +47,7 @@ def show_costs(name: str, costs: Costs, console: Console) -> None:
     """Print all that `costs` knows."""
     part, held = costs.accelerator, costs.memory
     total = sum(costs.parameters.values())
-    console.print(f"[bold]{name}[/]: {total:,} parameters")
+    console.print(f"[bold]{escape(printable(name))}[/]: {total:,} parameters")
     shares = [
         f"{part.replace('_', ' ')} {count / total:.1%}"
         for part, count in costs.parameters.items()

@@ -145,6 +145,7 @@ def costs(
     cache = cache_dtype or (dtype if BYTES[dtype] >= 2 else "bf16")
     cache = dtype_name(cache, BYTES, "cache_dtype")
     check_whole("costs", batch=batch, context=positions, prompt=tokens)
+    check_whole("costs", **{"batch times context": batch * positions})
     if tokens > positions:
         raise UserError(
             f"a prompt of {tokens} tokens is longer than the context of {positions}: give a "

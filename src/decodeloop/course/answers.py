@@ -11,25 +11,30 @@ import ast
 import builtins
 import dis
 import linecache
+import math
 import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from decodeloop.errors import UserError
+from decodeloop.course.cells import without_magics
+from decodeloop.course.plain import said
+from decodeloop.course.timelimit import TimedOut, limited
+from decodeloop.errors import UserError, one_line
 from decodeloop.exercises.finding import numbers
 
 Namespace = dict[str, Any]
+LONGEST_S = 5.0  # for what stands in a file to be defined
 
 
 def standalone(answer: Callable[..., Any], path: str) -> tuple[str, list[str]]:
     """The cell of an answer (the source file `path`), under the imports, constants and helpers of
     its notebook that it needs; and the names that could not be taken along."""
-    cell = "".join(linecache.getlines(path))
+    cell = without_magics("".join(linecache.getlines(path)))
     try:
         kept = needed_statements(cell, answer.__name__)
-    except SyntaxError:  # a cell that begins with a magic, say
+    except SyntaxError:  # a file that is no Python, so that it came from somewhere else
         return cell, []
     above: list[str] = []
     lost: list[str] = []
@@ -70,11 +75,22 @@ def simple_definition(name: str, value: Any) -> str | None:
         module = sys.modules.get(home) if isinstance(home, str) and home != "__main__" else None
         if module and isinstance(label, str) and getattr(module, label, None) is value:
             return f"from {home} import {label} as {name}"
-    try:
-        plain = ast.literal_eval(repr(value)) == value
-    except (ValueError, SyntaxError, RuntimeError, TypeError):
-        return None
-    return f"{name} = {value!r}" if plain is True else None
+    return f"{name} = {value!r}" if is_plain(value) else None
+
+
+def is_plain(value: Any, most: int = 1000) -> bool:
+    """Whether `repr` gives what can be written into a file: no large one, and none with code."""
+    if type(value) in (int, bool):
+        return int(value).bit_length() < most
+    if type(value) is float:
+        return math.isfinite(value)
+    if value is None or type(value) in (str, bytes):
+        return value is None or len(value) < 10 * most
+    if type(value) in (list, tuple, set):
+        return len(value) < most and all(is_plain(x, most // 10) for x in value)
+    if type(value) is dict:
+        return len(value) < most and all(is_plain(x, most // 10) for x in value.items())
+    return False
 
 
 def definition(name: str, cells: str) -> str | None:
@@ -134,7 +150,7 @@ def bound_names(statement: ast.stmt) -> set[str]:
 def missing_names(statements: list[ast.stmt]) -> set[str]:
     """The global names that statements use and do not bind themselves."""
     module = ast.Module(body=statements, type_ignores=[])
-    code = compile(ast.unparse(ast.fix_missing_locations(module)), "<cell>", "exec")
+    code = compile(module, "<cell>", "exec")
     bound = set().union(*map(bound_names, statements)) if statements else set()
     return set(loaded_names(code)) - bound - set(vars(builtins))
 
@@ -164,12 +180,16 @@ def run_answer(name: str, source: str, filename: str, collaborators: Namespace) 
     linecache.cache[filename] = (len(source), None, lines, filename)  # for messages
     try:
         tree = ast.Module(body=needed_statements(source, name), type_ignores=[])
-        exec(compile(tree, filename, "exec"), namespace)
-    except Exception as error:
+        code = compile(tree, filename, "exec")
+        limited(lambda: exec(code, namespace), LONGEST_S)
+    except BaseException as error:  # a file may also exit, or interrupt
+        if type(error) is KeyboardInterrupt:
+            raise
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise UserError(
-            f"{filename}{where}: it can't be run, {type(error).__name__}: {error}"
-        ) from None
+        what = f"{type(error).__name__}: {one_line(said(error))}"
+        if isinstance(error, TimedOut):
+            what = f"it does not come to an end in {LONGEST_S:g} s"
+        raise UserError(f"{filename}{where}: it can't be run, {what}") from None
     if namespace.get(name) is collaborators.get(name):
         raise UserError(f"{filename}: it does not define {name}.")
     return namespace

@@ -29,6 +29,7 @@ from decodeloop.errors import UserError
 
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 CELL_FILE = re.compile(r"[^\s\"']*ipykernel_\d+[/\\]\d+\.py")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TIMEOUT_S = 300
 
 
@@ -160,7 +161,8 @@ def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambd
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise LessonError(
-            f"{where(lesson, running, notebook.cells[running].source)} fails:\n{error}"
+            f"{where(lesson, running, notebook.cells[running].source)} fails:\n"
+            f"{COLOUR.sub('', str(error))}"
         ) from None
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":

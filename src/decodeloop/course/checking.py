@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import linecache
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from decodeloop.course.answers import standalone
-from decodeloop.course.judge import Verdict, judge, source_file
-from decodeloop.course.session import Session, current
+from decodeloop.course.cells import cell_path
+from decodeloop.course.judge import Verdict
+from decodeloop.course.on_device import judge_here
+from decodeloop.course.plain import said, shortened
+from decodeloop.course.session import Session, current, history, told
+from decodeloop.course.trying import source_file, unwrapped
 from decodeloop.errors import UserError
 from decodeloop.exercises.exercise import Candidate, Exercise, copies
 from decodeloop.exercises.finding import find
@@ -34,7 +36,7 @@ def check(answer: Answer) -> Answer:
         UserError: there is no exercise of that name.
         WrongAnswer: the edition is the worked one, where every answer must be right.
     """
-    name = getattr(answer, "__name__", None)
+    name = name_of(answer)
     if name is None or not callable(answer):
         raise UserError(
             f"check was given {type(answer).__name__}: expected the function or class that the "
@@ -49,14 +51,15 @@ def check(answer: Answer) -> Answer:
         if session.strict:
             raise WrongAnswer(f"{name}: the worked edition checks the library's own function.")
         return substitute(exercise)
-    verdict = judge(answer, exercise)
+    verdict = judge_here(answer, exercise)
     print(report(verdict, exercise))
     session.failed.pop(name, None)
     if verdict.inputs is not None:
         session.failed[name] = verdict.inputs
-    source = keep(answer, session) if verdict.state == "right" else None
+    source = keep(answer, name, session) if verdict.state == "right" else None
     if session.progress is not None:
-        session.progress.exercise(name, verdict.state, source)
+        with told():
+            session.progress.exercise(name, verdict.state, source)
     if verdict.state == "right":
         return answer
     if session.strict:
@@ -64,10 +67,22 @@ def check(answer: Answer) -> Answer:
     return substitute(exercise)
 
 
+def name_of(answer: object) -> str | None:
+    """The name of a function or class; None of what has none, or none that is a text."""
+    try:
+        name = getattr(answer, "__name__", None)
+    except Exception:  # an object of theirs may refuse in any way
+        return None
+    return name if isinstance(name, str) else None
+
+
 def report(verdict: Verdict, exercise: Exercise) -> str:
     """The verdict as the learner reads it."""
     name = exercise.name
     printed = f"\n  it printed: {verdict.printed.rstrip()}" if verdict.printed.strip() else ""
+    if verdict.left:
+        names = ", ".join(verdict.left[:5]) + (" …" if len(verdict.left) > 5 else "")
+        printed += f"\n  it changed {names}, and left it so: put back as it was"
     if verdict.state == "right":
         return f"{GREEN}✓ {name}: right{PLAIN} ({verdict.cases} cases){printed}"
     if verdict.state == "not attempted":
@@ -119,7 +134,8 @@ def failed_inputs(name: str) -> tuple[Any, ...]:
 
 def is_ours(answer: Candidate, exercise: Exercise) -> bool:
     """Whether it is the library's, as it is or as a substitute: nobody's answer."""
-    return hasattr(answer, MARK) or inspect.unwrap(answer) is inspect.unwrap(exercise.library)
+    marked = getattr(answer, MARK, None) is True  # an object may claim to have every attribute
+    return marked or unwrapped(answer) is unwrapped(exercise.library)
 
 
 def substitute(exercise: Exercise) -> Any:
@@ -136,13 +152,21 @@ def substitute(exercise: Exercise) -> Any:
     return stand_in
 
 
-def keep(answer: Candidate, session: Session) -> str | None:
-    """Keep the source of an accepted answer, such that it can speak outside of this notebook."""
-    path = source_file(answer)
-    if path is None or not linecache.getlines(path):
+def keep(answer: Candidate, name: str, session: Session) -> str | None:
+    """Keep the source of an accepted answer, such that it can speak outside of this notebook.
+
+    Whatever stands in its way, the answer stays accepted: it is said in one sentence.
+    """
+    try:
+        path = cell_path(answer, source_file(answer), history())
+        if path is None:
+            return None
+        source, lost = standalone(answer, path)
+    except Exception as error:  # it may be written in ways that nobody thought of
+        reason = shortened(said(error), 100)
+        print(f"  its source can't be kept with it ({type(error).__name__}: {reason})")
         return None
-    source, lost = standalone(answer, path)
-    session.accepted[answer.__name__] = source
+    session.accepted[name] = source
     if lost:
         names = ", ".join(lost)
         print(f"  it leans on what stands in another cell ({names}), which can't be kept with it")

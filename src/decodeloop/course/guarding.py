@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import linecache
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from decodeloop.errors import UserError
+from decodeloop.course.plain import said
+from decodeloop.course.trying import frames_of, source_file
+from decodeloop.errors import UserError, one_line
 from decodeloop.exercises.exercise import Candidate
 from decodeloop.exercises.finding import find
 
@@ -40,7 +41,9 @@ def guarded(answer: Candidate, part: Part) -> Candidate:
             part.calls += 1
             try:
                 return (yield from answer(*args, **kwargs))
-            except Exception as error:
+            except GeneratorExit:
+                raise
+            except BaseException as error:
                 raise named_failure(error, part, answer) from None
 
         return generate
@@ -50,7 +53,7 @@ def guarded(answer: Candidate, part: Part) -> Candidate:
         part.calls += 1
         try:
             return answer(*args, **kwargs)
-        except Exception as error:
+        except BaseException as error:
             raise named_failure(error, part, answer) from None
 
     return call
@@ -67,18 +70,19 @@ def guarded_class(answer: type, part: Part) -> type:
     return type(answer.__name__, (answer,), members)
 
 
-def named_failure(error: Exception, part: Part, answer: Candidate) -> PartFailed:
-    """The error as one sentence that names the part, and its line; the innermost part says it."""
-    if isinstance(error, PartFailed):  # a part inside it has said it
+def named_failure(error: BaseException, part: Part, answer: Candidate) -> BaseException:
+    """The error as one sentence that names the part, and its line; the innermost part says it.
+
+    An interruption from outside stays what it is; `sys.exit()` in a part is none.
+    """
+    if isinstance(error, PartFailed | KeyboardInterrupt):  # a part inside it has said it
         return error
-    frames = traceback.extract_tb(error.__traceback__)
-    code = inspect.unwrap(answer).__code__
-    own = [f for f in frames if f.filename == code.co_filename]
-    where = ""
-    if own:
-        line = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
-        where = f" at line {own[-1].lineno} of {own[-1].filename}: {line}"
-    message = " ".join(str(error).split()) or "no message"
+    path, where = source_file(answer), ""
+    lines = [number for file, number in frames_of(error) if file == path]
+    if path is not None and lines:
+        line = linecache.getline(path, lines[-1]).strip()
+        where = f" at line {lines[-1]} of {path}: {line}"
+    message = one_line(said(error)) or "no message"
     return PartFailed(
         f"your part {part.name} failed: {type(error).__name__}: {message}{where}; check it again "
         f"in lesson {find(part.name).lesson[:2]}, or move its file out of mine/ to go on with the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,21 +41,57 @@ def prepare(root: Path, work: Path) -> Copied:
 
 def copy_editions(root: Path, work: Path) -> Copied:
     Progress(work).start()
-    new, beside = [], []
+    new: list[Path] = []
+    beside: list[Path] = []
     for source in [*sorted((root / "notebooks" / "lab").glob("*.ipynb")), cheat_sheet_path(root)]:
         if not source.exists():  # a checkout may be without the cheat-sheet
             continue
         target = work / source.name
         edition = edition_of(source)
-        if target.exists() and edition_of(target) != edition:
+        copied = new
+        if os.path.lexists(target) and edition_of(target) != edition:
             target = work / f"{source.stem}.newer-{edition[:6]}{source.suffix}"
-            if not target.exists():
-                beside.append(target)
-        elif not target.exists():
-            new.append(target)
-        if not target.exists():
-            shutil.copyfile(source, target)
+            copied = beside
+        # whatever has the name, be it a link that leads nowhere, is the learner's own
+        if not os.path.lexists(target) and put(source.read_bytes(), target):
+            copied.append(target)
     return Copied(tuple(new), tuple(beside))
+
+
+def put(content: bytes, target: Path) -> bool:
+    """Make a file whole or not at all, and never over anything: False where the name is taken."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return moved(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def moved(partial: Path, target: Path) -> bool:
+    """Give a file another name, unless that is taken: by a second link, since a rename replaces
+    what is there. On Windows it does not; where there are no links, the name is claimed first."""
+    try:
+        if os.name == "nt":
+            os.rename(partial, target)
+        else:
+            os.link(partial, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        try:
+            target.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        try:
+            os.replace(partial, target)
+        except OSError:
+            target.unlink()
+            raise
+    return True
 
 
 def edition_of(path: Path) -> str:

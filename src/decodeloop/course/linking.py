@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Generator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor
 from decodeloop import decode, model
 from decodeloop.course.answers import Namespace, run_answer
 from decodeloop.course.guarding import Part, guarded
-from decodeloop.course.judge import judge
+from decodeloop.course.on_device import judge_here
 from decodeloop.course.own_model import OwnDecoder, OwnModel
+from decodeloop.course.surroundings import undisturbed
 from decodeloop.decode.loop import FinishReason
 from decodeloop.errors import UserError
 from decodeloop.exercises.exercise import Candidate
@@ -34,15 +36,28 @@ def part_names() -> tuple[str, ...]:
     return tuple(name for name, exercise in all_exercises().items() if exercise.part)
 
 
-def assemble(llm: LanguageModel, sources: Mapping[str, tuple[str, str]]) -> OwnModel:
-    """Link the answers that still pass their check, and build the model out of them."""
+def assemble(
+    llm: LanguageModel,
+    sources: Mapping[str, tuple[str, str]],
+    unreadable: Mapping[str, str] = MappingProxyType({}),
+) -> OwnModel:
+    """Link the answers that still pass their check, and build the model out of them.
+
+    Args:
+        llm: the model that has the weights.
+        sources: part → its source and the file that it is from.
+        unreadable: part → why there is no source of it, though there should be one.
+    """
     library: Namespace = {name: e.library for name, e in all_exercises().items()}
     parts = {name: Part(name, "the library's") for name in part_names()}
     namespaces: dict[str, Namespace] = {}
+    for name, reason in unreadable.items():
+        parts[name].failed = reason
     for name, (source, filename) in sources.items():
         try:
-            namespaces[name] = run_answer(name, source, filename, library)
-            verdict = judge(namespaces[name][name], find(name))
+            with undisturbed():
+                namespaces[name] = run_answer(name, source, filename, library)
+            verdict = judge_here(namespaces[name][name], find(name))
             if verdict.state != "right":
                 raise UserError(f"it no longer passes its check: {verdict.what or verdict.state}")
             parts[name].whose = "yours"
@@ -91,8 +106,8 @@ def link(
     decoder = llm.model.with_parts(model.Parts(block, block_parts.rms_norm, cache, no_cache))
     own_decoder = OwnDecoder(decoder, own.get("hidden_states"), own.get("hidden_with_cache"))
 
-    prefill = choose("prefill", decode.prefill)
-    step = choose("decode_step", decode.decode_step)
+    prefill = ids_on_device(choose("prefill", decode.prefill))
+    step = ids_on_device(choose("decode_step", decode.decode_step))
     loop = choose(
         "decoding_loop",
         functools.partial(decode.decoding_loop, prefill=prefill, decode_step=step),
@@ -153,6 +168,16 @@ def on_device(causal_mask: Candidate) -> Candidate:
         return made.to(device) if device is not None else made
 
     return mask
+
+
+def ids_on_device(phase: Candidate) -> Candidate:
+    """The loop draws on the CPU; an answer that looks ids up itself finds them with the model."""
+
+    def run(own_model: OwnDecoder, token_ids: Tensor, cache: Any) -> Tensor:
+        logits: Tensor = phase(own_model, token_ids.to(own_model.device), cache)
+        return logits
+
+    return run
 
 
 def through_weights(swiglu: Candidate) -> Callable[[Tensor, model.FeedForward], Tensor]:

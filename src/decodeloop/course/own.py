@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from decodeloop.course.linking import assemble, part_names
 from decodeloop.course.own_model import OwnModel
-from decodeloop.course.progress import ANSWERS
+from decodeloop.course.progress import ANSWERS, MOST_BYTES, read_text
 from decodeloop.course.session import current
+from decodeloop.errors import UserError
 
 if TYPE_CHECKING:
     from decodeloop.loading import LanguageModel
@@ -23,26 +24,42 @@ def mine(llm: LanguageModel, work: Path | None = None, *, quiet: bool = False) -
             notebook itself.
         quiet: print nothing; `.report()` says it.
     """
-    own = assemble(llm, accepted_sources(work))
+    sources, unreadable = accepted_sources(work)
+    own = assemble(llm, sources, unreadable)
     if not quiet:
         print(own.report())
     return own
 
 
-def accepted_sources(work: Path | None) -> dict[str, tuple[str, str]]:
-    """Name → (source, file name) of each accepted answer that is a part."""
+def accepted_sources(
+    work: Path | None,
+) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
+    """Of each accepted answer that is a part, by its name: source and file name; and of those
+    whose file can't be read, why."""
     session = current()
     work = work or session.work
-    found = {}
-    if work is not None:
-        for name in part_names():
-            path = work / ANSWERS / f"{name}.py"
-            if path.is_file():
-                found[name] = (path.read_text("utf-8"), str(path))
-    for name, source in session.accepted.items():
-        if name in part_names() and name not in found:
-            found[name] = (source, f"<your {name}>")
-    return found
+    found, unreadable = dict[str, tuple[str, str]](), dict[str, str]()
+    for name in part_names():
+        path = None if work is None else work / ANSWERS / f"{name}.py"
+        if path is not None and is_there(path):
+            try:
+                found[name] = (read_text(path, MOST_BYTES), str(path))
+            except UserError as error:
+                unreadable[name] = str(error)
+        elif name in session.accepted:
+            found[name] = (session.accepted[name], f"<your {name}>")
+    return found, unreadable
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a name, be it one that can't be looked into."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 __all__ = ["OwnModel", "mine"]

@@ -16,8 +16,9 @@ from decodeloop.course.guarding import Part
 class OwnDecoder:
     """The shape of `Decoder`, with the learner's way through the layers.
 
-    Rows with positions or masks of their own, which only batches need, go the library's way,
-    through the learner's parts.
+    All else is the decoder's own: an answer may take its embedding, its layers and its norm. Rows
+    with positions or masks of their own, which only batches need, go the library's way, through the
+    learner's parts.
     """
 
     def __init__(
@@ -26,7 +27,6 @@ class OwnDecoder:
         hidden_states: Callable[[model.Decoder, Tensor], Tensor] | None,
         hidden_with_cache: Callable[[model.Decoder, Tensor, Any], Tensor] | None,
     ) -> None:
-        self.config = decoder.config
         self.decoder = decoder
         self._hidden_states = hidden_states
         self._hidden_with_cache = hidden_with_cache
@@ -41,7 +41,7 @@ class OwnDecoder:
         positions: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        token_ids = token_ids.to(self.decoder.device)
+        token_ids = token_ids.to(self.device)
         if positions is None and mask is None:
             if cache is None and self._hidden_states:
                 return self._hidden_states(self.decoder, token_ids)
@@ -49,11 +49,10 @@ class OwnDecoder:
                 return self._hidden_with_cache(self.decoder, token_ids, cache)
         return self.decoder.hidden(token_ids, cache, positions, mask)
 
-    def head(self, hidden: Tensor) -> Tensor:
-        return self.decoder.head(hidden)
-
-    def new_cache(self, batch: int, max_length: int) -> Any:
-        return self.decoder.new_cache(batch, max_length)
+    def __getattr__(self, name: str) -> Any:
+        if name == "decoder":  # a copy asks before it has one
+            raise AttributeError(name)
+        return getattr(self.decoder, name)
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class OwnModel:
 
     @property
     def device(self) -> torch.device:
-        return self.model.decoder.device
+        return self.model.device
 
     def stream(
         self,

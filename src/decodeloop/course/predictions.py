@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import EllipsisType
 
-from decodeloop.course.session import current
+from decodeloop.course.session import current, told
 from decodeloop.errors import UserError
 
 
@@ -80,7 +80,8 @@ def record(name: str, value: float | None, unit: str) -> None:
     session = current()
     session.records[name] = (value, unit)
     if session.progress is not None:
-        session.progress.record(name, value, unit)
+        with told():
+            session.progress.record(name, value, unit)
 
 
 def scoreboard() -> None:
@@ -88,8 +89,9 @@ def scoreboard() -> None:
     session = current()
     rows = dict(session.records)
     if session.progress is not None:
-        kept = session.progress.read().get("records", {})
-        rows = {name: (value, unit) for name, (value, unit) in kept.items()} | rows
+        with told():
+            kept = session.progress.read().get("records", {})
+            rows = {name: (value, unit) for name, (value, unit) in kept.items()} | rows
     if not rows:
         print("nothing measured yet")
     for name, (value, unit) in sorted(rows.items()):

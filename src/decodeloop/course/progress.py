@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from decodeloop.errors import UserError
+from decodeloop.errors import UserError, one_line
 
 FILE = "progress.json"
 ANSWERS = "mine"
+MOST_BYTES = 2**22
+LONGEST_WAIT = 10.0  # seconds for another notebook to be done with the file
 
 
 def find_work(folder: Path) -> Path | None:
     """The work folder that `folder` is, or lies in: the one with a progress file."""
-    return next((f for f in (folder, *folder.parents) if (f / FILE).is_file()), None)
+    return next((f for f in (folder, *folder.parents) if os.path.exists(f / FILE)), None)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress file of a work folder; several notebooks may write it at once."""
+    """The progress file of a work folder; several notebooks may write it at once.
+
+    Reading and noting raise a `UserError` where the file, or the disk, is not as it should be; what
+    somebody else wrote into the file is left as it is.
+    """
 
     work: Path
 
@@ -35,15 +44,16 @@ class Progress:
             self._write({})
 
     def read(self) -> dict[str, Any]:
+        """What was noted: "exercises" and "records", where there are any."""
         path = self.work / FILE
+        text = read_text(path, MOST_BYTES)
         try:
-            data = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            raise UserError(
-                f"{path} is no readable JSON: put it right, or delete it and run the check cells "
-                f"again; your answers are in {self.work / ANSWERS}."
-            ) from None
-        return data if isinstance(data, dict) else {}
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            raise odd(path, "no readable JSON") from None
+        if what := strange(data):
+            raise odd(path, f"not as the course wrote it ({what})")
+        return dict(data)
 
     def exercise(self, name: str, state: str, source: str | None = None) -> None:
         """Note one checked answer; keep the source of an accepted one in `mine/`.
@@ -58,9 +68,10 @@ class Progress:
                 entry["state"] = state
 
         if source is not None:
-            answers = self.work / ANSWERS
-            answers.mkdir(exist_ok=True)
-            replace_text(answers / f"{name}.py", source)
+            path = self.work / ANSWERS / f"{name}.py"
+            with writing(path):
+                path.parent.mkdir(exist_ok=True)
+                replace_text(path, source)
         self._change(note)
 
     def record(self, name: str, value: float, unit: str) -> None:
@@ -68,7 +79,7 @@ class Progress:
         self._change(lambda data: data.setdefault("records", {}).update({name: [value, unit]}))
 
     def _change(self, change: Callable[[dict[str, Any]], Any]) -> None:
-        with FileLock(self.work / f".{FILE}.lock"):
+        with writing(self.work / FILE), FileLock(self.work / f".{FILE}.lock", LONGEST_WAIT):
             data = self.read()
             change(data)
             self._write(data)
@@ -77,8 +88,88 @@ class Progress:
         replace_text(self.work / FILE, json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
+def strange(data: Any) -> str:
+    """What is not as the course writes it, or nothing."""
+    if not isinstance(data, dict):
+        return f"it is a {type(data).__name__}"
+    for part, known in (("exercises", is_entry), ("records", is_record)):
+        entries = data.get(part, {})
+        if not isinstance(entries, dict):
+            return f'"{part}" is a {type(entries).__name__}'
+        for name, entry in entries.items():
+            if not known(entry):
+                return f'"{one_line(name, 40)}" in "{part}" is something else'
+    return ""
+
+
+def is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    return isinstance(entry.get("state"), str) and type(entry.get("attempts")) is int
+
+
+def is_record(entry: Any) -> bool:
+    if not (isinstance(entry, list) and len(entry) == 2):
+        return False
+    return type(entry[0]) in (int, float) and isinstance(entry[1], str)
+
+
+def odd(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path} is {what}: put it right, or delete it and run the check cells again; your answers "
+        f"are in {path.parent / ANSWERS}."
+    )
+
+
+def read_text(path: Path, most: int) -> str:
+    """A text file of the learner's.
+
+    Raises:
+        UserError: it can't be read, is no regular file, has more bytes than `most`, or no UTF-8.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path} is no file of text: expected one; move it out of the way.")
+        if found.st_size > most:
+            raise UserError(
+                f"{path} has {found.st_size:,} bytes: expected at most {most:,}; move it out of "
+                f"the way."
+            )
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no UTF-8: save it as such, or move it away.") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where the disk does not do it: one sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = "another program holds it" if isinstance(error, Timeout) else error.strerror
+        raise UserError(
+            f"{path} can't be written: {reason or error}; it is as it was: make room, or allow it, "
+            f"and run this cell again."
+        ) from None
+
+
 def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it can't be written, or something stands there that is no file: a rename would
+            replace a device such as /dev/null for the whole machine.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, "utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, "utf-8")
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise

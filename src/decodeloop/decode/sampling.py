@@ -16,6 +16,7 @@ from torch import Tensor
 from decodeloop.errors import UserError
 
 OUT = -math.inf  # the logit of a token that can't be drawn
+SMALLEST, LARGEST = 1e-6, 1e6  # what logits may be divided by: fp32 has room for any in between
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:
@@ -49,7 +50,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
     """
     check_top_p(p)
     ordered, order = logits.sort(descending=True, stable=True)
-    probabilities = ordered.softmax(-1)
+    probabilities = at_least_fp32(ordered).softmax(-1)
     before = probabilities.cumsum(-1) - probabilities  # the mass of all better tokens
     out = (before >= p) & (p < 1.0)
     out[..., 0] = False
@@ -62,7 +63,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
     Shapes: (..., V) → (..., V), the others ``-inf``.
     """
     check_min_p(p)
-    probabilities = logits.softmax(-1)
+    probabilities = at_least_fp32(logits).softmax(-1)
     return logits.masked_fill(probabilities < p * probabilities.amax(-1, keepdim=True), OUT)
 
 
@@ -74,6 +75,11 @@ def repetition_penalty(logits: Tensor, token_ids: Tensor, penalty: float) -> Ten
     check_repetition_penalty(penalty)
     seen = logits.gather(-1, token_ids)
     return logits.scatter(-1, token_ids, torch.where(seen > 0, seen / penalty, seen * penalty))
+
+
+def at_least_fp32(logits: Tensor) -> Tensor:
+    """bf16 has 8 bits: sums of its probabilities stand still long before they reach 1."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def greedy(logits: Tensor) -> Tensor:
@@ -137,8 +143,8 @@ class Sampling:
             check_repetition_penalty(self.repetition_penalty)
 
     def process(self, logits: Tensor, token_ids: Tensor) -> Tensor:
-        """The logits that are drawn from. Shapes: (..., V) and (..., T) → (..., V)."""
-        parts = self.parts
+        """The logits that are drawn from, in fp32. Shapes: (..., V) and (..., T) → (..., V)."""
+        parts, logits = self.parts, at_least_fp32(logits)
         if self.repetition_penalty is not None:
             seen = token_ids.to(logits.device)
             logits = parts.repetition_penalty(logits, seen, self.repetition_penalty)
@@ -166,12 +172,15 @@ class Sampling:
 
 
 def check_temperature(t: float) -> None:
-    if not (t >= 0.0 and math.isfinite(t)):
-        raise UserError(f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8.")
+    if t != 0.0 and not SMALLEST <= t <= LARGEST:
+        raise UserError(
+            f"temperature is {t}: expected a number from 0 (greedy) up, such as 0.8; above 0, one "
+            f"that fp32 can divide by, {SMALLEST} to {LARGEST:.0f}."
+        )
 
 
 def check_top_k(k: int) -> None:
-    if not (k >= 1 and math.isfinite(k) and k == int(k)):
+    if not (k >= 1 and k < math.inf and k == int(k)):
         raise UserError(f"top-k is {k}: expected a whole number from 1 up; leave it out for all.")
 
 
@@ -186,7 +195,8 @@ def check_min_p(p: float) -> None:
 
 
 def check_repetition_penalty(penalty: float) -> None:
-    if not (penalty > 0.0 and math.isfinite(penalty)):
+    if not SMALLEST <= penalty <= LARGEST:
         raise UserError(
-            f"repetition penalty is {penalty}: expected a positive number; 1 changes nothing."
+            f"repetition penalty is {penalty}: expected a positive number, from {SMALLEST} to "
+            f"{LARGEST:.0f}; 1 changes nothing."
         )

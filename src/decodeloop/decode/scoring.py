@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from decodeloop.decode.loop import Model
+from decodeloop.decode.sampling import at_least_fp32
 from decodeloop.errors import ShapeError, UserError
 
 
@@ -31,7 +32,7 @@ def next_token_loss(logits: Tensor, token_ids: Tensor) -> Tensor:
             f"next_token_loss: logits {tuple(logits.shape)} and token_ids "
             f"{tuple(token_ids.shape)}: expected (B, T, V) and (B, T), with T at least 2."
         )
-    log_probabilities = logits[:, :-1].log_softmax(-1)  # (B, T - 1, V): forecasts
+    log_probabilities = at_least_fp32(logits[:, :-1]).log_softmax(-1)  # (B, T - 1, V): forecasts
     came = token_ids[:, 1:, None].to(logits.device)  # (B, T - 1, 1): what came
     return -log_probabilities.gather(-1, came).mean()
 

@@ -20,6 +20,8 @@ class TextStream:
     A character may be spread over several tokens and is held back until it is whole; text that
     may be the beginning of a stop string is held back until it is not. `stopped` becomes true when
     a stop string is complete; neither it nor what follows it is ever given out.
+
+    Special tokens are never given out, but a stop string finds them where they stand.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
@@ -32,12 +34,14 @@ class TextStream:
         self._stop = tuple(stop)
         self._context: list[int] = []  # the tokens of the last whole piece: some tokenizers look
         self._pending: list[int] = []  # back by one to decide on a space
-        self._held = ""
+        self._held: list[tuple[str, bool]] = []  # characters, and whether each may be given out
 
     def push(self, token: int) -> str:
         """Take one more token; give the text that is now certain, often the empty string."""
         if self.stopped:
             return ""
+        if name := self._special(token):
+            return self._release(name, shown=False)
         self._pending.append(token)
         piece = self._pending_text()
         if piece.endswith(UNFINISHED):
@@ -51,8 +55,14 @@ class TextStream:
             return ""
         rest = self._release(self._pending_text())
         self._pending = []
-        rest, self._held = rest + self._held, ""
+        rest, self._held = rest + shown_text(self._held), []
         return rest
+
+    def _special(self, token: int) -> str:
+        """How a token that has no text of its own is written out; of any other, nothing."""
+        if self._tokenizer.decode([token], skip_special=True):
+            return ""
+        return self._tokenizer.decode([token])
 
     def _pending_text(self) -> str:
         if not self._pending:
@@ -61,16 +71,22 @@ class TextStream:
         whole = self._tokenizer.decode(self._context + self._pending, skip_special=True)
         return whole[len(before) :]
 
-    def _release(self, piece: str) -> str:
-        text = self._held + piece
+    def _release(self, piece: str, shown: bool = True) -> str:
+        held = self._held + [(character, shown) for character in piece]
+        text = "".join(character for character, _ in held)
         found = [(at + len(s), at) for s in self._stop if (at := text.find(s)) >= 0]
         if found:  # the one complete first, so that it does not matter how the text is cut
             self.stopped = True
-            self._held = ""
-            return text[: min(found)[1]]
+            self._held = []
+            return shown_text(held[: min(found)[1]])
         keep = max((overlap(text, s) for s in self._stop), default=0)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        self._held = held[len(held) - keep :]
+        return shown_text(held[: len(held) - keep])
+
+
+def shown_text(characters: Sequence[tuple[str, bool]]) -> str:
+    """Those of the characters that may be given out."""
+    return "".join(character for character, shown in characters if shown)
 
 
 def overlap(text: str, stop: str) -> int:

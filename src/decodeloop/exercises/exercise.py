@@ -6,17 +6,20 @@ An exercise is data. Those of lesson NN stand in ``lesson_NN.py`` as the tuple `
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
-Candidate = Callable[..., Any]  # a function, or a class
-
-
-class ChangedInput(Exception):
-    """The candidate wrote into a tensor that it was only lent."""
+from decodeloop.exercises.lending import (
+    Candidate,
+    ChangedInput,
+    copied,
+    copies,
+    lend,
+    lend_by_name,
+)
 
 
 @dataclass(frozen=True)
@@ -67,31 +70,40 @@ class Exercise:
 def call(label: str, *inputs: Any, oracle: Candidate, **options: Any) -> Case:
     """The usual case: call the candidate once; the oracle is called alike.
 
-    Each gets copies of the tensors, and a candidate that writes into them is told so.
+    Each gets copies, and a candidate that writes into them is told so.
     """
-
-    def run(candidate: Candidate) -> Any:
-        lent = copies(inputs)
-        result = candidate(*lent, **options)
-        for position, (before, after) in enumerate(zip(inputs, lent, strict=True), start=1):
-            if isinstance(before, torch.Tensor) and not same_tensor(before, after):
-                raise ChangedInput(
-                    f"it changed its argument number {position} in place: work on a new tensor, "
-                    f"since the caller goes on with the old one"
-                )
-        return result
-
-    return Case(label, run, lambda: oracle(*copies(inputs), **options), inputs)
+    return Case(
+        label,
+        lambda candidate: lend(candidate, *inputs, **options),
+        lambda: oracle(*copies(inputs), **copied(options)),
+        inputs,
+    )
 
 
 def trial(label: str, run: Candidate, expected: Candidate, *inputs: Any) -> Case:
-    """A case that is more than one call: `run(candidate, *inputs)`, and `expected(*inputs)`."""
-    return Case(label, lambda candidate: run(candidate, *inputs), lambda: expected(*inputs))
+    """A case that is more than one call: `run(candidate, *inputs)`, and `expected(*inputs)`.
+
+    Each gets copies, and a candidate that writes into them is told so.
+    """
+
+    names = list(inspect.signature(run).parameters)[1:]
+    if len(names) != len(inputs):  # `run` takes them all in one
+        names = ["what it was lent"] * len(inputs)
+    return Case(
+        label,
+        lambda candidate: lend_by_name(names, functools.partial(run, candidate), *inputs),
+        lambda: expected(*copies(inputs)),
+    )
 
 
-def copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(x.clone() if isinstance(x, torch.Tensor) else x for x in inputs)
-
-
-def same_tensor(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+__all__ = [
+    "Candidate",
+    "Case",
+    "ChangedInput",
+    "Exercise",
+    "Mistake",
+    "call",
+    "copies",
+    "lend",
+    "trial",
+]

@@ -54,7 +54,7 @@ RMS_NORM = Exercise(
         call("x of shape (2, 3, 5)", tensors(2, 3, 5), tensors(5), 1e-5, oracle=torch_rms_norm),
         call("as many tokens as channels", tensors(4, 4), tensors(4), 1e-5, oracle=torch_rms_norm),
         call("far from a mean of 0", tensors(2, 6) + 5, tensors(6), 1e-5, oracle=torch_rms_norm),
-        call("eps = 0.5", tensors(2, 3), tensors(3), 0.5, oracle=torch_rms_norm),
+        call("eps = 0.5", tensors(2, 3, scale=0.4), tensors(3), 0.5, oracle=torch_rms_norm),
         call(
             "x around 0.001, where eps counts",
             tensors(2, 3, 4, scale=1e-3),
@@ -66,6 +66,7 @@ RMS_NORM = Exercise(
             "x around 10,000", tensors(2, 3, 4, scale=1e4), tensors(4), 1e-5, oracle=torch_rms_norm
         ),
         call("a token that is all 0", WITH_ZEROS, tensors(3), 1e-5, oracle=torch_rms_norm),
+        call("one vector", tensors(7), tensors(7), 0.01, oracle=torch_rms_norm),
     ),
     mistakes=edits(
         by_the_root_mean_square,
@@ -74,6 +75,93 @@ RMS_NORM = Exercise(
 - (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.square().mean(-1, keepdim=True).sqrt() + eps
 Right but where x is small: there √ε, not ε, must count. It stands inside the root: √(mean square +
 ε).
+## eps by heart
+- + eps) → + 1e-5)
+Right where eps is 1e-5, or too small to count. Use the argument `eps`.
+## another eps by heart
+- + eps) → + 1e-6)
+Right where eps is too small to count. Use the argument `eps`.
+## eps as a lower bound of the root
+- (x.square().mean(-1, keepdim=True) + eps).sqrt()
++ x.square().mean(-1, keepdim=True).sqrt().clamp(min=eps)
+You use eps as a lower bound of the root mean square. It is added to the mean square, inside the root.
+## eps forgotten, and NaN made 0
+- x / size → (x / size).nan_to_num(0.0)
+-  + eps
+eps is missing: where x is small it counts, and that a token of zeros stays 0 is not all that it is
+for. Add it to the mean square, inside the root.
+## eps divided by C
+- + eps) → + eps / x.shape[-1])
+You add eps to the sum of the squares before it is divided by C, so eps is divided, too. Add it to
+the mean.
+## eps as a lower bound
+- (x.square().mean(-1, keepdim=True) + eps) → x.square().mean(-1, keepdim=True).clamp(min=eps)
+You use eps as a lower bound of the mean square. It is added to it, wherever it is small or not.
+## C - 1 instead of C
+- x.square().mean(-1, keepdim=True) → x.square().sum(-1, keepdim=True) / (x.shape[-1] - 1)
+You divide the sum of the squares by C - 1. A mean divides by C.
+## the standard deviation, by C - 1
+- x.square().mean(-1, keepdim=True) → x.var(-1, keepdim=True)
+You divide by the standard deviation, which is measured from the mean (and by `var` with C - 1).
+RMSNorm measures from 0: the mean of the squares of x itself.
+## the standard deviation, by C - 1, and eps outside
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.std(-1, keepdim=True) + eps
+You divide by the standard deviation, which is measured from the mean (and by `std` with C - 1), and
+eps stands outside the root. Asked for is √(mean of the squares of x itself + ε).
+## the standard deviation, and eps outside
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.std(-1, keepdim=True, correction=0) + eps
+You divide by the standard deviation, which is measured from the mean, and eps stands outside the
+root. Asked for is √(mean of the squares of x itself + ε).
+## the vector's length, and eps
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.norm(dim=-1, keepdim=True) + eps
+You divide by the length of the vector, the root of the *sum* of squares. It is √C times the root of
+their mean; and eps belongs inside it.
+## eps inside and outside
+- .sqrt() → .sqrt() + eps
+You add eps twice. It stands inside the root alone.
+## eps squared
+- + eps) → + eps**2)
+You add ε², which is far too small to count. It is ε itself that stands inside the root.
+## the root of eps
+- + eps) → + eps**0.5)
+You add √ε. It is ε itself that stands inside the root.
+## eps added to x
+- (x.square().mean(-1, keepdim=True) + eps) → (x + eps).square().mean(-1, keepdim=True)
+You add eps to each number before it is squared. It is added to the mean of the squares.
+## the median
+- x.square().mean(-1, keepdim=True) → x.square().median(-1, keepdim=True).values
+You take the median of the squares. Asked for is their mean.
+## LayerNorm by C - 1
+- size =
++ x = x - x.mean(-1, keepdim=True)
++ size =
+- x.square().mean(-1, keepdim=True) → x.var(-1, keepdim=True)
+That is LayerNorm (by `var` with C - 1): it subtracts the mean first. RMSNorm leaves the mean where it
+is, and only divides by the root mean square.
+## the vector's length
+- x / size → F.normalize(x, dim=-1)
+You divide by the length of the vector, the root of the *sum* of squares. It is √C times the root of
+their mean; and eps belongs in it.
+## the mean of the sizes
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.abs().mean(-1, keepdim=True) + eps
+You divide by the mean of |x|. Asked for is the root of the mean of the squares.
+## the largest
+- (x.square().mean(-1, keepdim=True) + eps).sqrt() → x.abs().amax(-1, keepdim=True) + eps
+You divide by the largest of |x|. Asked for is the root of the mean of the squares.
+## divided by the weight
+- * weight → / weight
+You divide by the weight. Each channel is multiplied by it.
+## the size alone
+- x / size * weight → size
+That is the root mean square itself. Divide x by it, and multiply by the weight.
+## always axis 1
+- mean(-1, → mean(1 if x.ndim > 1 else 0,
+You take the mean along axis 1, which holds the channels only where there are two axes. It is the
+last axis, however many there are: -1.
+## over a whole text
+- mean(-1, keepdim=True) → mean((-2, -1) if x.ndim > 1 else -1, keepdim=True)
+You take one mean over the last two axes. Each token is normalised by itself, over its channels: the
+last axis alone.
 ## eps forgotten
 -  + eps
 Right but where x is small: a token that is all 0 gives 0 / 0 = NaN. Add eps to the mean square,
@@ -125,6 +213,10 @@ Normalise x, then multiply.
 - mean(-1, → mean(-2,
 You take the mean along the wrong axis, over the tokens. Each token is normalised by itself, over
 its channels: the last axis.
+## along the first axis
+- mean(-1, → mean(0,
+You take the mean along the first axis. Each token is normalised by itself, over its channels: the
+last axis.
 ## over everything
 - mean(-1, keepdim=True) → mean()
 You take one mean over the whole tensor. Each token is normalised by itself: mean(-1,
@@ -189,6 +281,18 @@ ROPE = Exercise(
             torch.tensor([[0, 1, 2], [5, 6, 7]]),
             20.0,
         ),
+        turning(
+            "other positions for each of 3 rows, 2 heads",
+            tensors(3, 2, 4, 6),
+            torch.tensor([[3, 1, 0, 7], [9, 4, 12, 2], [0, 8, 5, 6]]),
+            30.0,
+        ),
+        turning(
+            "as many tokens as rows and heads", tensors(3, 3, 3, 4), torch.tensor([4, 9, 1]), 15.0
+        ),
+        turning(
+            "one new token in each row", tensors(3, 2, 1, 4), torch.tensor([[6], [2], [9]]), 9.0
+        ),
     ),
     mistakes=edits(
         by_halves,
@@ -199,6 +303,89 @@ ROPE = Exercise(
 - first * sin), -1) → first * sin), -1).flatten(-2)
 You pair neighbours: channels 0 and 1, 2 and 3, … Here channel i is paired with channel i + D/2:
 `x.chunk(2, dim=-1)` gives the two halves.
+## interleaved pairs, put together as halves
+- x.chunk(2, -1) → x[..., 0::2], x[..., 1::2]
+You pair neighbours, channels 0 and 1, 2 and 3, and put them together as halves. Here channel i is
+paired with channel i + D/2 from the start: `x.chunk(2, dim=-1)`.
+## halves, put together as neighbours
+- torch.cat( → torch.stack(
+- first * sin), -1) → first * sin), -1).flatten(-2)
+You turn the right pairs, but put them together as neighbours. The halves come one after the other:
+`torch.cat`.
+## the halves swapped at the end
+- torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
++ torch.cat((second * cos + first * sin, first * cos - second * sin), -1)
+You turn rightly, but put the second half in front. The first comes first.
+## the first half alone is turned
+- second * cos + first * sin), -1) → second), -1)
+You turn the first half and leave the second as it was. A rotation changes both.
+## sine and cosine swapped
+- angles.cos(), angles.sin() → angles.sin(), angles.cos()
+Sine and cosine are swapped: at position 0 nothing may turn, so what stands with the half itself is
+the cosine.
+## the first row's positions for all
+- D = x.shape[-1] → D, positions = x.shape[-1], positions[0] if positions.ndim == 2 else positions
+Right where all rows have the same positions. With positions (B, T) each row has its own: you use
+those of the first.
+## told by the length, not by the axes
+- if positions.ndim == 2: → if len(positions) == len(x):
+You ask whether there are as many positions as rows. With (T,) that may be so, too: how many axes there
+are, `positions.ndim`, tells the two apart.
+## counted on from the first position
+- D = x.shape[-1]
++ D = x.shape[-1]
++ positions = positions[..., :1] + torch.arange(x.shape[-2])
+Right where the positions follow each other: you read the first one and count on from it. Turn by
+the positions that are given, each by its own.
+## counted on from the very first position
+- D = x.shape[-1]
++ D = x.shape[-1]
++ positions = positions.flatten()[0] + torch.arange(x.shape[-2])
+You read a single position and count on from it. Turn by the positions that are given; with (B, T)
+each row has its own.
+## the last row's positions for all
+- D = x.shape[-1] → D, positions = x.shape[-1], positions[-1] if positions.ndim == 2 else positions
+Right where all rows have the same positions. With positions (B, T) each row has its own: you use
+those of the last.
+## measured from the first position
+- positions[..., None] → (positions - positions[..., :1])[..., None]
+You take the first position away from all. Turn by the positions as they are given: with a cache they
+start later.
+## each half by itself
+- first * cos - second * sin, second * cos + first * sin
++ first * cos - first * sin, second * cos + second * sin
+Each of your halves meets itself alone. In a rotation they mix: first · cos − second · sin, and second
+· cos + first · sin.
+## each half scaled
+- first * cos - second * sin, second * cos + first * sin → first * cos, second * sin
+You multiply the halves by cosine and sine, but they do not mix. A rotation is first · cos − second ·
+sin, and second · cos + first · sin.
+## cosines alone
+- first * cos - second * sin, second * cos + first * sin → first * cos, second * cos
+You multiply both halves by the cosine, and there is no sine. A rotation is first · cos − second · sin,
+and second · cos + first · sin.
+## angles added
+- first * cos - second * sin, second * cos + first * sin → first + sin, second + cos
+You add sines and cosines to x, as the first transformer did. RoPE turns: first · cos − second · sin,
+and second · cos + first · sin.
+## positions from 1
+- positions[..., None] → (1 + positions[..., None])
+You turn by one position too many. Position 0 does not turn at all: take the positions as they are.
+## base 100,000 by heart
+- base ** → 100_000.0 **
+Right where the base is 100,000, as in the real model, and nowhere else: use the argument `base`.
+## exponents from 0 to 1
+- torch.arange(0, D, 2) / D → torch.linspace(0, 1, D // 2)
+Your exponents go from 0 to 1, the end included. They are 2i/D, so the last is 1 - 2/D.
+## whole exponents
+- -torch.arange(0, D, 2) / D → -torch.arange(0, D, 2) // D
+You divide with //, which rounds: all exponents become 0 or -1. They are fractions: -2i/D with /.
+## speeds in reverse
+- / D) → / D).flip(0)
+Your speeds are in reverse. The first pair is the fastest, with speed 1.
+## in degrees
+- positions[..., None] * speeds → positions[..., None] * speeds * (math.pi / 180)
+You turn by degrees. The angles are in radians already, as cos and sin take them.
 ## base ignored
 - base ** → 10_000.0 **
 Right where the base is 10,000, and nowhere else: use the argument `base`.
@@ -311,10 +498,16 @@ SWIGLU = Exercise(
             *weights_of_a_feed_forward(5, 3),
             oracle=torch_swiglu,
         ),
+        call(
+            "five vectors (5, 3), F = 8",
+            tensors(5, 3),
+            *weights_of_a_feed_forward(3, 8),
+            oracle=torch_swiglu,
+        ),
         call("F = C = 4", tensors(2, 3, 4), *weights_of_a_feed_forward(4, 4), oracle=torch_swiglu),
         call(
             "large numbers",
-            tensors(1, 2, 4, scale=30.0),
+            tensors(1, 2, 4, scale=100.0),
             *weights_of_a_feed_forward(4, 6),
             oracle=torch_swiglu,
         ),
@@ -336,6 +529,75 @@ Both go through silu. Only the gate does; up(x) stays as it is.
 - F.silu(gate) → F.gelu(gate)
 Close, but that is GELU: z · Φ(z). SiLU is z · sigmoid(z). (With GELU the layer is called GEGLU,
 and Gemma has it.)
+## gelu by tanh instead of silu
+- F.silu(gate) → F.gelu(gate, approximate="tanh")
+Close, but that is GELU: z · Φ(z). SiLU is z · sigmoid(z).
+## sigmoid(1.702 z)
+- F.silu(gate) → gate * torch.sigmoid(1.702 * gate)
+Close, but z · sigmoid(1.702 z) is an approximation of GELU. SiLU is z · sigmoid(z).
+## a silu that overflows
+- F.silu(gate) → gate * gate.exp() / (1 + gate.exp())
+Right for small numbers, but e^89 no longer fits into a 32-bit float: inf / inf is NaN. z / (1 +
+e^(-z)) is the same and safe; so is `F.silu`.
+## tanh instead of silu
+- F.silu(gate) → gate.tanh()
+You bend the gate by tanh. SiLU is z · sigmoid(z).
+## softmax instead of silu
+- F.silu(gate) → gate.softmax(-1)
+You take a softmax of the gate: there the channels compete. SiLU takes each by itself: z ·
+sigmoid(z).
+## silu of the sum
+- F.silu(gate) * up → F.silu(gate + up)
+You add gate and up and take silu of the sum. It is a product: silu(gate) · up.
+## silu of x
+- gate, up = F.linear(x, w_gate), F.linear(x, w_up) → gate, up = F.linear(F.silu(x), w_gate), F.linear(x, w_up)
+- F.silu(gate) * up → gate * up
+You take silu of x, before the gate's matrix. It bends what comes out of that: silu(W_gate x).
+## silu twice
+- F.silu(gate) → F.silu(F.silu(gate))
+You take silu of the gate twice. Once is right.
+## softplus instead of silu
+- F.silu(gate) → F.softplus(gate)
+You bend the gate by softplus. SiLU is z · sigmoid(z).
+## a leaky relu instead of silu
+- F.silu(gate) → F.leaky_relu(gate)
+You bend the gate by a leaky ReLU. SiLU is z · sigmoid(z).
+## z · tanh(z)
+- F.silu(gate) → gate * gate.tanh()
+You multiply the gate by its tanh. SiLU is z · sigmoid(z).
+## the product alone bent by sigmoid
+- F.silu(gate) * up → torch.sigmoid(gate * up)
+You take a sigmoid of the product. It is silu(gate) · up, with silu(z) = z · sigmoid(z).
+## the sigmoid of up
+- F.silu(gate) * up → gate * torch.sigmoid(up)
+You multiply the gate by sigmoid(up). It is the gate that goes through silu: silu(gate) · up.
+## silu at the end
+- return F.linear(F.silu(gate) * up, w_down) → return F.silu(F.linear(gate * up, w_down))
+You take silu of the output. It bends the gate alone, before the product.
+## silu at the end, too
+- return F.linear(F.silu(gate) * up, w_down) → return F.silu(F.linear(F.silu(gate) * up, w_down))
+You take silu of the output once more. It bends the gate alone; what comes down is the output.
+## the gate twice
+- F.silu(gate) * up → F.silu(gate) * gate
+You multiply silu(gate) by the gate itself, and w_up is not used. Multiply by up(x).
+## up twice
+- F.silu(gate) * up → F.silu(up) * up
+You multiply silu(up) by up, and w_gate is not used. The gate goes through silu.
+## not brought down
+- F.linear(F.silu(gate) * up, w_down) → F.silu(gate) * up
+Those are the F channels in the middle. Bring them down by w_down: (..., F) → (..., C).
+## all vectors in one axis
+- F.linear(F.silu(gate) * up, w_down) → F.linear(F.silu(gate) * up, w_down).reshape(-1, x.shape[-1])
+The vectors are right, but they all stand in one axis. The axes in front stay as they are: (..., C) →
+(..., C).
+## w_down not transposed
+- F.linear(F.silu(gate) * up, w_down) → (F.silu(gate) * up) @ w_down
+You multiply by w_down as it lies. nn.Linear stores weights as (out, in), and computes x @ w.T.
+Yours runs without an error only where F = C.
+## gate and up not transposed
+- F.linear(x, w_gate), F.linear(x, w_up) → x @ w_gate, x @ w_up
+You multiply by w_gate and w_up as they lie. nn.Linear stores weights as (out, in), and computes x @
+w.T. Yours runs without an error only where F = C.
 ## sigmoid instead of silu
 - F.silu(gate) → F.sigmoid(gate)
 You multiply by sigmoid(gate). SiLU is gate · sigmoid(gate). (With the plain sigmoid the layer is
@@ -567,6 +829,100 @@ feed-forward.
 - torch_rms_norm(x, layer.feed_forward_norm → torch_rms_norm(before, layer.feed_forward_norm
 The feed-forward reads the x from before attention. Here the sublayers come one after the other: it
 reads what attention has been added to. (GPT-J has them in parallel.)
+## the feed-forward first
+- normed = torch_rms_norm(x, layer.attention_norm.weight, eps)
++ first = torch_rms_norm(x, layer.feed_forward_norm.weight, eps)
++ x = x + torch_swiglu(first, feed.gate.weight, feed.up.weight, feed.down.weight)
++ normed = torch_rms_norm(x, layer.attention_norm.weight, eps)
+- return x + torch_swiglu(normed, feed.gate.weight, feed.up.weight, feed.down.weight)
++ return x
+The feed-forward comes first in your block. Attention is first; the feed-forward reads what it has
+added.
+## the feed-forward forgotten
+- return x + torch_swiglu(normed, feed.gate.weight, feed.up.weight, feed.down.weight)
++ return x
+You stop after attention. The feed-forward of the normed x is added, too.
+## attention lost
+- x = x + F.linear → attended = x + F.linear
+- normed = torch_rms_norm(x, layer.feed → normed = torch_rms_norm(attended, layer.feed
+The feed-forward reads what attention has been added to, but you add its output to the x from
+before attention, so that attention itself is lost. Keep the sum in x.
+## x twice
+- x = x + F.linear → before, x = x, x + F.linear
+- return x + → return before + x +
+You add x a second time at the end. After attention it is in the sum already.
+## the feed-forward reads attention's output alone
+- x = x + F.linear(merged, weights.output.weight)
++ attended = F.linear(merged, weights.output.weight)
++ x = x + attended
+- torch_rms_norm(x, layer.feed_forward_norm → torch_rms_norm(attended, layer.feed_forward_norm
+The feed-forward reads the norm of what attention gave, alone. It reads the norm of the stream: x to
+which that has been added.
+## the attention norm's weight forgotten
+- torch_rms_norm(x, layer.attention_norm.weight, → torch_rms_norm(x, torch.ones(x.shape[-1]),
+The norm before attention is without its weight: layer.attention_norm.weight.
+## the feed-forward norm's weight forgotten
+- torch_rms_norm(x, layer.feed_forward_norm.weight, → torch_rms_norm(x, torch.ones(x.shape[-1]),
+The norm before the feed-forward is without its weight: layer.feed_forward_norm.weight.
+## both norms' weights forgotten
+- torch_rms_norm(x, layer.attention_norm.weight, → torch_rms_norm(x, torch.ones(x.shape[-1]),
+- torch_rms_norm(x, layer.feed_forward_norm.weight, → torch_rms_norm(x, torch.ones(x.shape[-1]),
+The norms are without their weights: layer.attention_norm.weight and layer.feed_forward_norm.weight.
+## LayerNorm
+- torch_rms_norm(x, layer.attention_norm → torch_rms_norm(x - x.mean(-1, True), layer.attention_norm
+- torch_rms_norm(x, layer.feed_forward_norm
++ torch_rms_norm(x - x.mean(-1, True), layer.feed_forward_norm
+You subtract the mean in both norms: that is LayerNorm. This block has RMSNorm, your rms_norm.
+## eps by heart
+- layer.config.norm_eps → 1e-5
+Your norms have an eps of their own, too small to count here. Each model has its own:
+layer.config.norm_eps.
+## a base of 100,000
+- layer.config.rope_base → 100_000.0
+The angles are those of base 100,000. Each model has its own: layer.config.rope_base.
+## the first row's positions for all
+- weights, feed =
++ positions = positions[0] if positions.ndim == 2 else positions
++ weights, feed =
+Right where all rows have the same positions. With positions (B, T) each row has its own: you use
+those of the first. Hand them on as they are.
+## a causal attention of its own
+- attend(q, k, v) → causal_attention(q, k, v)
+You attend by yourself, causally, and never call `attend`. Who calls the block decides who may look
+where: attend(q, k, v).
+## an attention of its own, without a mask
+- attend(q, k, v) → full(q, k, v)
+You attend by yourself, without a mask, and never call `attend`. Who calls the block decides who may
+look where: attend(q, k, v).
+## keys and values repeated
+- attend(q, k, v) → attend(q, *(y.repeat_interleave(H // G, 1) for y in (k, v)))
+You repeat keys and values to H heads before you hand them on. `attend` takes all G of them as they
+are, and shares them itself.
+## queries and keys handed on in the wrong order
+- attend(q, k, v) → attend(k, q, v)
+You hand `attend` the keys first. Its order is queries, keys, values.
+## values made as keys
+- in_heads(normed, weights.value.weight, G) → in_heads(normed, weights.key.weight, G)
+Your values are made by layer.attention.key. They have a layer of their own: layer.attention.value.
+## values made of x
+- in_heads(normed, weights.value.weight, G) → in_heads(x, weights.value.weight, G)
+Your values are made of x itself. They read the normed x, as queries and keys do.
+## split by reshape
+- in_heads(normed, weights.query.weight, H)
++ F.linear(normed, weights.query.weight).reshape(len(x), H, x.shape[1], -1)
+- in_heads(normed, weights.key.weight, G)
++ F.linear(normed, weights.key.weight).reshape(len(x), G, x.shape[1], -1)
+- in_heads(normed, weights.value.weight, G)
++ F.linear(normed, weights.value.weight).reshape(len(x), G, x.shape[1], -1)
+You cut the heads by reshape to (B, H, T, D): that mixes positions and heads. Cut the last axis and
+move the heads: your split_heads.
+## merged as (D H)
+- .transpose(1, 2).flatten(2) → .permute(0, 2, 3, 1).flatten(2)
+You merge the heads as (D H): first the channel 0 of every head, then channel 1. Your merge_heads
+puts the heads side by side.
+## gate and up swapped
+- feed.gate.weight, feed.up.weight → feed.up.weight, feed.gate.weight
+You hand swiglu `up` in the place of `gate`. Its order is gate, up, down.
 ## values turned too
 - k = rope_by_complex_numbers(k, positions, base)
 + k = rope_by_complex_numbers(k, positions, base)
@@ -577,6 +933,53 @@ alone.
 - k = rope_by_complex_numbers(k, positions, base)
 You turned the queries but not the keys. Then a score depends on the query's position alone; both
 must turn, for it to depend on the distance.
+## only keys turned
+- q = rope_by_complex_numbers(q, positions, base)
+You turned the keys but not the queries. Then a score depends on the key's position alone; both must
+turn, for it to depend on the distance.
+## queries made of x
+- in_heads(normed, weights.query.weight, H) → in_heads(x, weights.query.weight, H)
+Your queries are made of x itself. They read the normed x, as keys and values do.
+## keys and values made of x
+- in_heads(normed, weights.key.weight, G) → in_heads(x, weights.key.weight, G)
+- in_heads(normed, weights.value.weight, G) → in_heads(x, weights.value.weight, G)
+Your keys and values are made of x itself. They read the normed x, as the queries do.
+## keys and values handed on in the wrong order
+- attend(q, k, v) → attend(q, v, k)
+You hand `attend` the values second. Its order is queries, keys, values.
+## scaled before attend
+- attend(q, k, v) → attend(q / math.sqrt(q.shape[-1]), k, v)
+You scale the queries before you hand them on. `attend` scales the scores by itself.
+## attend called once for nothing
+- merged = attend
++ attend(q, k, v)
++ merged = attend
+The output is right, but you call `attend` twice. A cache would store everything twice: call it once
+and keep what it gives.
+## eps by heart in the first norm
+- torch_rms_norm(x, layer.attention_norm.weight, eps)
++ torch_rms_norm(x, layer.attention_norm.weight, 1e-5)
+The norm before attention has an eps of its own, too small to count here. Each model has its own:
+layer.config.norm_eps.
+## eps by heart in the second norm
+- torch_rms_norm(x, layer.feed_forward_norm.weight, eps)
++ torch_rms_norm(x, layer.feed_forward_norm.weight, 1e-5)
+The norm before the feed-forward has an eps of its own, too small to count here. Each model has its
+own: layer.config.norm_eps.
+## gelu instead of silu
+- torch_swiglu(normed, feed.gate.weight, feed.up.weight, feed.down.weight)
++ feed.down(F.gelu(feed.gate(normed)) * feed.up(normed))
+The gate is bent by GELU in your feed-forward. It is SiLU: your swiglu.
+## no silu
+- torch_swiglu(normed, feed.gate.weight, feed.up.weight, feed.down.weight)
++ feed.down(feed.gate(normed) * feed.up(normed))
+The gate is not bent in your feed-forward. It goes through SiLU: your swiglu.
+## the gate for both
+- feed.gate.weight, feed.up.weight → feed.gate.weight, feed.gate.weight
+You hand swiglu the gate's weight twice. Its order is gate, up, down.
+## up for both
+- feed.gate.weight, feed.up.weight → feed.up.weight, feed.up.weight
+You hand swiglu the weight of `up` twice. Its order is gate, up, down.
 ## no positions at all
 - q = rope_by_complex_numbers(q, positions, base)
 - k = rope_by_complex_numbers(k, positions, base)
@@ -664,6 +1067,7 @@ SINUSOIDAL_POSITIONS = Exercise(
         call("T = 5, C = 2", 5, 2, oracle=one_number_at_a_time),
         call("T = 1, C = 6", 1, 6, oracle=one_number_at_a_time),
         call("T = 50, C = 16", 50, 16, oracle=one_number_at_a_time),
+        call("T = 7, C = 10", 7, 10, oracle=one_number_at_a_time),
     ),
     mistakes=edits(
         sinusoidal_positions,
@@ -680,6 +1084,40 @@ The even channels are sines, the odd ones cosines; yours are swapped. Position 0
 ## sines alone
 - angles.cos() → angles.sin()
 All channels are sines. Every second one is a cosine of the same angle.
+## cosines alone
+- angles.sin() → angles.cos()
+All channels are cosines. Every second one, from channel 0 on, is a sine of the same angle.
+## cosines with an exponent of their own
+- angles.cos()), → (angles * 10_000.0 ** (-1 / C)).cos()),
+Your cosines have other angles than the sines: their exponent is (2i + 1)/C. Channels 2i and 2i + 1
+have the same angle, with 2i/C.
+## exponents from 0 to 1
+- torch.arange(0, C, 2) / C → torch.linspace(0, 1, C // 2)
+Your exponents go from 0 to 1, the end included. They are 2i/C, so the last is 1 - 2/C.
+## a positive exponent
+- (-torch → (torch
+You multiply by 10000^(2i/C). The angle is divided by it: later pairs turn more and more slowly.
+## whole exponents
+- / C) → // C)
+You divide with //, which rounds: all exponents become 0 or -1. They are fractions: 2i/C with /.
+## one speed for all
+- 10_000.0 ** (-torch.arange(0, C, 2) / C) → torch.ones(C // 2)
+All your pairs have the speed of the first. Pair i is divided by 10000^(2i/C).
+## a base of 100,000
+- 10_000.0 → 100_000.0
+Your base is 100,000, that of the real model's RoPE. Here it is 10,000.
+## an axis in front
+- .flatten(-2) → .flatten(-2)[None]
+The numbers are right, but there is an axis too many: (T, C) is asked for.
+## a base of 1,000
+- 10_000.0 → 1_000.0
+Your base is 1,000. Here it is 10,000.
+## positions as columns
+- .flatten(-2) → .flatten(-2).T
+Your table is (C, T). A row is a position: (T, C).
+## pairs in an axis of their own
+- .flatten(-2)
+The numbers are right, but as (T, C/2, 2). Lay the last two axes one after the other: flatten(-2).
 ## positions from 1
 - torch.arange(T) → torch.arange(1, T + 1)
 Your first row is position 1. Positions count from 0, where all sines are 0.
@@ -739,6 +1177,8 @@ LAYER_NORM = Exercise(
         normalising("far from a mean of 0", tensors(2, 6) + 5, tensors(6), tensors(6), 1e-5),
         normalising("eps = 0.5", tensors(2, 3), tensors(3), tensors(3), 0.5),
         normalising("equal channels", torch.full((2, 4), 2.0), tensors(4), tensors(4), 1e-5),
+        normalising("x around 0.001", tensors(2, 3, 4, scale=1e-3), tensors(4), tensors(4), 1e-5),
+        normalising("one vector", tensors(6), tensors(6), tensors(6), 0.01),
     ),
     mistakes=edits(
         by_the_variance,
@@ -765,6 +1205,91 @@ That is RMSNorm with a bias: the mean must be subtracted first.
 ## the mean not subtracted
 - centred = x - x.mean(-1, keepdim=True) → centred = x
 You divide by the standard deviation but leave the mean in x. Subtract it above the fraction too.
+## eps by heart
+- + eps) → + 1e-5)
+Right where eps is 1e-5, or too small to count. Use the argument `eps`.
+## eps forgotten
+-  + eps
+ε is missing: where all channels are equal the variance is 0, and 0 / 0 is NaN. Add it inside the
+root.
+## eps divided by C
+- + eps) → + eps / x.shape[-1])
+You add eps to the sum of the squares before it is divided by C, so eps is divided, too. Add it to
+the variance.
+## the root forgotten
+- .sqrt()
+You divide by the variance; its root is missing.
+## divided by the length
+- variance = x.var(-1, keepdim=True, correction=0) → variance = centred.square().sum(-1, keepdim=True)
+You divide by the root of the *sum* of squares. The variance is their mean.
+## the mean of the sizes
+- (variance + eps).sqrt() → (centred.abs().mean(-1, keepdim=True) + eps)
+You divide by the mean of |x - μ|. The standard deviation is the root of the mean of the squares.
+## the mean subtracted afterwards
+- centred / (variance + eps).sqrt() → (x / (variance + eps).sqrt() - x.mean(-1, keepdim=True))
+You subtract the mean after the division. Subtract it first, so that it is divided, too.
+## the weight forgotten
+-  * weight
+The weight is missing: each channel is multiplied by its own.
+## 1 + weight
+- * weight → * (1 + weight)
+You multiply by 1 + weight. Some models store their weights so; here the weight itself is the factor.
+## weight and bias swapped
+- * weight + bias → * bias + weight
+You multiply by the bias and add the weight. It is the other way round.
+## the bias subtracted
+- weight + bias → weight - bias
+You subtract the bias. It is added.
+## the weight first
+- centred = x
++ x = x * weight
++ centred = x
+- * weight + bias → + bias
+You multiply by the weight before x is normalised, so the weights are measured too. Normalise x, then
+multiply.
+## not divided
+- centred / (variance + eps).sqrt() → centred
+You subtract the mean, but do not divide by the standard deviation.
+## multiplied instead of divided
+- centred / → centred *
+You multiply by the standard deviation. A large x should become smaller: divide by it.
+## eps inside and outside
+- (variance + eps).sqrt() → ((variance + eps).sqrt() + eps)
+You add eps twice. It stands inside the root alone.
+## the median subtracted
+- x.mean(-1, keepdim=True) → x.median(-1, keepdim=True).values
+- x.var(-1, keepdim=True, correction=0) → centred.square().mean(-1, keepdim=True)
+You subtract the median. Asked for is the mean.
+## always axis 1
+- x.mean(-1, keepdim=True) → x.mean(min(1, x.ndim - 1), keepdim=True)
+- x.var(-1, keepdim=True, correction=0) → x.var(min(1, x.ndim - 1), keepdim=True, correction=0)
+You work along axis 1, which holds the channels only where there are two axes. It is the last axis,
+however many there are: -1.
+## the bias in x
+- centred = x
++ x = x + bias
++ centred = x
+- * weight + bias → * weight
+You add the bias to x before it is normalised. It is added at the end.
+## over the tokens
+- x.mean(-1, keepdim=True) → x.mean(-2, keepdim=True)
+- x.var(-1, keepdim=True, correction=0) → x.var(-2, keepdim=True, correction=0)
+Mean and variance are taken along the wrong axis, over the tokens. Each token is normalised by
+itself, over its channels: the last axis.
+## along the first axis
+- x.mean(-1, keepdim=True) → x.mean(0, keepdim=True)
+- x.var(-1, keepdim=True, correction=0) → x.var(0, keepdim=True, correction=0)
+Mean and variance are taken along the first axis. Each token is normalised by itself, over its
+channels: the last axis.
+## over a whole text
+- x.mean(-1, keepdim=True) → x.mean((-2, -1) if x.ndim > 1 else -1, keepdim=True)
+- x.var(-1, keepdim=True, correction=0)
++ x.var((-2, -1) if x.ndim > 1 else -1, keepdim=True, correction=0)
+Mean and variance are taken over the last two axes. Each token has its own: the last axis alone.
+## one variance for the whole tensor
+- x.var(-1, keepdim=True, correction=0) → centred.square().mean()
+You divide by one standard deviation, that of the whole tensor. Each token has its own: mean(-1,
+keepdim=True).
 ## the bias forgotten
 - * weight + bias → * weight
 The bias is missing: it is added at the end.

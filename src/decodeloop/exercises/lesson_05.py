@@ -35,16 +35,16 @@ def generate_without_cache(model: Forward, token_ids: Tensor, max_new_tokens: in
         sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
 
 
-LONGEST = 200  # positions: no case needs more than 20
+LONGEST = 200  # positions: but for one case none needs more than 20
 
 
-def not_too_long(token_ids: Tensor) -> None:
+def not_too_long(token_ids: Tensor, longest: int = LONGEST) -> None:
     """A sequence that grows too fast is told so, and does not run into the time limit.
 
     Raises:
         ValueError: it is longer than any right answer, or one that never ends, could make it.
     """
-    if token_ids.shape[1] > LONGEST:
+    if token_ids.shape[1] > longest:
         raise ValueError(
             f"the model was given a sequence of {token_ids.shape[1]} positions, far more than "
             f"this text will ever have: by how many does yours grow in each step?"
@@ -68,6 +68,13 @@ class Sums:
         positions = torch.arange(1, token_ids.shape[1] + 1)
         following = ((positions * token_ids).cumsum(-1) + positions) % self.V  # (B, T)
         return F.one_hot(following, self.V).float()  # (B, T, V)
+
+
+def first_again(token_ids: Tensor) -> Tensor:
+    """A model that says the first token of its text, however long ago that was."""
+    B, T = token_ids.shape
+    not_too_long(token_ids, 2_000)
+    return F.one_hot(token_ids[:, :1].expand(B, T), 10).float()
 
 
 def sums_by_hand(V: int, prompt: Sequence[int], n: int) -> list[int]:
@@ -149,6 +156,12 @@ def decoder_case(prompt: Sequence[int], n: int) -> Case:
     return text_case(label, DECODER, prompt, n, lambda: best_by_sorting(DECODER, prompt, n))
 
 
+def remembering(length: int, n: int) -> Case:
+    prompt = [7] + [0] * (length - 1)
+    label = f"a model that says the first token of its text: a prompt of {length:,}, {n} new"
+    return text_case(label, first_again, prompt, n, lambda: [7] * n)
+
+
 def read_in_all(candidate: Candidate) -> list[int]:
     model = Sums(11)
     at_most(candidate(model, torch.tensor([[3, 1, 4]]), 5), 50)
@@ -177,8 +190,12 @@ GENERATE_WITHOUT_CACHE = Exercise(
         sums_case(13, [7, 2, 5, 11, 3], 8),
         sums_case(17, [6], 6),
         sums_case(11, [1, 2, 3, 4], 1),
-        decoder_case([17, 3, 80, 41], 12),
-        decoder_case([9, 9, 60, 2, 33, 71, 5], 6),
+        sums_case(7, [2, 6, 5], 9),
+        sums_case(23, [5, 8], 70),
+        sums_case(11, [4, 9], 0),
+        remembering(1_100, 3),
+        decoder_case([17, 3, 80, 41], 6),
+        decoder_case([9, 9, 60, 2, 33, 71, 5], 3),
         Case(
             "the lengths that the model reads: prompt of 3, 5 new",
             read_in_all,
@@ -217,6 +234,75 @@ is its result kept? It changes none of its inputs.
 - torch.cat((sequence, → torch.cat((sequence[:, 1:],
 You drop the first token whenever you append one, so the sequence stays as long as the prompt, and
 the model forgets how it began. Nothing is to be dropped.
+## only the last tokens are read
+- model(sequence) → model(sequence[:, -64:])
+Right while the text is short: you give the model the last so many tokens alone. It knows only what
+you pass: pass the whole sequence.
+## the token appended twice
+- token_ids.new_tensor([[token]]) → token_ids.new_tensor([[token, token]])
+You append each new token twice. Once is right: the sequence grows by one in each step.
+## stops at token 0
+- yield token
++ yield token
++ if token == 0:
++     return
+You stop when token 0 comes. No token means the end here: go on until there are max_new_tokens.
+## stops before token 0
+- yield token
++ if token == 0:
++     return
++ yield token
+You stop when token 0 comes. No token means the end here: go on until there are max_new_tokens.
+## at least one
+- range(max_new_tokens) → range(max(1, max_new_tokens))
+Right but where no token is wanted: you yield one before you look at max_new_tokens. With 0, nothing
+is yielded.
+## the worst token
+- argmax → argmin
+You take the token with the smallest logit. A larger logit means a more probable token.
+## the second best token
+- .argmax() → .topk(2).indices[1]
+You take the second best token. Greedy takes the best.
+## the model called twice
+- token = int(model(sequence)[0, -1].argmax())
++ best = model(sequence)[0, -1].max()
++ token = int((model(sequence)[0, -1] == best).nonzero()[0])
+The ids are right, but you run the model twice in each step. Once is enough: keep its logits.
+## the prompt read token by token
+- sequence = token_ids
++ sequence = token_ids
++ for end in range(1, token_ids.shape[1]):
++     model(token_ids[:, :end])
+The ids are right, but you run the model on the beginnings of the prompt, too. It is all there: the
+first pass reads the whole of it.
+## reads ahead
+- sequence = token_ids → sequence, logits = token_ids, model(token_ids)
+- token = int(model(sequence)[0, -1].argmax())
+- yield token
++ token = int(logits[0, -1].argmax())
+- sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
++ logits = model(sequence)
++ yield token
+The ids are right, but you run the model once more before you hand out a token: it comes a pass
+later than it could, and the last pass is for nothing. n tokens need n passes.
+## each id in a list
+- yield token → yield [token]
+The ids are right, but each comes in a list. Yield the number itself.
+## floats
+- yield token → yield float(token)
+The ids are right, but they are floats. Make each a whole number with int(...).
+## the best of all positions together
+- [0, -1].argmax() → [0].amax(0).argmax()
+You take for each token its largest logit at any position. Only the last position forecasts a token
+that is not there yet.
+## all positions added up
+- [0, -1].argmax() → [0].sum(0).argmax()
+You add up the logits of all positions. Only the last one forecasts a token that is not there yet.
+## without the first token
+- model(sequence)[0, -1] → model(sequence[:, 1:] if sequence.shape[1] > 1 else sequence)[0, -1]
+You leave out the first token of what the model reads. It knows only what you pass: pass the whole
+sequence.
 ## the last token overwritten
 - sequence = torch.cat((sequence, token_ids.new_tensor([[token]])), dim=1)
 + sequence[0, -1] = token
@@ -295,6 +381,21 @@ You also yield the tokens of the prompt. The caller has those; only the new ones
             "the loop.",
             lambda model, ids, n: ids[0].tolist() + collected(model, ids, n),
         ),
+        Mistake(
+            "the whole text at once, as a tensor",
+            "You give back the whole text in a tensor, when it is done. Two things. The caller has the "
+            "prompt: only the new ids are asked for. And whoever reads along wants each at once, as a "
+            "number: `yield` it inside the loop.",
+            lambda model, ids, n: torch.cat(
+                (ids, torch.tensor([collected(model, ids, n)]).long()), 1
+            ),
+        ),
+        Mistake(
+            "all at once, as a tensor",
+            "The ids are right, but they come in a tensor, and the first only when the last is done. "
+            "Whoever reads along wants each at once, as a number: `yield` it inside the loop.",
+            lambda model, ids, n: torch.tensor(collected(model, ids, n)),
+        ),
         *edits(
             generate_without_cache,
             """
@@ -358,7 +459,7 @@ def added_up(P: int, n: int) -> int:
     return sum(range(P, P + n))
 
 
-LENGTHS = ((3, 4), (20, 50), (1, 1), (5, 1), (1, 7), (7, 2), (100, 3))
+LENGTHS = ((3, 4), (20, 50), (1, 1), (5, 1), (1, 7), (7, 2), (100, 3), (4, 5), (250, 121))
 
 POSITIONS_COMPUTED = Exercise(
     name="positions_computed",
@@ -367,7 +468,7 @@ POSITIONS_COMPUTED = Exercise(
     minutes=5,
     difficulty=1,
     tolerance=1e-9,
-    cases=tuple(call(f"P = {P}, n = {n}", P, n, oracle=added_up) for P, n in LENGTHS),
+    cases=tuple(call(f"P = {P}, n = {n}", P, n, oracle=added_up) for P, n in (*LENGTHS, (6, 0))),
     mistakes=edits(
         added_up,
         """
@@ -390,6 +491,13 @@ You add up n - 1 steps. The first new token needs a pass, too: that over the pro
 - sum(range(P, P + n)) → P + n - 1
 P + n - 1 is the number of positions that there are: with a cache each is computed once (lesson
 06). Without one, each step computes all of them again.
+## each position once, and none for no tokens
+- sum(range(P, P + n)) → P + n - 1 if n else 0
+P + n - 1 is the number of positions that there are: with a cache each is computed once (lesson
+06). Without one, each step computes all of them again.
+## at least the prompt
+- range(P, P + n) → range(P, P + max(1, n))
+Right but where no token is wanted: then the model need not read anything.
 ## the length of the text
 - sum(range(P, P + n)) → P + n
 P + n is how long the text is in the end. Asked for is the sum over all steps of what each reads.
@@ -398,6 +506,66 @@ P + n is how long the text is in the end. Asked for is the sum over all steps of
 That is n · (P + n - 1), as if each step read as much as the last one; the earlier ones read less.
 In a formula a half is missing: 0 + 1 + … + (n - 1) is n · (n - 1) / 2, since the numbers pair up,
 and there are n / 2 pairs.
+## pairs rounded down
+- sum(range(P, P + n)) → n * P + n // 2 * (n - 1)
+Right for even n. With an odd one there are n/2 pairs, not a whole number: multiply first, n · (n - 1),
+and divide by 2 then.
+## first and last, rounded down
+- sum(range(P, P + n)) → n // 2 * (P + P + n - 1)
+Right for even n. With an odd one there are n/2 pairs of a first and a last step, not a whole number:
+multiply first, and divide by 2 then.
+## the mean step rounded down
+- sum(range(P, P + n)) → n * ((P + P + n - 1) // 2)
+You round the mean step down before you multiply. It need not be a whole number: multiply first, and
+divide by 2 then.
+## n² / 2
+- sum(range(P, P + n)) → n * P + n * n / 2
+You add n · n / 2 on top. 0 + 1 + … + (n - 1) is n · (n - 1) / 2.
+## n² // 2
+- sum(range(P, P + n)) → n * P + n * n // 2
+You add n · n / 2 on top. 0 + 1 + … + (n - 1) is n · (n - 1) / 2.
+## the prompt once
+- sum(range(P, P + n)) → P + n * (n - 1) // 2
+You count the prompt once. Without a cache each of the n steps reads it again: n · P.
+## the growth alone
+- sum(range(P, P + n)) → n * (n - 1) // 2
+That is 0 + 1 + … + (n - 1), what comes on top of the prompt. Each step reads the prompt, too: n · P.
+## the growth forgotten, one step too many
+- sum(range(P, P + n)) → (n + 1) * P
+That is (n + 1) · P, as if each step read the prompt alone, and one step too many.
+## everything halved
+- sum(range(P, P + n)) → (n * P + n * (n - 1)) // 2
+You halve the whole sum. It is 0 + 1 + … + (n - 1) alone that is n · (n - 1) / 2: n · P comes on top.
+## the prompt token by token, one too many
+- range(P, P + n) → range(1, P + n + 1)
+You add up 1, 2, …, P + n, as if the prompt were read token by token, and the last token, too. The
+first step reads the prompt at once; the last token is never read.
+## from P to n
+- range(P, P + n) → range(P, n)
+Your sum goes from P to n. There are n steps, so it goes from P to P + n - 1.
+## from P to n, by range
+- range(P, P + n) → range(P, n + 1)
+Your sum goes from P to n. There are n steps, so it goes from P to P + n - 1.
+## one step too few, by a formula
+- sum(range(P, P + n)) → (n - 1) * P + (n - 1) * (n - 2) // 2
+You add up n - 1 steps. The first new token needs a pass, too: that over the prompt.
+## the prompt once too few
+- sum(range(P, P + n)) → (n - 1) * P + n * (n - 1) // 2
+You count the prompt n - 1 times. Each of the n steps reads it, the first one too: n · P.
+## every step as long as the text
+- sum(range(P, P + n)) → n * (P + n)
+That is n · (P + n), as if each step read the whole text. The first reads the prompt alone, which is P,
+and each one more than the step before.
+## one more each
+- sum(range(P, P + n)) → n * (P + 1)
+That is n · (P + 1), as if each step read one more than the prompt. The sequence goes on growing: P,
+P + 1, P + 2, …
+## grows from the third step on
+- sum(range(P, P + n)) → n * P + (n - 1) * (n - 2) // 2
+Your second step reads the prompt alone. It reads the first new token, too: P + 1 positions.
+## the square of the text
+- sum(range(P, P + n)) → (P + n) ** 2
+That is the square of the text's length. Add up what the steps read: P, P + 1, …, P + n - 1.
 ## the prompt token by token
 - range(P, P + n) → range(1, P + n)
 You add up 1, 2, …, as if the prompt were read token by token, too. It is all there from the
@@ -471,6 +639,59 @@ new position: that of the token made before it.
 - (P + n - 1) → n
 You count one new position for each step. But the first step computes the whole prompt for the
 first time: P new positions, and then one for each of the other n - 1 steps.
+## the prompt alone is repeated
+- return 1 - (P + n - 1) / computed → return (n - 1) * P / computed
+You count the prompt alone as repeated. The new tokens are read again, too: from the third step on
+there are more and more of them.
+## the growth alone is repeated
+- return 1 - (P + n - 1) / computed → return n * (n - 1) / 2 / computed
+You count only what the sequence has grown by. The prompt is read again in every step but the first,
+and each new token is new once.
+## pairs rounded down
+- sum(range(P, P + n)) → n * P + n // 2 * (n - 1)
+Right for even n. With an odd one your number of all positions is too small: multiply n · (n - 1)
+first, and divide by 2 then.
+## one step too many
+- range(P, P + n) → range(P, P + n + 1)
+You take n + 1 steps for all that is computed. The last token is chosen but never read: n steps.
+## begins at P + 1
+- range(P, P + n) → range(P + 1, P + n + 1)
+Your steps read P + 1, …, P + n positions. The first reads the prompt alone, which is P.
+## divided by what is needed
+- 1 - (P + n - 1) / computed → (computed - (P + n - 1)) / (P + n - 1)
+You divide by the positions that are needed. A share of all that are computed is asked for: divide by
+those.
+## the last token counted, and not below 0
+- 1 - (P + n - 1) / computed → max(0.0, 1 - (P + n) / computed)
+You take P + n positions as needed. The last token is chosen but never read: P + n - 1 positions
+are computed at least once.
+## what is read without growth
+- sum(range(P, P + n)) → n * P
+You take n · P for all that is computed, as if each step read the prompt alone. The sequence grows: P,
+P + 1, P + 2, …
+## all steps but the first
+- return 1 - (P + n - 1) / computed → return (n - 1) / n
+That is the share of the steps that are not the first. Count positions: steps read different numbers
+of them, and each but the first has one that is new.
+## the last step alone
+- return 1 - (P + n - 1) / computed → return (P + n - 2) / (P + n - 1)
+That is the share in the last step. Count the positions of all steps.
+## all but the first step
+- return 1 - (P + n - 1) / computed → return (computed - (P + n - 1)) / (computed - P)
+You leave the first step out of all that is computed. Its P positions belong to it.
+## rounded
+- 1 - (P + n - 1) / computed → round(1 - (P + n - 1) / computed, 2)
+You round the share. Give it as it is.
+## one position too few
+- (P + n - 1) → (P + n - 2)
+You take P + n - 2 positions as needed. The prompt has P, and all new tokens but the last are read: P +
+n - 1.
+## one step too few
+- range(P, P + n) → range(P, P + n - 1)
+You take n - 1 steps for all that is computed. The first new token needs a pass, too: n steps.
+## cut off
+- 1 - (P + n - 1) / computed → (computed - (P + n - 1)) // computed
+You round down to 0, by // or int. The share is a fraction: divide with /, and leave it as it is.
 ## in percent
 - 1 - (P + n - 1) / computed → 100 * (1 - (P + n - 1) / computed)
 That is the share in percent. Asked for is a number between 0 and 1.

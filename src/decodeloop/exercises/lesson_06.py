@@ -36,7 +36,7 @@ LESSON = "06_kv_cache"
 
 # V, C, L, H, G, D, F, context
 SMALL = ModelConfig(31, 20, 2, 6, 2, 4, 28, 64, rope_base=50.0)
-DEEPER = ModelConfig(23, 12, 3, 3, 1, 6, 16, 64, rope_base=30.0)
+DEEPER = ModelConfig(23, 12, 3, 3, 1, 6, 16, 64, rope_base=30.0, norm_eps=0.05)
 Operations = Sequence[tuple[Any, ...]]
 
 
@@ -73,7 +73,8 @@ class ListedCache:
         self.length = n
 
     def select(self, rows: Sequence[int]) -> None:
-        self.stored = [(k[list(rows)], v[list(rows)]) for k, v in self.stored]
+        taken = torch.as_tensor(rows)
+        self.stored = [(k[taken], v[taken]) for k, v in self.stored]
 
 
 def drive(
@@ -81,7 +82,8 @@ def drive(
 ) -> list[Any]:
     """Carry out the operations on a new cache; everything that it gives back, in order.
 
-    ("append", T) and ("attend", T, mask or None) go through all layers and then advance by T.
+    ("append", T) and ("attend", T, mask or None) go through all layers, which leave the length as
+    it is, and then advance by T.
     """
     generator = torch.Generator().manual_seed(6)
     cache = make(config, batch, max_length)
@@ -102,6 +104,7 @@ def drive(
                 else:
                     q = 2 * torch.randn(batch, H, argument, D, generator=generator)
                     outputs.append(cache.attend(layer, q, k, v, *more).clone())
+            outputs.append(cache.length)
             cache.advance(argument)
         outputs.append(cache.length)
     return outputs
@@ -149,13 +152,14 @@ class Buffered:
         self.length = n
 
     def select(self, rows: Sequence[int]) -> None:
-        self.keys = self.keys[:, list(rows)]
-        self.values = self.values[:, list(rows)]
+        self.keys = self.keys[:, rows]
+        self.values = self.values[:, rows]
 
 
 HOLES = torch.ones(2, 1, 3, 5, dtype=torch.bool)
 HOLES[0, :, :, :2] = False  # the first two places of row 0 are padding
 HOLES[1, :, 0, 3:] = False
+ONE_ROW_OF_HOLES = HOLES[:, :, :1, :4]
 
 CONTIGUOUS_KV_CACHE = Exercise(
     name="ContiguousKVCache",
@@ -177,6 +181,10 @@ CONTIGUOUS_KV_CACHE = Exercise(
             "attend with a mask of its own",
             *(drive, listed, SMALL, 2, 40, [("attend", 2, None), ("attend", 3, HOLES)]),
         ),
+        trial(
+            "attend: one token with a mask of its own",
+            *(drive, listed, SMALL, 2, 40, [("attend", 3, None), ("attend", 1, ONE_ROW_OF_HOLES)]),
+        ),
         trace("three layers, one KV head", DEEPER, 3, 40, "attend 3, append 2"),
         trace("filled to the last place", SMALL, 1, 5, "append 4, append 1"),
         trace(
@@ -185,6 +193,10 @@ CONTIGUOUS_KV_CACHE = Exercise(
         trace(
             "truncate to 0: a second prompt",
             *(SMALL, 2, 40, "attend 4, attend 1, truncate 0, attend 3, append 1"),
+        ),
+        trace(
+            "truncate to 2, then one at a time",
+            *(SMALL, 1, 40, "append 4, truncate 2, append 1, attend 1"),
         ),
         trace("truncate to the length it has", SMALL, 1, 40, "append 4, truncate 4, append 1"),
         trace("select rows 1 and 0", SMALL, 2, 40, "append 3, select 1 0, append 1"),
@@ -195,6 +207,13 @@ CONTIGUOUS_KV_CACHE = Exercise(
         trace(
             "select two rows of three, then one of two",
             *(SMALL, 3, 40, "attend 3, select 2 1, attend 2, select 1, append 1"),
+        ),
+        trace("select one row of three", SMALL, 3, 40, "append 3, select 2, append 1"),
+        trial(
+            "select rows 2, 0 and 1, given as a tensor",
+            drive,
+            listed,
+            *(SMALL, 3, 40, [("append", 2), ("select", torch.tensor([2, 0, 1])), ("attend", 1)]),
         ),
     ),
     mistakes=edits(
@@ -224,6 +243,13 @@ You move on in `append` instead of in `advance`. But `append` is called once for
 + self.length += q.shape[2]
 `attend` must not change the length: it is called once for each layer, and the next layer has to
 write to the same places. Only `advance` moves on.
+## advanced by the last layer
+- self.values[layer, :, :, start:end] = v
++ self.values[layer, :, :, start:end] = v
++ self.length = end if layer == len(self.keys) - 1 else start
+- self.length += T → pass
+You move on when the last layer has appended, and `advance` does nothing. `append` and `attend` must
+not change the length: that is what `advance` is called for.
 ## never advanced
 - self.length += T → pass
 The length stays what it was, so each token overwrites the one before. `advance(T)` adds T to the
@@ -254,6 +280,11 @@ itself: give back places 0 to `length + T`.
 + return self.keys[layer], self.values[layer]
 `append` gives back all `max_length` places, those that are still empty too. A key of zeros has the
 score 0, which takes a share like any other. Cut at `length + T`.
+## all layers given back
+- return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
++ return self.keys[:, :, :, :end], self.values[:, :, :, :end]
+You give back the keys and values of all layers, with an axis L in front: only those of `layer` are
+asked for, (B, G, S, D).
 ## keys and values swapped
 - return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 + return self.values[layer, :, :, :end], self.keys[layer, :, :, :end]
@@ -269,11 +300,20 @@ the first index of `self.keys` and `self.values`.
 - self.length = n → self.keys[..., n:, :] = self.values[..., n:, :] = 0
 You wipe the places from n on, but the length stays. Zeros are keys like any other; what counts is
 the length. Set it to n: nothing has to be wiped, since what lies behind the length is never read.
-## truncate off by one
+## truncate cuts the buffers
+- self.length = n
++ self.length = n
++ self.keys, self.values = self.keys[..., :n, :], self.values[..., :n, :]
+You cut the buffers down to n places, so nothing fits in behind them any more. They keep their size:
+`truncate` changes the length and nothing else, and what lies behind it is overwritten.
+## truncate off by one, but not at 0
 - self.length = n → self.length = max(n - 1, 0)
 After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one fewer.
+## truncate off by one
+- self.length = n → self.length = n - 1
+After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one fewer.
 ## truncate takes n away
-- self.length = n → self.length = max(self.length - n, 0)
+- self.length = n → self.length -= n
 `truncate(n)` says how many positions stay, not how many go: the length becomes n.
 ## the place is not taken back
 - self.length = 0 → self.length = self.place = 0
@@ -283,34 +323,57 @@ After `truncate(n)` the length is n: positions 0 to n - 1 stay. You keep one few
 You keep a counter of your own for where to write, and `truncate` does not reset it: the next keys
 land behind the cut, and what lies there is never read. Use the length, and nothing else.
 ## select forgets the values
-- self.values = self.values[:, list(rows)]
+- self.values = self.values[:, rows]
 `select` reorders the keys but not the values: each row then finds by its own keys what another row
 has stored.
 ## select takes layers
-- self.keys[:, list(rows)] → self.keys[list(rows)]
-- self.values[:, list(rows)] → self.values[list(rows)]
+- self.keys[:, rows] → self.keys[rows]
+- self.values[:, rows] → self.values[rows]
 `select` indexes the first axis, which is the layers. The rows of the batch are the second axis of
 (L, B, G, max_length, D).
 ## the selection is dropped
-- self.keys = self.keys[:, list(rows)] → self.keys.index_select(1, torch.as_tensor(rows))
-- self.values = self.values[:, list(rows)] → self.values.index_select(1, torch.as_tensor(rows))
+- self.keys = self.keys[:, rows] → self.keys.index_select(1, torch.as_tensor(rows))
+- self.values = self.values[:, rows] → self.values.index_select(1, torch.as_tensor(rows))
 `select` has no effect: `index_select` gives back a new tensor and leaves the old one as it is.
 Store what it gives.
 ## select overwrites before it reads
-- self.keys = self.keys[:, list(rows)]
-- self.values = self.values[:, list(rows)]
+- self.keys = self.keys[:, rows]
+- self.values = self.values[:, rows]
 + for i, row in enumerate(rows):
 +     self.keys[:, i] = self.keys[:, row]
 +     self.values[:, i] = self.values[:, row]
 You copy row after row inside the same buffer, so a row may be overwritten before it is read: with
 rows [1, 0] both become row 1. Nor do rows go away, or double. Take all rows at once into a new
 tensor: `self.keys[:, rows]`.
+## the buffers keep their rows
+- self.keys = self.keys[:, rows]
+- self.values = self.values[:, rows]
++ self.keys[:] = self.keys[:, rows]
++ self.values[:] = self.values[:, rows]
+You write the chosen rows back into the old buffers, which have as many rows as before. `rows` may
+be shorter or longer than the batch, and so must the new buffers be: `self.keys = …`, not
+`self.keys[...] = …`.
+## the other way round
+- self.keys = self.keys[:, rows]
+- self.values = self.values[:, rows]
++ keys, values = self.keys.clone(), self.values.clone()
++ for i, row in enumerate(rows):
++     keys[:, row], values[:, row] = self.keys[:, i], self.values[:, i]
++ self.keys, self.values = keys, values
+You do it the other way round: row rows[i] becomes what row i was. Row i of the new buffers is row
+rows[i] of the old ones.
 ## attend uses the whole buffer
 - keys, values = self.append(layer, k, v)
 + self.append(layer, k, v)
 + keys, values = self.keys[layer], self.values[layer]
 `attend` takes its keys from `self.keys[layer]`, all `max_length` places of it, those that are
 still empty too. Use the keys and values that `append` gave back.
+## attend sees the new tokens alone
+- keys, values = self.append(layer, k, v)
++ self.append(layer, k, v)
++ keys, values = k, v
+`attend` stores the new keys and values, and then attends to these alone. It should attend to all
+that is stored: `append` gives that back.
 ## attend without a mask
 - if mask is None:
 -     mask = causal_mask(q.shape[2], keys.shape[2])
@@ -326,6 +389,17 @@ position n, not at 0, and must see all that is before it: the diagonal moves by 
 - causal_mask(q.shape[2], keys.shape[2]) → causal_mask(keys.shape[2])[: q.shape[2]]
 A single new token sees only the oldest key: your mask is the top of the causal triangle, and it
 should be the bottom. The T queries are the last T of the S keys: `causal_mask(T, S)`.
+## the causal mask on top of the given one
+- if mask is None:
+-     mask = causal_mask(q.shape[2], keys.shape[2])
++ causal = causal_mask(q.shape[2], keys.shape[2])
++ mask = causal if mask is None else causal & mask
+Where a mask is given you make it causal as well. Then the given one alone decides: a causal mask
+only if `mask` is None.
+## the given mask is ignored for one token
+- if mask is None: → if mask is None or q.shape[2] == 1:
+For a single new token you ignore the mask that was given. It may hide padding from that token too:
+use it whatever T is.
 ## the given mask is ignored
 - if mask is None:
 -     mask = causal_mask(q.shape[2], keys.shape[2])
@@ -416,6 +490,18 @@ def taken_back_expected(config: ModelConfig) -> list[Any]:
     return [decoder_by_pytorch(random_decoder(config), text)[:, 2:], 5]
 
 
+def gone_on(step: Candidate, config: ModelConfig) -> list[Any]:
+    """3 tokens that the model itself has read, then 4 that the candidate reads."""
+    model, token_ids = random_decoder(config), random_ids(config, 9, 2, 7)
+    cache = ContiguousKVCache(config, 2, 120)
+    model.hidden(token_ids[:, :3], cache)
+    return [step(model, token_ids[:, 3:], cache), cache.length]
+
+
+def gone_on_expected(config: ModelConfig) -> list[Any]:
+    return [decoder_by_pytorch(random_decoder(config), random_ids(config, 9, 2, 7))[:, 3:], 7]
+
+
 def closures(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Tensor:
     """`hidden_with_cache` as the hints say it."""
     T, layers = token_ids.shape[1], list[Any](model.layers)
@@ -458,6 +544,7 @@ HIDDEN_WITH_CACHE = Exercise(
             "5 tokens, back to 2 with truncate, then 3 others",
             *(taken_back, taken_back_expected, SMALL),
         ),
+        trial("4 tokens after 3 that `model.hidden` has read", gone_on, gone_on_expected, DEEPER),
     ),
     mistakes=edits(
         closures,
@@ -466,6 +553,26 @@ HIDDEN_WITH_CACHE = Exercise(
 - cache.length, cache.length + T → 0, T
 Your positions start at 0 at every call. The new tokens follow those in the cache: the first of
 them stands at `cache.length`.
+## positions count from 1
+- cache.length, cache.length + T → cache.length + 1, cache.length + T + 1
+Your positions are one too large. Positions count from 0, so where `cache.length` are cached the next
+one stands at position `cache.length`.
+## positions of those before
+- cache.length, cache.length + T → cache.length - T, cache.length
+Your T positions end where the new tokens begin. The first of them stands at `cache.length`, the last at
+`cache.length + T - 1`.
+## one position for all
+- torch.arange(cache.length, cache.length + T) → torch.full((T,), cache.length)
+All T new tokens stand at one and the same position in your answer. The first stands at
+`cache.length`, and each of the others one further on: `torch.arange`.
+## the cache emptied first
+- x = model.embedding(token_ids)
++ cache.truncate(0)
++ x = model.embedding(token_ids)
+- positions = torch.arange(cache.length, cache.length + T)
++ positions = torch.arange(T)
+You empty the cache at each call. What it holds is the text so far, and the new tokens go on from it:
+nothing is truncated here.
 ## not advanced
 - cache.advance(T) → pass
 The cache is never told that T positions have come: `cache.length` is still what it was, and the
@@ -474,6 +581,9 @@ next token overwrites these. Call `cache.advance(T)` once, after the last layer.
 - cache.advance(T) → cache.advance(2 * T)
 The length grows by 2·T: there is one `advance` too many. (`attend` does not advance; one call at
 the end is all.)
+## advanced by the batch
+- cache.advance(T) → cache.advance(token_ids.shape[0])
+You advance by the number of rows, B. Each row has got T new positions: `token_ids.shape[1]`.
 ## advanced in the loop
 - cache.advance(T)
 +     cache.advance(T)
@@ -486,19 +596,43 @@ times too fast. All layers of a forward write to the same places: advance after 
 + cache.advance(T)
 You advance before the layers have written, so `attend` stores T places further on, and the places
 between stay empty. Advance after the last layer.
+## advanced first of all
+- cache.advance(T) → pass
+- positions = torch.arange
++ cache.advance(T)
++ positions = torch.arange
+You advance before anything else, so the new tokens stand T positions too far on, and `attend` stores
+their keys T places too far on. Advance once, after the last layer.
+## advanced by the new length
+- cache.advance(T) → cache.advance(cache.length + T)
+You advance by the new length. `advance` adds what it is given to the length there is: T, the number of
+new tokens.
 ## advanced by one
 - cache.advance(T) → cache.advance(1)
 `cache.advance(1)` is right for one token, but a prompt has T of them: advance by
 `token_ids.shape[1]`.
 ## all layers in one
 - cache.attend(number, → cache.attend(0,
-Every layer hands the same layer number to `cache.attend`, so each overwrites what the one before
-has stored. Count them with `enumerate(model.layers)`. (If you made the functions first and called
-them later: they all see the last value of the loop.)
+Every layer hands the number 0 to `cache.attend`, so each overwrites what the one before has stored.
+Count them with `enumerate(model.layers)`.
+## all layers in the last one
+- cache.attend(number, → cache.attend(len(layers) - 1,
+Every layer hands the number of the last one to `cache.attend`, so each overwrites what the one before
+has stored. Functions that are made first and called later all see the last value of the loop: make
+each where it is called.
 ## the final norm is missing
 - return rms_norm(x, model.norm.weight, model.config.norm_eps) → return x
 The stream is right up to the last block, but it must be normalised once more before the head:
 `rms_norm(x, model.norm.weight, model.config.norm_eps)`.
+## the head, too
+- return rms_norm(x, model.norm.weight, model.config.norm_eps)
++ return model.head(rms_norm(x, model.norm.weight, model.config.norm_eps))
+Those are logits, (B, T, V). The hidden states are asked for, (B, T, C): the head is left to the
+caller.
+## the last position alone
+- return rms_norm(x, model.norm.weight, model.config.norm_eps)
++ return rms_norm(x[:, -1], model.norm.weight, model.config.norm_eps)
+You give back the last position alone. All T new positions are asked for, (B, T, C).
 ## attends to the new tokens alone
 - cache.attend(number, q, k, v)
 + grouped_query_attention(q, k, v, causal_mask(q.shape[2]))
@@ -521,9 +655,13 @@ through `cache.attend(number, q, k, v)`, which stores the new keys and attends t
 # --- prefill and decode_step ----------------------------------------------------------------------
 
 
-def prefilled(candidate: Candidate, config: ModelConfig, token_ids: Tensor) -> Any:
+def prefilled(candidate: Candidate, config: ModelConfig, token_ids: Tensor, cached: int = 0) -> Any:
+    """The first `cached` tokens are in the cache already; the candidate reads the others."""
     model = random_decoder(config)
     cache = ContiguousKVCache(config, token_ids.shape[0], 120)
+    if cached:
+        model.hidden(token_ids[:, :cached], cache)
+        token_ids = token_ids[:, cached:]
     before = model.head_positions
     logits = candidate(model, token_ids, cache)
     return {
@@ -533,7 +671,7 @@ def prefilled(candidate: Candidate, config: ModelConfig, token_ids: Tensor) -> A
     }
 
 
-def prefilled_expected(config: ModelConfig, token_ids: Tensor) -> Any:
+def prefilled_expected(config: ModelConfig, token_ids: Tensor, cached: int = 0) -> Any:
     model = random_decoder(config)
     last = decoder_by_pytorch(model, token_ids)[:, -1]
     return {
@@ -543,8 +681,9 @@ def prefilled_expected(config: ModelConfig, token_ids: Tensor) -> Any:
     }
 
 
-def prefilling(label: str, config: ModelConfig, seed: int, B: int, T: int) -> Case:
-    return trial(label, prefilled, prefilled_expected, config, random_ids(config, seed, B, T))
+def prefilling(label: str, config: ModelConfig, seed: int, B: int, T: int, cached: int = 0) -> Case:
+    ids = random_ids(config, seed, B, T)
+    return trial(label, prefilled, prefilled_expected, config, ids, cached)
 
 
 def last_logits(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Tensor:
@@ -566,6 +705,7 @@ PREFILL = Exercise(
         prefilling("a prompt of 1", SMALL, 11, 1, 1),
         prefilling("a batch of 3 prompts of 4", SMALL, 12, 3, 4),
         prefilling("another model, 2 prompts of 7", DEEPER, 13, 2, 7),
+        prefilling("4 more tokens behind 3 that are cached", SMALL, 14, 2, 7, 3),
     ),
     mistakes=edits(
         last_logits,
@@ -589,6 +729,53 @@ The values are right, but their shape is (B, 1, V): `[:, -1:]` keeps the axis of
 ## the last row of the batch
 - hidden[:, -1] → hidden[-1]
 You take the last row of the batch, [-1]; axis 0 is the batch, axis 1 the positions: [:, -1].
+## the first row of the batch
+- hidden[:, -1] → hidden[0, -1]
+You take row 0 of the batch alone: [:, -1] takes the last position of every row.
+## a batch of the first row
+- hidden[:, -1] → hidden[:1, -1]
+Right for one row, but of a batch you give back the first row alone: [:, -1] takes the last position
+of every row.
+## squeezed
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1:]).squeeze()
+`squeeze()` takes out every axis of size 1, that of a batch of one too. Take the position out with
+[:, -1], and no other axis goes.
+## probabilities instead of logits
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).softmax(-1)
+Those are probabilities. The logits are asked for, as the head gives them: softmax is left to who
+draws from them.
+## logarithms of probabilities
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).log_softmax(-1)
+Those are the logarithms of probabilities. The logits are asked for, as the head gives them.
+## the vector instead of the logits
+- model.head(hidden[:, -1]) → hidden[:, -1]
+That is the last position's vector, (B, C). It still goes through `model.head`, which makes logits of
+it, (B, V).
+## read twice
+- hidden = model.hidden(token_ids, cache)
++ model.hidden(token_ids, cache)
++ hidden = model.hidden(token_ids, cache)
+`model.hidden` is called twice with the cache, so the tokens stand in it twice. Call it once, and
+keep what it gives.
+## the mean of all positions
+- hidden[:, -1] → hidden.mean(1)
+You average over the positions. The vector of the last one alone has seen the whole prompt, and
+forecasts what follows it: [:, -1].
+## the last token left out
+- model.hidden(token_ids, cache) → model.hidden(token_ids[:, :-1], cache)
+You read all but the last token of the prompt. What follows it can only be told after all of it.
+## the cache emptied first
+- hidden = model.hidden(token_ids, cache)
++ cache.truncate(0)
++ hidden = model.hidden(token_ids, cache)
+You empty the cache first. It may hold the beginning of a text already, which these tokens go on:
+`model.hidden` counts on from there, and nothing is truncated.
+## the whole model, and no cache
+- hidden = model.hidden(token_ids, cache)
+- return model.head(hidden[:, -1])
++ return model(token_ids)[:, -1]
+`model(token_ids)` knows no cache, and runs the head on every position. Call `model.hidden` with the
+cache, take the last position, and give that one to `model.head`.
 ## the cache forgotten
 - model.hidden(token_ids, cache) → model.hidden(token_ids)
 The logits are right, but the cache is empty afterwards: pass it on to `model.hidden`.
@@ -668,6 +855,51 @@ The values are right, but their shape is (B, 1, V): take the one position out, [
 + hidden = model.hidden(token_ids, cache)
 + cache.advance(token_ids.shape[1])
 The cache's length grows by 2 at each step: `model.hidden` has advanced it already.
+## the first row of the batch
+- hidden[:, -1] → hidden[0, -1]
+You take row 0 of the batch alone: [:, -1] takes the last position of every row.
+## a batch of the first row
+- hidden[:, -1] → hidden[:1, -1]
+Right for one row, but of a batch you give back the first row alone: [:, -1] takes the last position
+of every row.
+## squeezed
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1:]).squeeze()
+`squeeze()` takes out every axis of size 1, that of a batch of one too. Take the position out with
+[:, -1], and no other axis goes.
+## probabilities instead of logits
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).softmax(-1)
+Those are probabilities. The logits are asked for, as the head gives them: softmax is left to who
+draws from them.
+## logarithms of probabilities
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).log_softmax(-1)
+Those are the logarithms of probabilities. The logits are asked for, as the head gives them.
+## the vector instead of the logits
+- model.head(hidden[:, -1]) → hidden[:, -1]
+That is the last position's vector, (B, C). It still goes through `model.head`, which makes logits of
+it, (B, V).
+## read twice
+- hidden = model.hidden(token_ids, cache)
++ model.hidden(token_ids, cache)
++ hidden = model.hidden(token_ids, cache)
+`model.hidden` is called twice with the cache, so the tokens stand in it twice. Call it once, and
+keep what it gives.
+## the last row of the batch
+- hidden[:, -1] → hidden[-1]
+You take the last row of the batch, [-1]; axis 0 is the batch, axis 1 the positions: [:, -1].
+## taken back
+- return model.head(hidden[:, -1])
++ cache.truncate(cache.length - 1)
++ return model.head(hidden[:, -1])
+At the end you take the token back out of the cache, so the next step can't see it. It belongs to the
+text now: leave the length as `model.hidden` leaves it.
+## one position late
+- (token_ids, cache) → (token_ids, cache, torch.tensor([cache.length + 1]))
+The new token is told a position that is one too large: `model.hidden` counts on from the cache's
+length by itself. Give it no positions.
+## one position early
+- (token_ids, cache) → (token_ids, cache, torch.tensor([cache.length - 1]))
+The new token is told the position of the last one that is cached: `model.hidden` counts on from the
+cache's length by itself. Give it no positions.
 ## the cache emptied first
 - hidden = model.hidden(token_ids, cache)
 + cache.truncate(0)
@@ -733,6 +965,9 @@ That is one layer. Each layer has keys and values of its own.
 - [config.kv_heads, config.head_dim] → [config.width]
 You count the width C for each key. A key has G·D numbers, `kv_heads * head_dim`: with fewer KV
 heads than query heads that is less than C.
+## C instead of D
+- config.head_dim → config.width
+You count the width C for each KV head. Each has D numbers: `config.head_dim`.
 ## D as C / H
 - config.head_dim → config.width // config.heads
 The head dimension need not be C / H: take `config.head_dim`.
@@ -751,9 +986,34 @@ That is eight times too much, or too little: `bytes_per_number` is in bytes alre
 ## always 4 bytes
 - numel() * bytes_per_number → numel() * 4
 You take 4 bytes for each number, whatever is asked: `bytes_per_number` is 2 in fp16.
+## always 2 bytes
+- numel() * bytes_per_number → numel() * 2
+You take 2 bytes for each number, whatever is asked: `bytes_per_number` is 4 in fp32.
+## counted twice
+- numel() * bytes_per_number → numel() * bytes_per_number * 2
+Twice as much: a key and a value make a factor of 2, once.
 ## megabytes instead of bytes
 - * batch * length → * batch * length / 1e6
 That is in MB. Bytes are asked for: nothing is divided by a million.
+## mebibytes instead of bytes
+- * batch * length → * batch * length / 2**20
+That is in MiB. Bytes are asked for: nothing is divided by 2^20.
+## gigabytes instead of bytes
+- * batch * length → * batch * length / 1e9
+That is in GB. Bytes are asked for: nothing is divided by 10^9.
+## gibibytes instead of bytes
+- * batch * length → * batch * length / 2**30
+That is in GiB. Bytes are asked for: nothing is divided by 2^30.
+## the longest text
+- * batch * length → * batch * config.context
+You take the longest text that the model can read. Asked for are texts of `length` tokens.
+## queries stored too
+- sum(one for _ in ("key", "value") for _ in range(config.layers))
++ config.layers * (one * 2 + config.heads * config.head_dim * bytes_per_number)
+You count the queries too. They are used once and not stored: keys and values alone.
+## one position more
+- * batch * length → * batch * (length + 1)
+You count one position too many: a text of `length` tokens leaves `length` keys and values.
 """,
     ),
     hints=(
@@ -837,10 +1097,47 @@ CHUNKED_PREFILL = Exercise(
 ## the rest is dropped
 - token_ids.split → token_ids[:, : max(token_ids.shape[1] // chunk, 1) * chunk].split
 The last chunk may be shorter than the others, and you leave it out: its tokens are never read.
+## the rest is dropped, and a short prompt
+- token_ids.split(chunk, dim=1) → token_ids.split(chunk, dim=1)[: token_ids.shape[1] // chunk]
+The last chunk may be shorter than the others, and you leave it out: its tokens are never read. Of a
+prompt shorter than `chunk` you read nothing at all.
 ## the last piece is dropped
 - split(chunk, dim=1) → split(chunk, dim=1)[:-1]
 The last piece is never read, whether it is shorter or not: `[:-1]` leaves it out. Loop over all of
 them.
+## a last piece of one token is dropped
+- token_ids.split(chunk, dim=1)
++ [token_ids[:, i : i + chunk] for i in range(0, max(token_ids.shape[1] - 1, 1), chunk)]
+Where the last piece is a single token you never read it: a `range` or a `while` that ends at T - 1
+stops one too early. It ends at T.
+## the last piece is read twice
+- return logits
++ return decode.prefill(model, piece, cache)
+The last piece goes through the model twice, so its tokens stand in the cache twice. Keep its logits
+the first time.
+## the last piece is filled up
+- token_ids.split(chunk, dim=1)
++ [token_ids[:, max(min(i, token_ids.shape[1] - chunk), 0) : i + chunk]
++     for i in range(0, token_ids.shape[1], chunk)]
+You fill the last piece up with tokens from before it, so they are read twice, and stand in the cache
+twice. The last piece may be shorter.
+## the last piece alone
+- in token_ids.split(chunk, dim=1) → in token_ids.split(chunk, dim=1)[-1:]
+You read the last piece alone: those before it go through the model too, and leave their keys and
+values in the cache.
+## the rest at once
+- token_ids.split(chunk, dim=1)
++ [x for x in (token_ids[:, :chunk], token_ids[:, chunk:]) if x.shape[1]]
+You cut once: the first `chunk` tokens, then all that is left in one forward. Every piece has at most
+`chunk` tokens.
+## the shorter piece first
+- token_ids.split(chunk, dim=1)
++ [token_ids[:, max(i - chunk, 0) : i] for i in range(token_ids.shape[1], 0, -chunk)][::-1]
+You cut from the end, so that the first piece is the shorter one. Cut from the front, as `split`
+does: the last may be shorter.
+## one token too many
+- split(chunk, dim=1) → split(chunk + 1, dim=1)
+Your pieces have one token too many: at most `chunk`.
 ## the batch is split
 - split(chunk, dim=1) → split(chunk)
 You cut the rows of the batch, not the text: `split` takes axis 0 if it is told no other. The
@@ -865,6 +1162,9 @@ You read one token at a time, whatever `chunk` is.
     + edits(
         last_of_all,
         """
+## a list of logits
+- every[-1] → every
+You give back a list with the logits of every chunk. Only the last are wanted, (B, V).
 ## the logits of the first chunk
 - every[-1] → every[0]
 Those are the logits after the first chunk. What follows the prompt is read off the last.
@@ -880,6 +1180,13 @@ forecast what follows: (B, V).
     + edits(
         piece_after_piece,
         """
+## the vector instead of the logits
+- logits = decode.prefill(model, piece, cache) → logits = model.hidden(piece, cache)[:, -1]
+That is the last position's vector, (B, C): it still goes through `model.head`.
+## the logits of all positions
+- logits = decode.prefill(model, piece, cache) → logits = model.head(model.hidden(piece, cache))
+You give back the logits of every position of the last piece. Only those of the last one are wanted,
+(B, V).
 ## forgotten between the chunks
 - logits = decode.prefill(model, piece, cache)
 + cache.truncate(0)

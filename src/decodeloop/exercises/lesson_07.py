@@ -54,16 +54,33 @@ def scaled(x: Tensor, t: float) -> Tensor:
 
 
 def at_zero(label: str, x: Tensor, t: float = 0.0) -> Case:
-    """At t = 0 it matters what is left, and with which probability; not with which logit."""
+    """At t = 0: what is left, with which probability, and whether it has kept its logit."""
 
     def seen(answer: Candidate) -> Any:
         out = called(answer)
         if not isinstance(out, Tensor) or out.shape != x.shape:
-            return {"what came": out}
-        return {"left": torch.isfinite(out), "probabilities": torch.softmax(out.float(), -1)}
+            return {"what came": shape_of(out)}
+        best = x == x.amax(-1, keepdim=True)
+        return {
+            "left": torch.isfinite(out),
+            "probabilities": torch.softmax(out.float(), -1),
+            "the best keeps its logit": bool(torch.isclose(out[best], x[best]).all()),
+            "free of inf and NaN": not bool((out.isposinf() | out.isnan()).any()),
+        }
 
     called = call(label, x, t, oracle=scaled).run
     return Case(label, seen, lambda: seen(scaled), (x, t))
+
+
+def leaves_its_input(label: str, x: Tensor, *options: Any, oracle: Candidate) -> Case:
+    """What became of the logits that were lent, beside the answer."""
+
+    def run(answer: Candidate) -> Any:
+        lent = x.clone()
+        out = answer(lent, *options)
+        return {"what came": out, "the caller's logits afterwards": lent}
+
+    return Case(label, run, lambda: run(oracle), (x, *options))
 
 
 def divided(x: Tensor, t: float) -> Tensor:
@@ -92,6 +109,7 @@ TEMPERATURE = Exercise(
         at_zero("t = 0, a logit is exactly 0", torch.tensor([-1.0, 0.0, 2.0, 1.0])),
         at_zero("t = 0, some tokens are out already", SOME_OUT),
         at_zero("t = 0, logits (4, 4)", SQUARE),
+        leaves_its_input("the caller's logits stay as they are", BATCH, 2.0, oracle=scaled),
     ),
     mistakes=edits(
         divided,
@@ -122,6 +140,48 @@ other becomes -inf: a case of its own, before you divide.
 - x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → x / 1e-4
 At t = 0 you divide by some tiny number. Two tokens that are nearly equal then still share the
 draws, and no token is out. Set every token but the best to -inf.
+## in place
+- return x / t → return x.div_(t)
+You divide in place, with `/=` or `div_`, so the caller's logits change too. Make a new tensor:
+`logits / t`.
+## in place, at 0 too
+- x.masked_fill → x.masked_fill_
+- return x / t → return x.div_(t)
+You write into the caller's logits, at t = 0 too. Make new tensors: `logits / t`, and `masked_fill`
+without the underscore.
+## a large negative number for -inf
+- -INF → -1e9
+At t = 0 you give the others a large negative number. What is out must be -inf, also for the samplers
+that follow.
+## the best loses its logit
+- x.masked_fill(x < x.amax(-1, keepdim=True), -INF)
++ torch.zeros_like(x).masked_fill(x < x.amax(-1, keepdim=True), -INF)
+At t = 0 the right token is left, but not with its own logit. The best keeps its logit, the others
+become -inf.
+## nothing is left at 0
+- x < x.amax → x <= x.amax
+At t = 0 you put out the best token too, and nothing is left: out is what is *less* than the best.
+## one-hot at 0
+- x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → (x == x.amax(-1, keepdim=True)).float()
+At t = 0 you return 1 for the best and 0 for the others. Those are probabilities: return logits, the best
+with its own, the others -inf.
+## the worst at 0
+- x < x.amax → x > x.amin
+At t = 0 you keep the worst token of each row. It is the largest logit that stays.
+## the best of each column
+- x.amax(-1, keepdim=True) → x.amax(0, keepdim=True)
+At t = 0 you look for the best along the first axis. Each row has its own best, along the tokens:
+axis -1.
+## logarithms of probabilities
+- x / t → (x / t).log_softmax(-1)
+You return the logarithms of probabilities: softmax is not yet asked for, only the division.
+## probabilities returned, but at 0
+- x / t → (x / t).softmax(-1)
+You return probabilities. Samplers are chained, each takes logits and gives logits; the softmax
+comes once, at the end.
+## t subtracted
+- x / t → x - t
+You subtract t. That moves all logits alike, and changes no probability: divide by it.
 ## probabilities returned
 - , -INF) → , -INF).softmax(-1)
 - x / t → (x / t).softmax(-1)
@@ -194,7 +254,7 @@ def number_kept(label: str, x: Tensor, *options: Any, oracle: Candidate) -> Case
     def seen(answer: Candidate) -> Any:
         out = called(answer)
         if not isinstance(out, Tensor) or out.shape != x.shape:
-            return {"what came": out}
+            return {"what came": shape_of(out)}
         return {
             "kept in each row": torch.isfinite(out).sum(-1),
             "as they were": as_they_were(out, x),
@@ -231,6 +291,8 @@ TOP_K = Exercise(
             2,
             oracle=k_best,
         ),
+        call("logits (4, 4), k = 2", SQUARE, 2, oracle=k_best),
+        leaves_its_input("the caller's logits stay as they are", BATCH, 3, oracle=k_best),
     ),
     mistakes=edits(
         from_the_kth,
@@ -253,10 +315,63 @@ where a token is out.
 - x.masked_fill(x < last, -INF) → x.topk(k).values
 Two things. You return the k best values, (…, k): every token must keep its place, so return (…,
 V), with -inf where a token is out. And topk fails if k is more than V: min(k, V).
+## keepdim forgotten
+- [..., -1:] → [..., -1]
+The k-th logits have shape (…), an axis less than the logits: they don't broadcast, or they do along the
+wrong axis. `[..., -1:]` keeps the axis.
+## sorted in ascending order
+- x.topk(min(k, x.shape[-1])).values[..., -1:]
++ x.sort(-1).values[..., min(k, x.shape[-1]) - 1, None]
+You sort in ascending order, so your threshold is the k-th *smallest* logit. descending=True, or topk.
+## over the whole batch, and at most V
+- x.topk(min(k, x.shape[-1])).values[..., -1:] → x.flatten().topk(min(k, x.shape[-1])).values[-1]
+You take the k best of the whole tensor. Each row has its own k best: work along the last axis.
 ## the first of the k best
 - [..., -1:] → [..., :1]
 You compare with the first of the k best, and only the best token is left. topk gives them in
 descending order: the k-th is the last, [..., -1:].
+## the ids of the k best
+- x.masked_fill(x < last, -INF) → x.topk(min(k, x.shape[-1])).indices
+You return the ids of the k best, (…, k). A sampler gives logits: (…, V), with -inf where a token is
+out.
+## the ids of the k best, and k > V fails
+- min(k, x.shape[-1]) → k
+- x.masked_fill(x < last, -INF) → x.topk(k).indices
+Two things. You return the ids of the k best: a sampler gives logits, (…, V), with -inf where a token
+is out. And topk fails if k is more than V: min(k, V).
+## the first of the vocabulary
+- x.masked_fill(x < last, -INF)
++ torch.cat((x[..., :k], torch.full_like(x[..., k:], -INF)), -1)
+You keep the first k tokens of the vocabulary. The best are meant: those with the largest logits.
+## the largest magnitudes
+- last = x.topk
++ last = x.abs().topk
+- x < last → x.abs() < last
+You go by the absolute value. A logit far below 0 is an unlikely token: compare the logits as they
+are.
+## k limited by the rows
+- min(k, x.shape[-1]) → min(k, len(x))
+You limit k by the length of the first axis. That is V for a single row alone; of a batch it is the
+number of rows: V is logits.shape[-1].
+## the lowest threshold for all rows
+- [..., -1:] → [..., -1:].min()
+You compare all rows with one number, the lowest of their k-th logits. Each row has a threshold of its
+own: [..., -1:] keeps the axis.
+## the highest threshold for all rows
+- [..., -1:] → [..., -1:].max()
+You compare all rows with one number, the highest of their k-th logits. Each row has a threshold of
+its own: [..., -1:] keeps the axis.
+## in place
+- x.masked_fill → x.masked_fill_
+You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
+`torch.where`.
+## a large negative number for -inf
+- -INF → -1e9
+What is out gets a large negative number from you. It must be -inf.
+## logarithms of probabilities
+- x.masked_fill(x < last, -INF) → x.log_softmax(-1).masked_fill(x < last, -INF)
+The right tokens are kept, but not with their logits: you return logarithms of probabilities. What is
+kept keeps its logit.
 ## in sorted order
 - last = x.topk
 + x = x.sort(dim=-1, descending=True).values
@@ -278,12 +393,21 @@ fails if k is more than V: min(k, V).
 ## one too many
 - min(k, → min(k + 1,
 You keep k + 1 tokens. In a sorted row the k-th best stands at place k - 1.
+## one too many, and k = V fails
+- x.topk(min(k, x.shape[-1])) → x.topk(k + 1)
+Two things. You keep k + 1 tokens: the k-th best stands at place k - 1. And topk fails where that is
+more than V: k may be V, or larger.
 ## ties broken
 - return x.masked_fill(x < last, -INF)
 + kept = x.topk(min(k, x.shape[-1])).indices
 + return torch.full_like(x, -INF).scatter(-1, kept, x.gather(-1, kept))
 Right but for a tie: tokens whose logit equals that of the k-th are kept too, since nothing says
 which of them is better. Compare with the k-th value instead of scattering k of them.
+## ties broken, and k > V fails
+- return x.masked_fill(x < last, -INF)
++ return torch.full_like(x, -INF).scatter(-1, x.topk(k).indices, x.topk(k).values)
+Two things. Tokens whose logit equals that of the k-th are kept too: compare with the k-th value
+instead of scattering k of them. And topk fails if k is more than V: min(k, V).
 ## probabilities returned
 - x.masked_fill(x < last, -INF) → x.masked_fill(x < last, -INF).softmax(-1)
 You return probabilities. Samplers are chained, each takes logits and gives logits; what is kept
@@ -333,7 +457,7 @@ def left_at_one(label: str, x: Tensor) -> Case:
     def seen(answer: Candidate) -> Any:
         out = called(answer)
         if not isinstance(out, Tensor) or out.shape != x.shape:
-            return {"what came": out}
+            return {"what came": shape_of(out)}
         kept = bool(torch.isfinite(out).all())
         return {"every token kept": kept, "as they were": as_they_were(out, x)}
 
@@ -369,6 +493,7 @@ TOP_P = Exercise(
             oracle=nucleus,
         ),
         left_at_one("p = 1, and a tail of tiny probabilities", LONG_TAIL),
+        leaves_its_input("the caller's logits stay as they are", BATCH, 0.8, oracle=nucleus),
     ),
     mistakes=edits(
         through_the_sorted_row,
@@ -385,6 +510,47 @@ probability.
 You drop the token that crosses p, unless it is the best. What is kept must have at least p, so the
 crossing one belongs to it. Ask of each token how much stood *before* it: cumsum minus its own
 probability.
+## the crossing token dropped, at exactly p too
+- m.cumsum(-1) - m >= p → m.cumsum(-1) >= p
+You drop the token with which the sum reaches p: what you keep has less than p. Ask of each token how
+much stood *before* it: cumsum minus its own probability.
+## the crossing token dropped, and the tail at p = 1
+- m.cumsum(-1) - m >= p → m.cumsum(-1) >= p
+- if p == 1: → if p > 1:
+Two things. You drop the token with which the sum reaches p: ask of each token how much stood *before*
+it, cumsum minus its own probability. And p = 1 keeps all: leave the logits alone there.
+## one after the crossing one
+- out = m.cumsum(-1) - m >= p
++ out = m.cumsum(-1) - m >= p
++ out = torch.cat((out[..., :1] & False, out[..., :-1]), -1)
+You keep one token too many: the one that crosses p is the last that stays.
+## softmax over the rows
+- ordered.softmax(-1) → ordered.softmax(0)
+Your softmax runs over the first axis. Each row is a forecast, and sums to 1 along the tokens:
+softmax(-1).
+## summed over the rows
+- m.cumsum(-1) → m.cumsum(0)
+Your cumulative sum runs over the first axis. Each row is summed by itself, along the tokens:
+cumsum(-1).
+## 1 - p
+- >= p → >= 1 - p
+You cut off a tail that has p, and keep 1 - p. It is the kept tokens that must have p together: in
+descending order a token is out if those before it have p already.
+## in place
+- x.masked_fill → x.masked_fill_
+You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
+`torch.where`.
+## a large negative number for -inf
+- -INF → -1e9
+What is out gets a large negative number from you. It must be -inf.
+## logarithms of probabilities
+- x.masked_fill → x.log_softmax(-1).masked_fill
+The right tokens are kept, but not with their logits: you return logarithms of probabilities. What is
+kept keeps its logit.
+## the probabilities masked
+- x.masked_fill → x.softmax(-1).masked_fill
+The right tokens are out, but you mask the probabilities and return those. What is kept keeps its
+logit: mask the logits.
 ## the mask never unsorted
 - out.scatter(-1, order, out) → out
 Your mask is in the order of the sorted row, but you put it on the unsorted one: the wrong tokens
@@ -510,6 +676,7 @@ MIN_P = Exercise(
             0.5,
             oracle=near_the_best,
         ),
+        leaves_its_input("the caller's logits stay as they are", BATCH, 0.1, oracle=near_the_best),
     ),
     mistakes=edits(
         against_the_best,
@@ -526,6 +693,10 @@ forecast is the same, but your threshold is not. Compare probabilities.
 - m < p → m >= p
 You remove the tokens that are likely enough, and keep the others: the comparison is the wrong way
 round.
+## the likely ones out, but for the threshold
+- m < p → m > p
+You remove the tokens that are likely enough, and keep the others: the comparison is the wrong way
+round.
 ## the best of the whole batch
 - m.amax(-1, keepdim=True) → m.max()
 You take the largest probability of the whole tensor. Each row has its own best: amax(-1,
@@ -534,6 +705,32 @@ keepdim=True).
 - m < p → m <= p
 What is exactly p times as probable as the best stays. With ≤ instead of < even the best itself
 goes out at p = 1.
+## a distance between logits
+- m < p * m.amax(-1, keepdim=True) → x < x.amax(-1, keepdim=True) - p
+You keep what is at most p below the best *logit*. Probabilities are compared, and by their ratio: at
+least p times that of the best.
+## the mean instead of the best
+- m.amax(-1, keepdim=True) → m.mean(-1, keepdim=True)
+You compare with the mean of the probabilities. The threshold is p times the largest one.
+## softmax over the rows
+- x.softmax(-1) → x.softmax(0)
+Your softmax runs over the first axis. Each row is a forecast, and sums to 1 along the tokens:
+softmax(-1).
+## the best of each column
+- m.amax(-1, keepdim=True) → m.amax(0, keepdim=True)
+You look for the largest probability along the first axis. Each row has its own best, along the
+tokens: amax(-1, keepdim=True).
+## in place
+- x.masked_fill → x.masked_fill_
+You write -inf into the caller's logits. Make a new tensor: `masked_fill` without the underscore, or
+`torch.where`.
+## a large negative number for -inf
+- -INF → -1e9
+What is out gets a large negative number from you. It must be -inf.
+## logarithms of probabilities
+- x.masked_fill → x.log_softmax(-1).masked_fill
+The right tokens are kept, but not with their logits: you return logarithms of probabilities. What is
+kept keeps its logit.
 ## 0 instead of -inf
 - -INF → 0.0
 You set what is out to 0. A logit of 0 is no small one, e⁰ = 1: what is out must be -inf.
@@ -602,17 +799,6 @@ def row_by_row(x: Tensor, token_ids: Tensor, penalty: float) -> Tensor:
     return out
 
 
-def leaves_its_input(label: str, x: Tensor, ids: Tensor, penalty: float) -> Case:
-    """The same penalty twice on the same logits, as a loop that keeps its logits would do."""
-
-    def run(answer: Candidate) -> Any:
-        lent = x.clone()
-        answer(lent, ids.clone(), penalty)
-        return {"the second time": answer(lent, ids.clone(), penalty)}
-
-    return Case(label, run, lambda: {"the second time": penalised(x, ids, penalty)})
-
-
 SIGNS = torch.tensor([4.0, -4.0, 1.0, 0.0, -1.0])
 ROWS_SEEN = torch.tensor(
     [[[0, 1, 2, 2], [6, 6, 6, 6], [3, 0, 5, 1]], [[4, 4, 1, 4], [2, 3, 4, 5], [0, 6, 0, 6]]]
@@ -645,13 +831,7 @@ REPETITION_PENALTY = Exercise(
         call("penalty 1 changes nothing", BATCH, ROWS_SEEN, 1.0, oracle=penalised),
         call("penalty 0.5 makes it likelier", BATCH, ROWS_SEEN, 0.5, oracle=penalised),
         call("a logit of exactly 0", SIGNS, torch.tensor([3, 4]), 1.5, oracle=penalised),
-        call(
-            "nothing written yet",
-            SIGNS,
-            torch.zeros(0, dtype=torch.long),
-            1.5,
-            oracle=penalised,
-        ),
+        call("one token alone, the last", SIGNS, torch.tensor([4]), 3.0, oracle=penalised),
         call(
             "a token that is out",
             SOME_OUT,
@@ -659,7 +839,11 @@ REPETITION_PENALTY = Exercise(
             1.5,
             oracle=penalised,
         ),
-        leaves_its_input("called twice with the same logits", SIGNS, torch.tensor([0, 1, 1]), 2.0),
+        leaves_its_input(
+            "the caller's logits stay as they are",
+            *(SIGNS, torch.tensor([0, 1, 1]), 2.0),
+            oracle=penalised,
+        ),
     ),
     mistakes=(
         *edits(
@@ -703,6 +887,32 @@ occurred: read all logits first, then write.
 You give scatter a source of shape (…, V). It takes the first T entries, whichever tokens they
 belong to. The source must have the shape of the places, (…, T): gather first, change those, then
 scatter.
+## multiplied always
+- torch.where(seen > 0, seen / penalty, seen * penalty) → seen * penalty
+You multiply positive logits too, and make those tokens likelier. A positive logit is divided.
+## positive ones alone
+- seen * penalty) → seen)
+You leave negative logits as they are. They are penalised too: multiplied, they fall further below 0.
+## negative ones alone
+- seen / penalty, → seen,
+You leave positive logits as they are. They are penalised too: divided, they become smaller.
+## the first token alone
+- seen = x.gather(-1, ids)
++ ids = ids[..., :1]
++ seen = x.gather(-1, ids)
+You penalise only the token written first. All that occur in token_ids are meant.
+## all but the last token
+- seen = x.gather(-1, ids)
++ ids = ids[..., :-1]
++ seen = x.gather(-1, ids)
+You leave out the token written last. All that occur in token_ids are meant.
+## added instead of written
+- x.scatter(-1, ids, changed) → x.scatter_add(-1, ids, changed)
+You add the changed logits to the old ones. They take their place: `scatter`, not `scatter_add`.
+## put out
+- changed) → torch.full_like(changed, -INF))
+You put the tokens that occurred out, whatever the penalty. They become less likely, not impossible:
+divide positive logits by it, multiply negative ones.
 ## subtracted
 - torch.where(seen > 0, seen / penalty, seen * penalty) → seen - penalty
 You subtract the penalty. (Others do that, and call it a presence penalty.) Here positive logits
@@ -714,7 +924,7 @@ are divided by it, negative ones multiplied; 1 changes nothing.
 You divide probabilities and return them. The penalty works on logits, and gives logits.
 ## in place
 - x.scatter( → x.scatter_(
-You write into the caller's logits: called again with the same tensor, the penalty is applied
+You write into the caller's logits: called again with the same tensor, the penalty would be applied
 twice. Work on a new tensor: `scatter` without the underscore, or `clone()`.
 ## only the last token
 - seen = x.gather(-1, ids)
@@ -831,14 +1041,26 @@ def shape_of(drawn: Any) -> Any:
     return torch.zeros(drawn.shape) if isinstance(drawn, Tensor) else drawn
 
 
+def lent(answer: Candidate, logits: Tensor, *generator: torch.Generator) -> Any:
+    """A call that must leave the logits as they are."""
+    return call("", logits, oracle=shape_of).run(lambda x: answer(x, *generator))
+
+
 def drawn_in_calls(answer: Candidate, logits: Tensor, generator: bool = True) -> Any:
     """`CALLS` calls with logits (EACH, …): (CALLS, EACH, …), or what came of the wrong shape."""
-    rows = logits.expand(EACH, *logits.shape)
-    calls = [answer(rows.clone(), *([seeded(i)] if generator else [])) for i in range(CALLS)]
+    rows = logits.expand(EACH, *logits.shape).contiguous()
+    calls = [lent(answer, rows, *([seeded(i)] if generator else [])) for i in range(CALLS)]
     for drawn in calls:
         if not isinstance(drawn, Tensor) or drawn.shape != rows.shape[:-1]:
             return {"token ids": shape_of(drawn)}
     return torch.stack(calls)
+
+
+def all_alike(drawn: Tensor, best: Tensor) -> dict[str, Any]:
+    """Whether all calls gave the same; if so nothing else is asked, since it depends on the seed."""
+    if bool((drawn == drawn[:1]).all()):
+        return {"all calls alike": True, "always the best": bool((drawn == best).all())}
+    return {"all calls alike": False}
 
 
 def many_draws(label: str, row: Tensor, generator: bool = True) -> Case:
@@ -846,15 +1068,10 @@ def many_draws(label: str, row: Tensor, generator: bool = True) -> Case:
         drawn = drawn_in_calls(answer, row, generator)
         if not isinstance(drawn, Tensor):
             return drawn
-        seen: dict[str, Any] = {"token ids": shape_of(drawn[0])}
-        if not generator:
-            seen["all calls alike"] = bool((drawn == drawn[:1]).all())
-            if seen["all calls alike"]:  # what else is seen depends on the seed
-                return seen
-        return seen | flags_of(drawn, row)
+        seen = {"token ids": shape_of(drawn[0])} | all_alike(drawn, row.argmax())
+        return seen if seen["all calls alike"] else seen | flags_of(drawn, row)
 
-    expected: dict[str, Any] = {"token ids": torch.zeros(EACH)}
-    expected |= ({} if generator else {"all calls alike": False}) | RIGHT_FLAGS
+    expected = {"token ids": torch.zeros(EACH), "all calls alike": False} | RIGHT_FLAGS
     return Case(label, run, lambda: expected, (row.expand(EACH, -1),))
 
 
@@ -865,10 +1082,12 @@ def rows_of_their_own(label: str, rows: Tensor) -> Case:
         drawn = drawn_in_calls(answer, rows)
         if not isinstance(drawn, Tensor):
             return drawn
-        flags = {f"row {i}": flags_of(drawn[:, :, i], row) for i, row in enumerate(rows)}
-        return {"token ids": shape_of(drawn[0])} | flags
+        seen = {"token ids": shape_of(drawn[0])} | all_alike(drawn, rows.argmax(-1))
+        if seen["all calls alike"]:
+            return seen
+        return seen | {f"row {i}": flags_of(drawn[:, :, i], row) for i, row in enumerate(rows)}
 
-    expected: dict[str, Any] = {"token ids": torch.zeros(EACH, len(rows))}
+    expected: dict[str, Any] = {"token ids": torch.zeros(EACH, len(rows)), "all calls alike": False}
     expected |= {f"row {i}": RIGHT_FLAGS for i in range(len(rows))}
     return Case(label, run, lambda: expected, (rows.expand(EACH, *rows.shape),))
 
@@ -878,7 +1097,7 @@ def shape_alone(*size: int) -> Case:
     logits = torch.zeros(*size)
 
     def run(answer: Candidate) -> Any:
-        drawn = answer(logits.clone(), seeded())
+        drawn = lent(answer, logits, seeded())
         integers = isinstance(drawn, Tensor) and not drawn.is_floating_point()
         inside = integers and bool(((drawn >= 0) & (drawn < size[-1])).all())
         return {"token ids": shape_of(drawn), "ids inside the vocabulary": inside}
@@ -921,9 +1140,39 @@ def by_the_generator(label: str) -> Case:
     return Case(label, run, lambda: dict.fromkeys(names, True))
 
 
+def inside(drawn: Any, V: int) -> bool:
+    """Whether these are token ids of a vocabulary of V."""
+    return isinstance(drawn, Tensor) and bool(((drawn >= 0) & (drawn < V)).all())
+
+
+def leaves_its_logits(label: str, rows: Tensor) -> Case:
+    """What became of the logits that were lent."""
+    logits = rows.repeat(EACH, 1, 1)
+
+    def run(answer: Candidate) -> Any:
+        lent = logits.clone()
+        drawn = answer(lent, seeded())
+        return {"the caller's logits": lent, "ids inside": inside(drawn, rows.shape[-1])}
+
+    expected = {"the caller's logits": logits, "ids inside": True}
+    return Case(label, run, lambda: expected, (logits,))
+
+
+def in_32_bits(label: str) -> Case:
+    """Logits of 16 bits and the same numbers in 32 bits: a seed means the same for both."""
+    short = scores(4000, 20).bfloat16()
+
+    def run(answer: Candidate) -> Any:
+        drawn, as_float32 = (answer(x, seeded(3)) for x in (short.clone(), short.float()))
+        same = isinstance(drawn, Tensor) and torch.equal(drawn, as_float32)
+        return {"the draws of a float32 copy": same, "ids inside": inside(drawn, 20)}
+
+    return Case(label, run, lambda: {"the draws of a float32 copy": True, "ids inside": True})
+
+
 def by_rows_of_weights(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """A right one."""
-    weights = logits.softmax(-1)
+    weights = logits.float().softmax(-1)
     rows = weights.reshape(-1, weights.shape[-1])
     return torch.multinomial(rows, 1, generator=generator).reshape(logits.shape[:-1])
 
@@ -931,6 +1180,7 @@ def by_rows_of_weights(logits: Tensor, generator: torch.Generator | None = None)
 CHANCES = torch.tensor([2.0, 1.0, 0.2, 3.0, 0.5, 1.5])  # all positive
 MIXED = torch.tensor([-1.0, 2.0, -2.0, 0.5, 1.0])
 CUT = torch.tensor([-INF, 1.0, 2.5, -INF, 0.3, 1.5, -INF])
+LARGE = torch.tensor([100.0, 98.0, 0.0])  # e^100 is too large for 32 bits
 SPREAD_ROWS = torch.tensor([[0.5, 2.0, 1.0, 0.2], [3.0, 1.0, 2.0, 2.5], [0.3, 0.1, 2.0, 1.5]])
 
 SAMPLE = Exercise(
@@ -946,10 +1196,13 @@ SAMPLE = Exercise(
         many_draws("logits (200, 7), three tokens are out", CUT),
         many_draws("logits (200, 6), without a generator", CHANCES, generator=False),
         rows_of_their_own("logits (200, 3, 4), three different forecasts", SPREAD_ROWS),
+        many_draws("logits (200, 3) as large as 100", LARGE),
         shape_alone(7),
         shape_alone(1, 7),
         shape_alone(2, 3, 7),
         by_the_generator("what the seed means"),
+        in_32_bits("logits of 16 bits (bfloat16)"),
+        leaves_its_logits("the caller's logits stay as they are", SPREAD_ROWS),
     ),
     mistakes=edits(
         by_rows_of_weights,
@@ -959,26 +1212,27 @@ SAMPLE = Exercise(
 You always take the best token: that is greedy. A token must come up as often as its probability
 says.
 ## all equally often
-- logits.softmax(-1) → torch.isfinite(logits).float()
+- logits.float().softmax(-1) → torch.isfinite(logits).float()
 You draw all tokens that are left equally often. A token must come up as often as its probability
 says: draw from softmax(logits).
 ## softmax forgotten
-- logits.softmax(-1) → logits
+- logits.float().softmax(-1) → logits.float()
 You use the logits as weights: a logit twice as large is drawn twice as often. And a negative one
 can't be a weight at all. Take the softmax first.
 ## negative logits cut off
-- logits.softmax(-1) → logits.clamp(min=0.0)
+- logits.float().softmax(-1) → logits.float().clamp(min=0.0)
 You use the logits as weights, with 0 for the negative ones. The weights are softmax(logits).
 ## softmax twice
-- logits.softmax(-1) → logits.softmax(-1).softmax(-1)
+- logits.float().softmax(-1) → logits.float().softmax(-1).softmax(-1)
 You take the softmax twice. The second one makes everything nearly equal, and gives tokens that are
 out a share again.
 ## softmax over the wrong axis
-- logits.softmax(-1) → logits.softmax(0)
+- logits.float().softmax(-1) → logits.float().softmax(0)
 Your softmax runs over the rows. Each row is a forecast, and sums to 1 along the tokens:
 softmax(-1).
 ## the sign
-- logits.softmax(-1) → torch.where(torch.isfinite(logits), -logits, logits).softmax(-1)
+- logits.float().softmax(-1)
++ torch.where(torch.isfinite(logits), -logits, logits).float().softmax(-1)
 The most probable token comes up most rarely: there is a minus too many before the softmax.
 ## the generator ignored
 - generator=generator → generator=None
@@ -990,15 +1244,22 @@ on: generator=generator.
 + return below.sum(-1).clamp(max=logits.shape[-1] - 1)
 All rows get the same draw. Each row needs a random number of its own.
 ## seeded again at each call
-- weights = logits.softmax(-1)
-+ weights = logits.softmax(-1)
+- weights = logits.float().softmax(-1)
++ weights = logits.float().softmax(-1)
 + if generator is not None:
 +     generator.manual_seed(generator.initial_seed())
 You set the generator back to its seed at each call, so every token of a text is drawn with the
 same random number. Only use the generator; who made it seeds it.
+## a fixed seed at each call
+- weights = logits.float().softmax(-1)
++ weights = logits.float().softmax(-1)
++ if generator is not None:
++     generator.manual_seed(0)
+You give the generator a fixed seed at each call, so every call draws the same. Only use the generator;
+who made it seeds it.
 ## the global generator seeded
-- weights = logits.softmax(-1)
-+ weights = logits.softmax(-1)
+- weights = logits.float().softmax(-1)
++ weights = logits.float().softmax(-1)
 + if generator is not None:
 +     torch.manual_seed(generator.initial_seed())
 - generator=generator → generator=None
@@ -1013,6 +1274,33 @@ logits.shape[:-1].
 ## rows never shaped back
 - .reshape(logits.shape[:-1])
 You flatten the axes in front, and return (rows, 1). Bring them back: reshape to logits.shape[:-1].
+## squeezed
+- .reshape(logits.shape[:-1]) → .squeeze()
+You flatten the axes in front and then `squeeze()`, which takes out every axis of size 1: (1, V) loses
+its row, and (2, 3, V) gives one axis of 6. Reshape to logits.shape[:-1].
+## squeezed, and three axes fail
+- multinomial(rows, 1, generator=generator).reshape(logits.shape[:-1])
++ multinomial(weights, 1, generator=generator).squeeze()
+`multinomial` takes one or two axes alone, and `squeeze()` takes out every axis of size 1, that of
+(1, V) too. Make rows with reshape(-1, V), and in the end reshape to logits.shape[:-1].
+## the first row's forecast for all
+- torch.multinomial(rows, 1, → torch.multinomial(rows[:1].expand_as(rows), 1,
+You draw all rows from the forecast of the first. Each row has its own.
+## the first draw alone
+- .reshape(logits.shape[:-1]) → [0, 0]
+You return the draw of the first row alone. Every row has its own: reshape to logits.shape[:-1].
+## ids count from 1
+- .reshape(logits.shape[:-1]) → .reshape(logits.shape[:-1]) + 1
+Your ids are one too large: the first token of the vocabulary has the id 0.
+## softmax in 16 bits
+- logits.float().softmax(-1) → logits.softmax(-1)
+Right for logits of 32 bits, but where they have 16 you take the softmax in 16, which rounds the
+probabilities. Make them float32 first.
+## in place
+- weights = logits
++ logits -= logits.amax(-1, keepdim=True)
++ weights = logits
+You write into the caller's logits. Work on a new tensor.
 ## rows without their axes
 - .reshape(logits.shape[:-1]) → .reshape(-1)
 You flatten the axes in front, and return one axis of rows. Bring the others back: reshape to
@@ -1077,6 +1365,11 @@ ENTROPY = Exercise(
         call("logits (2, 3, 7)", BATCH, oracle=summed_surprise),
         call("eight equal logits: ln 8", torch.full((8,), -3.0), oracle=summed_surprise),
         call("some tokens are out", SOME_OUT, oracle=summed_surprise),
+        call(
+            "49,152 equal logits: ln 49,152",
+            torch.full((49_152,), 2.0),
+            oracle=lambda x: torch.tensor(math.log(len(x))),
+        ),
         call("a certain forecast", torch.tensor([0.0, 300.0, -50.0]), oracle=summed_surprise),
     ),
     mistakes=edits(
@@ -1086,6 +1379,40 @@ ENTROPY = Exercise(
 - torch.special.entr(p) → -(p * p.log())
 Right but where a probability is 0: ln 0 is -inf, and 0 · -inf is NaN, though a token that never
 comes adds nothing. `torch.special.entr` knows that.
+## 0 · -inf
+- torch.special.entr(p) → -(p * x.log_softmax(-1))
+Right but where a token is out: its ln p is -inf, and 0 · -inf is NaN, though a token that never comes
+adds nothing. `torch.special.entr` knows that.
+## NaN set to 0
+- torch.special.entr(p).sum(-1) → (-(p * p.log()).sum(-1)).nan_to_num(0.0)
+Where a token is out the whole sum is NaN, and you make it 0. It is that one product, 0 · ln 0, which is
+0, and the rest of the sum counts. `torch.special.entr` knows that.
+## the logits for ln p
+- torch.special.entr(p) → -(p * x)
+You multiply p by the logit. It is ln p that belongs there, and a logit is that only up to a number
+that differs from row to row.
+## softmax forgotten
+- x.softmax(-1) → x
+You take the logits for probabilities: softmax first.
+## softmax over the rows
+- x.softmax(-1) → x.softmax(0)
+Your softmax runs over the first axis. Each row is a forecast, and sums to 1 along the tokens:
+softmax(-1).
+## the mean over the tokens
+- .sum(-1) → .mean(-1)
+You take the mean over the vocabulary. Entropy is the sum of -p ln p: the p are the weights already.
+## divided by ln V
+- .sum(-1) → .sum(-1) / math.log(x.shape[-1])
+You divide by ln V. Asked for is the entropy itself, in nats.
+## the mean of all rows
+- .sum(-1) → .sum(-1).mean()
+You average over the rows. Each is a forecast with an entropy of its own: (…).
+## base 10
+- .sum(-1) → .sum(-1) / math.log(10.0)
+You use the logarithm to base 10. Nats come from the natural one.
+## an axis too many
+- .sum(-1) → .sum(-1, keepdim=True)
+The values are right, but they have an axis too many: (…, 1) in the place of (…). No keepdim.
 ## bits instead of nats
 - .sum(-1) → .sum(-1) / math.log(2.0)
 You use the logarithm to base 2: those are bits. Nats come from the natural one.
@@ -1159,6 +1486,34 @@ You add ln(-ln u). Gumbel noise is -ln(-ln u): the minus matters, since the two 
 ## one logarithm
 - (-uniform.log()).log() → uniform.log()
 You add -ln u, which is exponential noise. Gumbel noise is -ln(-ln u), two logarithms.
+## a minus forgotten
+- (-uniform.log()).log() → uniform.log().log()
+You take the logarithm of ln u, which is negative, and get NaN. Gumbel noise is -ln(-ln u), with two
+minus signs.
+## ln u
+- logits - (-uniform.log()).log() → logits + uniform.log()
+You add ln u, one logarithm. Gumbel noise is -ln(-ln u), two of them.
+## one id for all
+- .argmax(-1) → .argmax()
+`argmax()` looks for the best of the whole tensor. Each row has its own draw: argmax(-1).
+## the best of each column
+- .argmax(-1) → .argmax(0)
+You look for the best along the first axis. Each row has its own, along the tokens: argmax(-1).
+## the worst
+- .argmax(-1) → .argmin(-1)
+You take the token with the smallest sum of logit and noise. It is the largest that is drawn.
+## the value instead of the id
+- .argmax(-1) → .amax(-1)
+You return the largest sum. Asked for is the id of the token that has it: argmax.
+## an axis too many
+- .argmax(-1) → .argmax(-1, keepdim=True)
+The ids are right, but they have an axis too many: (…, 1) in the place of (…). No keepdim.
+## noise of its own
+- (-uniform.log()).log() → (-torch.rand_like(uniform).log()).log()
+You draw random numbers of your own. `uniform` has them: what is drawn depends on nothing else.
+## 1 - u
+- uniform.log() → (1 - uniform).log()
+You turn 1 - u into noise. That is as random, but it is not the noise that was asked for: -ln(-ln u).
 ## uniform noise
 - logits - (-uniform.log()).log() → logits + uniform
 You add the uniform numbers themselves. They can't carry a token further than 1: turn them into

@@ -122,13 +122,43 @@ class HashModel:
 @cache
 def small_decoder() -> Decoder:
     """A random decoder of the real architecture."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):  # whoever asks first
         torch.manual_seed(3)
         decoder = Decoder(TINY)
         for name, weight in decoder.named_parameters():
             if "norm" not in name:
                 torch.nn.init.normal_(weight, std=0.4)
     return decoder.requires_grad_(False).eval()
+
+
+class Watched:
+    """A model that writes down the largest number of rows in a forward, and of places in a cache.
+
+    Its caches have more places than were asked for: who reads a token too many is told so by what
+    comes of it, not by an error.
+    """
+
+    SPARE = 200
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.rows, self.places = model, 0, 0
+
+    def new_cache(self, batch: int, max_length: int) -> Any:
+        self.places = max(self.places, max_length)
+        return self.model.new_cache(batch, max_length + self.SPARE)
+
+    def hidden(self, token_ids: Tensor, *options: Any, **named: Any) -> Tensor:
+        self.rows = max(self.rows, len(token_ids))
+        hidden: Tensor = self.model.hidden(token_ids, *options, **named)
+        return hidden
+
+    def __call__(self, token_ids: Tensor, *options: Any, **named: Any) -> Any:
+        return self.model.head(self.hidden(token_ids, *options, **named))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "model":  # a copy in the making has none yet
+            raise AttributeError(name)
+        return getattr(self.model, name)
 
 
 # --- decoding_loop --------------------------------------------------------------------------------
@@ -213,10 +243,11 @@ def loop_case(
     """The loop on the model in closed form; the positions that the model computed are counted."""
 
     def run(candidate: Candidate) -> Any:
-        model = HashModel(V_LOOP)
+        model = Watched(HashModel(V_LOOP))
         choose = best_but_rare if rare else best
         result = driven_loop(candidate, model, prompt, most, choose, eos_ids, stops)
-        return {**result, "positions computed": model.computed}
+        room = not model.places or model.places >= len(prompt) + most - 1
+        return {**result, "positions computed": model.computed, "the cache has room": room}
 
     def expected() -> Any:
         table = partial(forecast, V=V_LOOP)
@@ -228,6 +259,7 @@ def loop_case(
             "finish reason": reason,
             "stop was asked about": asked,
             "positions computed": read,
+            "the cache has room": True,
         }
 
     return Case(label, run, expected)
@@ -235,7 +267,7 @@ def loop_case(
 
 def one_by_one(candidate: Candidate) -> Any:
     """What has been computed, and asked, when the first and the second token are there."""
-    model, asked = HashModel(V_LOOP), []
+    model, asked = Watched(HashModel(V_LOOP)), []
 
     def stop(token: int) -> bool:
         asked.append(int(token))
@@ -251,7 +283,8 @@ def one_by_one_expected() -> Any:
 
 
 def on_a_decoder(candidate: Candidate) -> Any:
-    return driven_loop(candidate, small_decoder(), [5, 80, 12, 33], 9, best_but_rare, (), ())
+    model = Watched(small_decoder())
+    return driven_loop(candidate, model, [5, 80, 12, 33], 9, best_but_rare, (), ())
 
 
 def on_a_decoder_expected() -> Any:
@@ -375,6 +408,38 @@ token alone.
 - sequence = torch.cat((sequence, next_ids[:, None]), dim=1) → sequence = next_ids[:, None]
 `choose` gets only the newest token. It needs the whole sequence so far, prompt included, (1, T): a
 repetition penalty looks at all of it. Grow it with torch.cat.
+## choose sees the new tokens without the prompt
+- sequence = torch.cat((sequence, next_ids[:, None]), dim=1)
++ so_far = sequence if made > 1 else token_ids[:, :0]
++ sequence = torch.cat((so_far, next_ids[:, None]), dim=1)
+After the first round `choose` gets the new tokens alone. It needs the whole sequence so far, prompt
+included, (1, T): begin with `token_ids`, and append to it.
+## choose is not asked
+- choose(logits, sequence) → logits.argmax(-1)
+You take the best token yourself. How the next one is chosen is the caller's business: call
+`choose(logits, sequence)`.
+## the logits are not renewed
+- logits = decode_step(model, → decode_step(model,
+The new token is read, but what decode_step gives is thrown away: the next token is chosen from the
+old logits. Store the new ones.
+## only one kind of end
+- token in eos_ids → token in tuple(eos_ids)[:1]
+You compare with the first of `eos_ids` alone. There may be several kinds of end: token in eos_ids.
+## the prompt is given out
+- logits = prefill
++ yield from token_ids[0].tolist()
++ logits = prefill
+You give out the prompt's tokens too. Only the new ones are asked for.
+## tensors instead of numbers
+- yield token
+- return "stop"
++ yield next_ids
++ return "stop"
+- yield token
+- if made
++ yield next_ids
++ if made
+You yield tensors. A token is a whole number: int(next_ids).
 ## choose sees the prompt alone
 - choose(logits, sequence) → choose(logits, token_ids)
 `choose` gets the prompt at every step. It needs the sequence so far: append each new token to it
@@ -391,6 +456,12 @@ with a value: return "eos", "stop" or "length".
 - return "length" → return (yield "length")
 You yield the finish reason: it comes as if it were one more token. `return "eos"` ends the
 generator and hands the reason to whoever wrote `yield from`.
+## no reason at the limit
+- return "length" → return
+Where `max_new_tokens` are made your loop runs out and gives no reason: return "length" there.
+## the end is called a stop
+- return "eos" → return "stop"
+You call an end of sequence "stop". It is the model that ended its text, not the caller: "eos".
 ## always the same reason
 - return "eos" → return "length"
 - return "stop" → return "length"
@@ -412,16 +483,48 @@ the answer is whole: ask `stop` first, and return "stop".
 +         return "stop"
 You ask `stop` only when the next token is wanted. Whoever prints the text must know when the token
 arrives whether it was the last: call stop(token) first, then yield.
+## stop is asked after the yield
+- if stop is not None and stop(token):
+-     yield token
+-     return "stop"
+- yield token
+- if made < max_new_tokens:
++ yield token
++ if stop is not None and stop(token):
++     return "stop"
++ if made < max_new_tokens:
+You ask `stop` after the yield, so whoever gets the token doesn't know yet whether it was the last:
+call stop(token) first, then yield.
+## stop is asked twice
+- if stop is not None and stop(token):
+-     yield token
+-     return "stop"
+- yield token
+- if made < max_new_tokens:
++ if stop is not None:
++     stop(token)
++ yield token
++ if stop is not None and stop(token):
++     return "stop"
++ if made < max_new_tokens:
+You call stop(token) twice for each token. It may count, or push the token into a stream: call it
+once, before the yield, and remember the answer.
+## stop is never asked
+- if stop is not None and stop(token):
+-     yield token
+-     return "stop"
+You never ask `stop`. Where one is given, call stop(token) once for each token, before you yield it.
+## the cache is one place short
+- token_ids.shape[1] + max_new_tokens + 1 → token_ids.shape[1] + max_new_tokens - 2
+The cache you ask for has too few places: T + max_new_tokens - 1 tokens are read.
 ## stop is asked about the end of sequence
 - if token in eos_ids:
 -     return "eos"
 - if stop is not None and stop(token):
--     yield token
--     return "stop"
-+ if stop is not None and stop(token):
-+     return "stop"
++ enough = stop is not None and stop(token)
 + if token in eos_ids:
 +     return "eos"
++ if enough:
 You call `stop` with the end-of-sequence token. It is no text, so nobody should be asked about it:
 look at eos_ids first.
 """,
@@ -608,6 +711,43 @@ STREAM = Exercise(
             stop=["mary", "pri"],
         ),
         stream_case(
+            "a stop string at the very beginning",
+            [b"\n", b"\nNo"],
+            ["", ""],
+            stop=["\n\n"],
+        ),
+        stream_case(
+            "a stop string twice in one token",
+            [b"one", b", two; three; four", b"."],
+            ["one", ", two", ""],
+            stop=["; "],
+        ),
+        stream_case(
+            "half a character behind what is held back",
+            [b"Say ", b"<", EMOJI[:3]],
+            ["Say ", "", ""],
+            "<\ufffd",
+            stop=["</a>"],
+        ),
+        stream_case(
+            "two stop strings in one token, the first of the list first",
+            [b"the", b" primary", b" one"],
+            ["the", " ", ""],
+            stop=["pri", "mary"],
+        ),
+        stream_case(
+            "three stop strings in one token",
+            [b"it", b" was a great day"],
+            ["it", " "],
+            stop=["great", "was", "day"],
+        ),
+        stream_case(
+            "three stop strings in one token, in another order",
+            [b"it", b" was a great day"],
+            ["it", " "],
+            stop=["day", "was", "great"],
+        ),
+        stream_case(
             "a byte that is no character",
             [b"a", b"\xff", b"b", b"c"],
             ["a", "", "\ufffdb", "c"],
@@ -627,6 +767,11 @@ STREAM = Exercise(
 - len(text) - self.uncertain(text) → len(text)
 You look for the stop string in each new piece alone, so one that is split over two tokens is never
 found. Look in the whole text so far, and give nothing out that may be the beginning of one.
+## a stop string is looked for in the new token alone
+- [text.find(s) for s in self.stop if s in text]
++ [text.find(s) for s in self.stop if s in self.tokenizer.decode([token])]
+You look for the stop string in the new token alone, so one that is split over two tokens is never found.
+Look in the whole text so far.
 ## half a character is printed
 - if text.endswith(HALF):
 -     return ""
@@ -640,6 +785,10 @@ nothing out until it is whole.
 You decode each token by itself. A character that is spread over several tokens then comes out as
 several U+FFFD, and some tokenizers add or drop a space. Keep all token ids, decode them together,
 and give out what is new.
+## half a character is looked for in the new token
+- if text.endswith(HALF): → if self.tokenizer.decode([token]).endswith(HALF):
+You look for half a character in the new token alone. The token that completes a character is no whole
+one by itself either: look at the end of the text of all tokens.
 ## half characters are thrown away
 - self.token_ids.append(token)
 + if self.tokenizer.decode([token]).endswith(HALF):
@@ -660,6 +809,35 @@ late. Hold back only the end that really is a beginning of a stop string.
 ## the stop string is printed
 - text.find(s) for s → text.find(s) + len(s) for s
 You give out the stop string itself: the text ends before it, at text.find(stop).
+## a stop string at the beginning is not seen
+- [text.find(s) for s in self.stop if s in text] → [p for p in map(text.find, self.stop) if p > 0]
+A stop string at the very beginning of the text is not seen: there find gives 0, and only -1 means
+that there is none.
+## cut at the last string of the list
+- min(places) → places[-1]
+Two stop strings are in the text, and you cut at the one that comes last in self.stop. Cut at the one that
+comes first in the text: the smallest text.find(s).
+## cut at the last of several
+- min(places) → max(places)
+Two stop strings are in the text, and you cut at the one that comes last. The first of them ends it:
+the smallest text.find(s).
+## cut at the last
+- text.find(s) for s → text.rfind(s) for s
+The stop string stands in the text twice, and you cut at the last. It ends the text where it comes
+first: find, not rfind.
+## what stands before the stop string is lost
+- return self.give(text, min(places)) → return ""
+Where the stop string comes you give out nothing. What stands before it in the text is still to be
+given: all from self.given to where it begins.
+## a stop string is looked for at the end alone
+- [text.find(s) for s in self.stop if s in text]
++ [len(text) - len(s) for s in self.stop if text.endswith(s)]
+You look for the stop string at the end of the text alone. A token may go on behind it: look for it
+anywhere in the text.
+## beginnings of stop strings are printed
+- len(text) - self.uncertain(text) → len(text)
+You give out everything, also what may be the beginning of a stop string. All but the last
+self.uncertain(text) characters are certain.
 ## what stands behind the stop string is printed
 - self.give(text, min(places)) → self.give(text, len(text))
 A token may go on behind the stop string. Neither it nor what follows is given out: cut the text
@@ -679,6 +857,26 @@ push() gives nothing more.
 - return "" if self.stopped else self.give(text, len(text)) → return ""
 What was held back is lost at the end. When no more tokens come, it was no stop string after all:
 finish() gives out the rest.
+## finish drops half a character
+- text = self.text()
+- return "" if self.stopped
++ text = self.text().rstrip(HALF)
++ return "" if self.stopped
+finish() drops half a character at the end. No more will come, so it is given out as it is, as U+FFFD.
+## finish gives nothing where half a character stands
+- text = self.text()
+- return "" if self.stopped
++ text = self.text()
++ return "" if self.stopped or text.endswith(HALF)
+finish() gives nothing where the text ends with half a character. No more will come, so all that was
+held back is given out, the half as U+FFFD.
+## finish keeps back the uncertain end
+- self.give(text, len(text)) → self.give(text, len(text) - self.uncertain(text))
+finish() keeps back what may be the beginning of a stop string. No more tokens come, so it was none: give
+out all.
+## finish gives the whole text
+- self.give(text, len(text)) → text
+finish() gives out the whole text again. Only what is not yet given is asked for: from self.given on.
 ## finish gives what the stop string cut off
 - return "" if self.stopped else self.give(text, len(text)) → return self.give(text, len(text))
 After a stop string finish() gives out the rest all the same. Once `stopped` is true there is
@@ -765,6 +963,15 @@ def padded_by_hand(prompts: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[T
     return token_ids, real
 
 
+def both(result: Any) -> Any:
+    """The two tensors by name, and whether ids are whole numbers; anything else as it came."""
+    if not (isinstance(result, tuple | list) and len(result) == 2):
+        return result
+    token_ids, real = result
+    whole = isinstance(token_ids, Tensor) and not token_ids.is_floating_point()
+    return {"token_ids": token_ids, "real": real, "ids are whole numbers": whole}
+
+
 def padding_case(label: str, prompts: list[list[int]], *pad_id: int) -> Case:
     def run(candidate: Candidate) -> Any:
         lent = [list(p) for p in prompts]
@@ -773,9 +980,10 @@ def padding_case(label: str, prompts: list[list[int]], *pad_id: int) -> Case:
             raise ChangedInput(
                 "it changed the prompts in place: the caller still needs them; make new lists"
             )
-        return result
+        return both(result)
 
-    return Case(label, run, lambda: padded_by_hand(prompts, *pad_id), (prompts, *pad_id))
+    expected = both(padded_by_hand(prompts, *pad_id))
+    return Case(label, run, lambda: expected, (prompts, *pad_id))
 
 
 def padded(prompts: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:
@@ -832,6 +1040,39 @@ front.
 - torch.tensor(real) → torch.tensor(real).long()
 `real` holds whole numbers. It becomes a mask, and masks are boolean here: True and False, or
 .bool().
+## real is everything but 0
+- torch.tensor(real) → torch.tensor(rows) != 0
+You take every id but 0 for a real token. 0 may occur in a prompt, and the padding may be another id:
+make `real` from the lengths.
+## all is real
+- [False] * gap + [True] * len(prompt) → [True] * T
+`real` is True everywhere. It is False where the padding stands.
+## real is missing
+- return torch.tensor(rows), torch.tensor(real) → return torch.tensor(rows)
+You return the token ids alone. Two tensors are asked for: the ids, and `real`.
+## real first
+- return torch.tensor(rows), torch.tensor(real) → return torch.tensor(real), torch.tensor(rows)
+The two tensors are in the wrong order: the ids first, then `real`.
+## lists instead of tensors
+- return torch.tensor(rows), torch.tensor(real) → return rows, real
+You return lists. Two tensors are asked for: torch.tensor makes one of a list of rows.
+## ids that are no whole numbers
+- return torch.tensor(rows), → return torch.tensor(rows).float(),
+Your token ids are floating-point numbers, which no embedding takes: ids are whole. torch.zeros and
+torch.ones make floats; torch.full((B, T), pad_id) doesn't.
+## real for the first prompt
+- gap = T - len(prompt)
++ gap, first = T - len(prompt), T - len(prompts[0])
+- [False] * gap + [True] * len(prompt) → [False] * first + [True] * len(prompts[0])
+`real` is the same in every row, that of the first prompt. Each row has padding of its own.
+## sorted by length
+- in prompts: → in sorted(prompts, key=len, reverse=True):
+Your rows are sorted by their length. They stay in the order of the prompts: who calls needs to know which
+is which.
+## one pad too many
+- gap = T - len(prompt) → gap = T - len(prompt) + 1
+Each row has one entry too many on the left: T is the length of the longest prompt, which needs no
+padding.
 ## pad_id is ignored
 - [pad_id] → [0]
 You always fill up with 0: use pad_id.
@@ -1023,6 +1264,7 @@ BEAM = Exercise(
         beam_case("another text that ends", 5, [1, 0, 4], 10, 2, 1.0, (3,)),
         beam_case("a better one after the first", 6, [1, 3], 7, 4, 0.5, (1,)),
         beam_case("one that ends late", 10, [7], 12, 3, 0.5, (6,)),
+        beam_case("beams that end are replaced", 6, [0], 8, 3, 1.5, (4,)),
         Case("a small decoder", decoder_beams, decoder_beams_expected),
     ),
     mistakes=edits(
@@ -1068,6 +1310,44 @@ Part 1 does not add torch.tensor(sums)[:, None], or Part 2 does not set `sums`, 
 - [total for total, row, _ in going] → [total + float(sums[row]) for total, row, _ in going]
 You add the old sum in Part 2 once more. The `total` in `going` holds it already: sums = [total for
 total, row, token in going].
+## one softmax over all candidates
+- table = sums[:, None] + logits.log_softmax(-1)
++ table = (sums[:, None] + logits).flatten().log_softmax(-1).view_as(logits)
+You add the sums to the logits, and take one softmax over all beams. Each beam's forecast sums to 1 by
+itself: log_softmax(-1) of each row first, then add the sums.
+## the cache of the first beam for all
+- kv_cache.select([row for _, row, _ in going]) → kv_cache.select([0] * len(going))
+All beams go on with the cache of the first. Each continues a row of its own: cache.select(rows).
+## the text of the first beam for all
+- [[*texts[row], token] for _, row, token in going] → [[*texts[0], token] for _, row, token in going]
+All beams go on with the text of the first. Each continues a row of its own: texts[row] + [token].
+## the best of each row, row after row
+- best, places = table.flatten().topk(min(count, K * V))
+- rows, tokens = places // V, places % V
++ best, tokens = (x.flatten() for x in table.topk(min(count, V), dim=-1))
++ rows = torch.arange(K).repeat_interleave(min(count, V))
+You take the best of each row, one row behind the other. The candidates of all beams must compete: one topk
+over all K·V sums, best first.
+## softmax over the beams
+- logits.log_softmax(-1) → logits.log_softmax(0)
+Your softmax runs over the beams. Each row is a forecast, and sums to 1 along the tokens:
+log_softmax(-1).
+## too few candidates
+- count = beams * (1 + max(1, len(set(eos_ids)))) → count = beams
+You take the best `beams` candidates. Some of them may end, and others must take their places: `count`
+are enough for that.
+## sums of the first candidates
+- [total for total, row, _ in going] → best.tolist()[: len(going)]
+Your sums are those of the first candidates. Some of these may have ended: take the totals in `going`.
+## the cache follows the first candidates
+- kv_cache.select([row for _, row, _ in going]) → kv_cache.select(rows.tolist()[: len(going)])
+You rearrange the cache by the rows of the first candidates. Some of these may have ended: take the
+rows in `going`.
+## Part 2 from the first candidates
+- texts = [[*texts[row], token] for _, row, token in going]
++ going = list(zip(best.tolist(), rows.tolist(), tokens.tolist()))[: len(going)]
++ texts = [[*texts[row], token] for _, row, token in going]
+You go on with the first candidates. Some of these may have ended: those that go on are in `going`.
 ## softmax without the logarithm
 - logits.log_softmax(-1) → logits.softmax(-1)
 You add up probabilities. A text's probability is their product, so the logarithms add up:
@@ -1150,12 +1430,20 @@ def one_after_another(
 def batch_case(
     label: str, prompts: list[list[int]], most: int, eos_ids: tuple[int, ...] = ()
 ) -> Case:
-    return Case(
-        label,
-        lambda candidate: candidate(small_decoder(), [list(p) for p in prompts], most, eos_ids),
-        lambda: one_after_another(small_decoder(), prompts, most, eos_ids),
-        (prompts, most, eos_ids),
-    )
+    def run(candidate: Candidate) -> Any:
+        model, lent = Watched(small_decoder()), [list(p) for p in prompts]
+        texts = candidate(model, lent, most, eos_ids)
+        if lent != prompts:
+            raise ChangedInput(
+                "it changed the prompts in place: the caller still needs them; make new lists"
+            )
+        return {"tokens": texts, "rows in a forward": model.rows}
+
+    def expected() -> Any:
+        texts = one_after_another(small_decoder(), prompts, most, eos_ids)
+        return {"tokens": texts, "rows in a forward": len(prompts)}
+
+    return Case(label, run, expected, (prompts, most, eos_ids))
 
 
 def plain_greedy_batch(
@@ -1198,6 +1486,7 @@ BATCH = Exercise(
         batch_case("two lengths", [[5, 6, 7, 8, 30], [9, 2]], 5),
         batch_case("three lengths", [[3], [40, 41, 42], [7, 7, 7, 7, 7, 7]], 6),
         batch_case("one prompt", [[11, 12, 13]], 4),
+        batch_case("zeros in a prompt", [[5, 0, 0, 0], [3]], 3),
         batch_case("one token each", [[1, 2, 3, 4, 5, 6, 7], [8]], 1),
         batch_case("a row that ends", [[5, 6, 7, 8, 30], [9, 2], [60]], 12, tuple(range(0, 97, 7))),
         batch_case("all end", [[3], [40, 41, 42]], 30, tuple(range(1, 97, 7))),
@@ -1218,6 +1507,56 @@ each step needs a mask (B, 1, 1, S) too, one column longer each time.
 - mask=real[:, None, None, :] & causal → mask=causal
 The decode steps hide the padding, but the prefill doesn't: there the mask is real[:, None, None,
 :] & causal_mask(T).
+## the prefill is not causal
+- real[:, None, None, :] & causal → real[:, None, None, :]
+Your prefill's mask hides the padding, but not the future: each token of a prompt sees those after it.
+It is real[:, None, None, :] & causal_mask(T).
+## real is read off the ids
+- causal = columns
++ real = token_ids != 0
++ causal = columns
+You take every 0 for padding. A prompt may hold that token: pad_left gives `real`, made from the
+lengths.
+## the new column in front
+- torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1)
++ torch.cat((torch.ones(B, 1, dtype=torch.bool), real), dim=1)
+`real` grows on the wrong side: the new token stands behind all others, so its column of True comes last.
+## the new column is padding
+- torch.ones(B, 1 → torch.zeros(B, 1
+The column by which `real` grows is False, so no new token sees itself, nor those after the prompt: the
+new tokens are real.
+## one row after the other
+- token_ids, real = padded(prompts)
++ if len(prompts) > 1:
++     return [plain_greedy_batch(model, [p], max_new_tokens, eos_ids)[0] for p in prompts]
++ token_ids, real = padded(prompts)
+The tokens are right, but you make each row by itself. All prompts belong in one batch: one prefill and
+one decode step for all of them.
+## the end is ignored
+- over[row] |= token in eos_ids
+You never look for an end of sequence: compare each token with eos_ids, and append nothing more to a
+row that has met one.
+## the prompt is in the text
+- [[] for _ in prompts] → [list(p) for p in prompts]
+The prompts stand in the result. Only the new tokens are asked for.
+## the first token is missing
+- next_ids = logits.argmax(-1)
+- for row, token in enumerate(next_ids.tolist()):
++ next_ids = logits.argmax(-1)
++ for row, token in enumerate(next_ids.tolist() if kv_cache.length > T else []):
+The first token of each row is missing: the one that the prefill gives belongs to the text.
+## the first token is missing, and one more at the end
+- range(max_new_tokens) → range(max_new_tokens + 1)
+- next_ids = logits.argmax(-1)
+- for row, token in enumerate(next_ids.tolist()):
++ next_ids = logits.argmax(-1)
++ for row, token in enumerate(next_ids.tolist() if kv_cache.length > T else []):
+The first token of each row is missing: the one that the prefill gives belongs to the text. Append it before
+the first decode step.
+## one token too few
+- range(max_new_tokens) → range(max_new_tokens - 1)
+One token less than max_new_tokens: the prefill gives one, and each of max_new_tokens - 1 decode steps
+one more.
 ## padded on the right
 - token_ids, real = padded(prompts)
 + token_ids, real = (x.flip(1) for x in padded([p[::-1] for p in prompts]))

@@ -90,6 +90,11 @@ def learned_positions(config: ModelConfig) -> int:
     return config.context * config.width if config == GPT2 else 0
 
 
+def outside_of_layers(config: ModelConfig) -> int:
+    """Embedding, head and positions; the last norm counts with the norms of the layers."""
+    return table(config) * (1 if config.tied else 2) + learned_positions(config)
+
+
 WEIGHT_BYTES = Exercise(
     name="weight_bytes",
     lesson=LESSON,
@@ -129,9 +134,27 @@ no need to know their names.
 - numbers(config) → numbers(config) - learned_positions(config)
 Right for models with RoPE. GPT-2 has learned a vector for each position, a table of context · C
 numbers. Add all the parts, and there is no need to know their names.
+## norms and positions forgotten
+- numbers(config) → numbers(config) - all_norms(config) - learned_positions(config)
+The norms are missing, and where the model has one the table of positions. Add all the parts, and
+there is no need to know their names.
+## the layers alone
+- numbers(config) → numbers(config) - outside_of_layers(config)
+You weigh the layers alone. Embedding, head and positions lie in memory like them: add all the
+parts.
+## the embedding twice
+- numbers(config) → numbers(config) + table(config)
+Too much by one table of V · C: you count the embedding once more. The values of
+parameters_by_part have it already, and a head that is no matrix of its own has 0 there.
 ## times the layers
 - * bytes_per_number → * bytes_per_number * config.layers
 The counts are for all layers together already: don't multiply by config.layers.
+## the layers' parts times the layers
+- count = numbers(config)
++ outside = outside_of_layers(config)
++ count = (numbers(config) - outside) * config.layers + outside
+You multiply attention, feed-forward and norms by config.layers. Their counts are for all layers
+together already.
 ## bits for bytes
 - * bytes_per_number → * bytes_per_number * 8
 Eight times too much. `bytes_per_number` is in bytes already: 4 for fp32, whose 32 are bits.
@@ -144,6 +167,13 @@ You count the numbers. Each takes `bytes_per_number` bytes.
 ## always 4 bytes
 - * bytes_per_number → * 4
 You take 4 bytes for each number, whatever is asked: 2 in bf16, 1 in int8.
+## always 2 bytes
+- * bytes_per_number → * 2
+You take 2 bytes for each number, whatever is asked: 4 in fp32, 1 in int8.
+## half a byte rounded up
+- * bytes_per_number → * math.ceil(bytes_per_number)
+Half a byte for each number is 4 bits: two numbers share a byte. You round `bytes_per_number` up to
+a whole byte before you multiply.
 ## rounded to whole bytes too early
 - * bytes_per_number → * int(bytes_per_number)
 Half a byte for each number is 4 bits. You round `bytes_per_number` to a whole number before you
@@ -151,6 +181,9 @@ multiply, and 0.5 becomes 0.
 ## GB instead of bytes
 - * bytes_per_number → * bytes_per_number / 1e9
 That is in GB. Bytes are asked for: divide only where you print.
+## MB instead of bytes
+- * bytes_per_number → * bytes_per_number / 1e6
+That is in MB. Bytes are asked for: divide only where you print.
 ## GiB instead of bytes
 - * bytes_per_number → * bytes_per_number / 2**30
 That is in GiB. Bytes are asked for: divide only where you print.
@@ -187,6 +220,7 @@ def live(
 
 
 WIDE = replace(TINY, kv_heads=6, feed_forward=200)  # a KV head for each query head
+SHARED = replace(TINY, feed_forward=400, vocabulary=2_000)  # H, G, D, C all different, as in TINY
 
 ACTIVATION_BYTES = Exercise(
     name="activation_bytes",
@@ -208,6 +242,8 @@ ACTIVATION_BYTES = Exercise(
         counting("a KV head for each query head", WIDE, 2, 50, 70, 4, oracle=live),
         counting("the same, feed-forward", WIDE, 2, 5, 7, 2, oracle=live),
         counting("D is not C / H", TINY, 3, 30, 31, 4, oracle=live),
+        counting("the same, a wide feed-forward", SHARED, 3, 6, 11, 2, logits=2, oracle=live),
+        counting("the same, a step: the head", SHARED, 5, 1, 14, 4, oracle=live),
     ),
     mistakes=edits(
         live,
@@ -216,6 +252,10 @@ ACTIVATION_BYTES = Exercise(
 - max(attention, feed_forward, head) → attention + feed_forward + head
 You add the three stages. They come one after another, and what the first held is given back before
 the next needs it: the largest decides, `max`.
+## the stages of a layer added
+- max(attention, feed_forward, head) → max(attention + feed_forward, head)
+You add the first two stages. They come one after another in a layer, and attention's tables are
+given back before the feed-forward stage needs room: the largest of the three decides.
 ## times the layers
 - return max → return config.layers * max
 You count every layer. But a layer gives its memory back before the next one runs, and leaves only
@@ -228,6 +268,12 @@ and the weights.
 - tables = 3 * batch → tables = 2 * batch
 You count two tables of T · S. At the worst moment there are three: the scores, their exponentials,
 and the weights.
+## the tables of one row
+- tables = 3 * batch * H → tables = 3 * H
+Your tables are those of one row: each of the `batch` rows has scores of its own.
+## the tables of one head
+- tables = 3 * batch * H → tables = 3 * batch
+Your tables are those of one head. There is a table (T, S) for each of the H query heads.
 ## a table for each KV head
 - tables = 3 * batch * H → tables = 3 * batch * G
 A query head that shares its keys still has scores of its own: the tables are (B, H, T, S), with H
@@ -243,6 +289,46 @@ Right for a first prefill. Only T of the S positions ask: a table has T rows and
 - T * (S + 1) → T * S
 Short by three numbers for each query of each head: its largest score, its sum, and that sum
 clamped. Count S + 1 columns for each table.
+## one number for each row
+- tables = 3 * batch * H * T * (S + 1) → tables = batch * H * T * (3 * S + 1)
+Short by two numbers for each query of each head: there are three of them, its largest score, its
+sum, and that sum clamped. Count S + 1 columns for each of the three tables.
+## the numbers of one head's rows
+- tables = 3 * batch * H * T * (S + 1) → tables = 3 * batch * H * T * S + 3 * batch * T
+Short by a little: the largest score, the sum and the sum clamped are kept for each query of *each
+head*, so there are batch · H · T of each. Count S + 1 columns for each table.
+## x once in the attention stage
+- 2 * stream → stream
+You count one (B, T, C) in the attention stage. There are two: x, the input of the block, and its
+normalised copy.
+## three of (B, T, C) in the attention stage
+- 2 * stream → 3 * stream
+You count three of (B, T, C) in the attention stage. There are two: x, and its normalised copy.
+(The third comes with the feed-forward stage.)
+## two of (B, T, C) in the feed-forward stage
+- 3 * stream → 2 * stream
+You count two of (B, T, C) in the feed-forward stage. There are three: the x that the caller still
+names, the x that attention was added to, and its normalised copy.
+## one of (B, T, C) in the feed-forward stage
+- 3 * stream → stream
+You count one (B, T, C) in the feed-forward stage. There are three: the x that the caller still
+names, the x that attention was added to, and its normalised copy.
+## no (B, T, C) in the feed-forward stage
+- 3 * stream + qkv → qkv
+Your feed-forward stage has no (B, T, C). There are three: the x that the caller still names, the x
+that attention was added to, and its normalised copy.
+## the product's tensors alone
+- 3 * stream + qkv + 3 * feed → 3 * feed
+You count what the product itself needs, and nothing that is left over from before: three of (B, T,
+C), and q, k and v.
+## q, k and v forgotten in the attention stage
+- 2 * stream + qkv → 2 * stream
+Your attention stage has no q, k and v: they are alive, too.
+## q, k and v forgotten
+- 2 * stream + qkv → 2 * stream
+- 3 * stream + qkv → 3 * stream
+You count no q, k and v. They are alive in the first two stages: the block's function has names for
+them until it returns.
 ## q, k and v forgotten in the feed-forward stage
 - 3 * stream + qkv → 3 * stream
 Your feed-forward stage has no q, k and v. Nobody needs them any more, but the block's function
@@ -261,6 +347,10 @@ are alive: both factors, and the product.
 - 3 * feed) → 2 * feed)
 You count two tensors of (B, T, F) in the feed-forward stage. While gate and up are multiplied
 three are alive: both factors, and the product.
+## four tensors of F
+- 3 * feed) → 4 * feed)
+You count four tensors of (B, T, F) in the feed-forward stage. While gate and up are multiplied
+three are alive: both factors, and the product. (The gate before its SiLU is gone.)
 ## the mask forgotten
 -  + mask
 Your attention stage has no mask. A boolean takes a byte, and where heads share, there is one for
@@ -277,10 +367,35 @@ mask_bytes and 8 · T are bytes already; you multiply both by bytes_per_number.
 - 8 * T → 8 * T * size
 You multiply the positions by bytes_per_number. They are whole numbers of 8 bytes each, whatever
 the model's type: 8 · T is in bytes already.
+## positions for each row
+- 8 * T → 8 * batch * T
+You count the positions once for each row of the batch. All rows share them: 8 · T bytes.
+## positions of all keys
+- 8 * T → 8 * S
+You count the positions of all S keys. Only those of the T new ones are made: 8 · T bytes.
+## a position of 4 bytes
+- 8 * T → 4 * T
+You count 4 bytes for each position. They are whole numbers of 64 bits: 8 bytes each.
+## 8 bytes for all positions
+- 8 * T → 8
+You count 8 bytes for the positions together. There are T of them, 8 bytes each.
+## the positions forgotten in the attention stage
+- + mask + positions → + mask
+The attention stage is short by 8 · T bytes: the positions are alive in both stages of a layer.
+## the positions forgotten in the feed-forward stage
+- 3 * feed) * size + positions → 3 * feed) * size
+The feed-forward stage is short by 8 · T bytes: the positions are alive in both stages of a layer.
+## the positions in the head stage too
+- logits * V) * size → logits * V) * size + positions
+Your head stage has the positions in it. They were the layers', and are gone.
 ## the mask once for all heads
 - T * S + spread → T * S
 You count the mask as T · S. Where query heads share a KV head it is written out for each head as
 well: add mask_bytes(config, batch, T, S), which knows.
+## the mask of one row
+- spread = batch * H → spread = H
+Your mask is that of one row. Where query heads share a KV head it is written out for each head of
+each row: mask_bytes(config, batch, T, S).
 ## the mask in the feed-forward stage too
 - 3 * feed) * size → 3 * feed) * size + mask
 Your feed-forward stage has the mask in it. That was a variable of attend's, which has returned: it
@@ -293,6 +408,13 @@ elsewhere: new are T.
 - config.head_dim → config.width // config.heads
 You take C / H for the size of a head. It often is, but a model may choose another:
 config.head_dim.
+## C for H·D
+- batch * T * H * D + → batch * T * C +
+You take C numbers for each q. It has H·D, config.heads * config.head_dim: often C, but a model may
+choose otherwise.
+## no hidden vectors in the head stage
+- (stream + batch * logits * V) → (batch * logits * V)
+Your head stage has the logits alone. The final hidden vectors, (B, T, C), are still there.
 ## hidden vectors of the logits' positions alone
 - head = (stream → head = (batch * logits * C
 In the head stage you count hidden vectors for `logits` positions. The head runs on so many, but
@@ -317,6 +439,9 @@ Right where the tables of attention are the most. Return the largest of the thre
 ## logits of every position
 - batch * logits * V → batch * T * V
 You count logits for all T positions. The head runs on `logits` positions of each row, usually one.
+## logits of one row
+- batch * logits * V → logits * V
+You count the logits of one row: each of the `batch` rows has `logits` · V numbers.
 ## logits of one position, always
 - batch * logits * V → batch * V
 You count one position's logits for each row, whatever `logits` says.
@@ -326,6 +451,11 @@ That is one row of the batch. Each row has activations of its own.
 ## always 4 bytes
 - size = bytes_per_number → size = 4
 You take 4 bytes for each number, whatever is asked: `bytes_per_number` is 2 in bf16.
+## mask and positions forgotten
+-  + mask + positions
+- 3 * feed) * size + positions → 3 * feed) * size
+Right for the head. In the two stages of a layer the positions are missing, 8 · T bytes, and in the
+attention stage the mask: add mask_bytes(config, batch, T, S).
 ## numbers instead of bytes
 - size = bytes_per_number → size = 1
 You count the numbers. Each takes `bytes_per_number` bytes.
@@ -417,9 +547,30 @@ MISTAKES_OF_BOTH = """
 ## rounded up
 - math.floor → math.ceil
 One too many: the last one has only part of the room that it needs. Round down.
+## cut off after dividing
+- math.floor(room / each) → int(room / each) if room < 0 else room // each
+- max(0, → max(-math.inf,
+Where not even the weights and the reserve fit, the room is negative, and so is your answer. Then
+nothing fits: 0.
+## 0 only where the weights alone don't fit
+- max(0, math.floor(room / each)) → 0 if W > memory_bytes else math.floor(room / each)
+Where the weights fit, but not the reserve beside them, the room is negative, and so is your answer.
+Nothing fits then: 0.
+## 0 only where the weights alone don't fit, cut off
+- max(0, math.floor(room / each)) → 0 if W > memory_bytes else int(room / each)
+Where the weights fit, but not the reserve beside them, the room is negative, and so is your answer.
+Nothing fits then: 0.
+## the magnitude
+- max(0, math.floor(room / each)) → abs(math.floor(room / each))
+You take the magnitude of a negative room. Where not even the weights and the reserve fit, nothing
+fits: 0.
 ## rounded to the nearest
 - math.floor → round
 Sometimes one too many: `round` rounds up where half of the room is there. Round down.
+## one too few where it fits exactly
+- math.floor(room / each) → math.ceil(room / each) - 1
+One too few where the last one just fits: a memory that is full to the last byte is not too small.
+Compare with `<=`, or round down.
 ## not rounded
 - math.floor(room / each) → room / each
 There is no part of one: round down to a whole number.
@@ -444,6 +595,17 @@ Weights and cache may have different types: the cache's numbers take cache_bytes
 ## the weights in the type of the cache
 - weighed(config, weight → weighed(config, cache
 Weights and cache may have different types: the weights' numbers take weight_bytes_per_number each.
+## the cache always of 2 bytes
+- config.head_dim * cache_bytes_per_number → config.head_dim * 2
+You take 2 bytes for each number of the cache, whatever is asked: cache_bytes_per_number.
+## the weights always of 2 bytes
+- weighed(config, weight_bytes_per_number) → weighed(config, 2)
+You take 2 bytes for each weight, whatever is asked: weight_bytes_per_number.
+## always 2 bytes
+- config.head_dim * cache_bytes_per_number → config.head_dim * 2
+- weighed(config, weight_bytes_per_number) → weighed(config, 2)
+You take 2 bytes for each number, whatever is asked: weight_bytes_per_number for the weights,
+cache_bytes_per_number for the cache.
 ## H instead of G
 - config.kv_heads → config.heads
 You count the query heads. What is stored are keys and values, and they have config.kv_heads heads.
@@ -462,6 +624,7 @@ You count the cache of one layer. Each layer has keys and values of its own.
 LLAMA_3_70B = replace(
     LLAMA_3_8B, width=8_192, layers=80, heads=64, feed_forward=28_672, source="closed form"
 )
+ALL_KEPT = (LLAMA_3_8B, 24e9, 1_000, 2, 2, 9e9)  # the weights fit, the reserve does not
 EXACT = 4 * llama_numbers(UNTIED) + 3 * 7 * 4 * one_token(UNTIED, 1)  # 3 texts of 7 tokens, fp32
 
 
@@ -486,6 +649,8 @@ MAX_BATCH = Exercise(
         fits("exactly 3 fit", batch_by_trying, UNTIED, int(EXACT), 7, 4, 4),
         fits("a byte less", batch_by_trying, UNTIED, int(EXACT) - 1, 7, 4, 4),
         fits("more is kept than there is", batch_by_trying, UNTIED, 10_000, 7, 1, 4, 20_000),
+        fits("nothing is left beside the reserve", batch_by_trying, *ALL_KEPT),
+        fits("thousands of short texts", batch_by_trying, LLAMA_3_8B, 24e9, 2, 2, 2, 9e8),
     ),
     mistakes=edits(
         batch_that_fits,
@@ -496,6 +661,13 @@ MAX_BATCH = Exercise(
 You count the weights once for each text. All texts share them: subtract them once, and divide what
 is left by the cache of one text. (The primer makes this mistake: “resource requirements would be m
 times higher”.)
+## the last token not stored
+- length * one → (length - 1) * one
+You give each text length - 1 positions. The last token is read too when the next one is asked for:
+a text of `length` tokens takes `length` positions of cache.
+## a position too many
+- length * one → (length + 1) * one
+You give each text one position more than its `length` tokens.
 ## a text of one token
 - length * one → one
 You divide by the cache of a single token. A text has `length` of them.
@@ -546,6 +718,7 @@ MAX_LENGTH = Exercise(
         fits("a cache of 4 bits", length_by_trying, LLAMA_3_8B, 24e9, 7, 1, 0.5),
         fits("the weights don't fit", length_by_trying, LLAMA_3_70B, 80e9, 2),
         fits("not one token fits", length_by_trying, LLAMA_7B, 13_477_000_000, 3),
+        fits("nothing is left beside the reserve", length_by_trying, *ALL_KEPT),
         fits("exactly 7 fit", length_by_trying, UNTIED, int(EXACT), 3, 4, 4),
         fits("a byte less", length_by_trying, UNTIED, int(EXACT) - 1, 3, 4, 4),
     ),
@@ -553,6 +726,13 @@ MAX_LENGTH = Exercise(
         length_that_fits,
         MISTAKES_OF_BOTH
         + """
+## the context at most
+- max(0, math.floor(room / each)) → min(config.context, max(0, math.floor(room / each)))
+You stop at config.context. What is asked is how much fits into memory; whether the model was
+trained for so long a text is another question.
+## tokens of all texts
+- max(0, math.floor(room / each)) → batch * max(0, math.floor(room / each))
+That is how many tokens all texts have together. Asked for is the length of each.
 ## one text
 - batch * one → one
 That is the length of one text alone. `batch` texts grow at the same time: each has a share of the

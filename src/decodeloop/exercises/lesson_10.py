@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Integral
 
 import torch
 
@@ -56,10 +57,15 @@ def product_counted(rows: int, inner: int, columns: int) -> int:
     )
 
 
-def with_its_type(function: Callable[..., object]) -> str:
-    """A count and its type: 48.0 equals 48, and is no count."""
+def as_a_count(function: Callable[..., object]) -> str:
+    """A count, with its type where that is no whole number's: 48.0 equals 48, and is no count."""
     product = function(2, 3, 4)
-    return f"{type(product).__name__} {product}"
+    whole = isinstance(product, Integral) or (
+        isinstance(product, torch.Tensor)
+        and product.ndim == 0
+        and not (product.is_floating_point() or product.is_complex())
+    )
+    return f"whole {product}" if whole else f"{type(product).__name__} {product}"
 
 
 def doubled_multiply_adds(rows: int, inner: int, columns: int) -> int:
@@ -80,7 +86,7 @@ MATMUL_FLOPS = Exercise(
         call("a matrix times a column", 7, 5, 1, oracle=product_counted),
         call("a column times a row", 6, 1, 9, oracle=product_counted),
         call("100 positions through a (1536, 576) matrix", 100, 576, 1536, oracle=product_counted),
-        Case("a whole number", with_its_type, lambda: "int 48", (2, 3, 4)),
+        Case("a whole number", as_a_count, lambda: "whole 48", (2, 3, 4)),
     ),
     mistakes=edits(
         doubled_multiply_adds,
@@ -96,6 +102,17 @@ processors add each product to a running sum that starts at 0.
 ## the entries of the result
 - rows * inner * columns → rows * columns
 You count the entries of the result, or twice that. Each of them is a sum of `inner` products.
+## the entries of the result, once
+- 2 * rows * inner * columns → rows * columns
+You count the entries of the result. Each of them is a sum of `inner` products.
+## the inner size of the example
+- rows * inner * columns → rows * 3 * columns
+You take 3 + 3 for each entry, as in the example. That 3 is `inner` there: each entry is a sum of
+`inner` products.
+## the entries of the inputs, twice
+- rows * inner * columns → (rows * inner + inner * columns)
+You count the numbers that go in, twice. Each of them is used many times: count the multiplications
+and additions.
 ## the entries of the inputs
 - 2 * rows * inner * columns → rows * inner + inner * columns
 You count the numbers that go in. Each of them is used many times: count the multiplications and
@@ -129,9 +146,10 @@ def shapes(config: ModelConfig) -> dict[str, list[tuple[int, int]]]:
     """The matrices of one layer, (rows, columns)."""
     C, inner = config.width, config.feed_forward
     q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    gate = [(inner, C)] if config.gated else []
     return {
         "projections": [(q, C), (kv, C), (kv, C), (C, q)],
-        "feed_forward": [(inner, C), (inner, C), (C, inner)],
+        "feed_forward": [*gate, (inner, C), (C, inner)],
     }
 
 
@@ -228,6 +246,26 @@ them make a row, about the width C. H heads of width C there are nowhere.
 - H * T * S * D → G * T * S * D
 You count scores and weighted sums for G heads. Keys and values are shared, but each of the H query
 heads computes scores of its own.
+## H / G heads
+- H * T * D * S → H // G * T * D * S
+- H * T * S * D → H // G * T * S * D
+You count scores and weighted sums of H / G heads, those that share one KV head. All H query heads
+compute scores.
+## one head in the scores
+- H * T * D * S → T * D * S
+The weighted sum is right, the scores are those of one head. There are H of them.
+## one head in the weighted sum
+- H * T * S * D → T * S * D
+The scores are right, the weighted sum is that of one head. There are H of them.
+## D forgotten
+- H * T * D * S → H * T * S
+- H * T * S * D → H * T * S
+You count the entries of the tables (T, S). Each score is a product of D numbers, and each weight
+multiplies D numbers of a value.
+## the new positions added to S
+- T * D * S → T * D * (S + T)
+- T * S * D → T * (S + T) * D
+You add the T new positions to S. S is the number of keys with the new ones in it.
 ## one head
 - H * T * D * S → T * D * S
 - H * T * S * D → T * S * D
@@ -237,6 +275,19 @@ You count scores and weighted sum of one head. There are H of them.
 - T * S * D → T * T * D
 Scores are a table (T, S): the T new positions look at all S keys, the old ones too. You count T ·
 T. With T = 1 that would be one score for each head.
+## S taken for T in the scores
+- T * D * S → T * D * T
+The weighted sum is right. Scores are a table (T, S): the T new positions look at all S keys, the
+old ones too. You count T · T.
+## S taken for T in the weighted sum
+- T * S * D → T * T * D
+The scores are right. In the weighted sum each of the T new positions mixes all S values, the old
+ones too. You count T · T.
+## T taken for S
+- T * D * S → S * D * S
+- T * S * D → S * S * D
+Scores are a table (T, S), T queries and S keys. You count S · S: the old positions ask nothing
+again.
 ## the linear layers over S
 - batch * T → batch * S
 You send all S positions through the linear layers. Only the T new ones go through them: what is
@@ -278,6 +329,12 @@ You run the head on all T positions. It runs on `logits` of each row.
 ## the head on one position
 - batch * logits → batch
 You run the head on one position of each row. It runs on `logits` of them.
+## the head on one position in all
+- batch * logits → 1
+You run the head once. It runs on `logits` positions of each of the `batch` rows.
+## the head on one position at least
+- batch * logits → batch * max(logits, 1)
+Right but for `logits` = 0: a forward that wants no logits does not run the head, 0 FLOPs.
 ## a tied head not counted
 - head = two → head = 0 if config.tied else two
 Where the head is tied you count nothing for it. Tied means that its numbers are stored once; the
@@ -285,6 +342,12 @@ product with them is computed all the same.
 ## the head in each layer
 - head = two → head = L * two
 You multiply the head by the number of layers. It stands once, after the last of them.
+## one matrix in the feed-forward layer
+- F * C + F * C + C * F → F * C
+You count one matrix in the feed-forward layer. There are three: gate, up and down.
+## four matrices in the feed-forward layer
+- F * C + F * C + C * F → F * C + F * C + F * C + C * F
+You count four matrices in the feed-forward layer. There are three: gate, up and down.
 ## gate forgotten
 - F * C + F * C + C * F → F * C + C * F
 You count two matrices in the feed-forward layer. This one is a SwiGLU (lesson 03), which has
@@ -294,6 +357,18 @@ three: gate, up and down.
 - batch * H * T * S * D → H * T * S * D
 The linear layers are right, scores and weighted sum are those of one row: each of the `batch` rows
 attends for itself.
+## batch forgotten in the scores
+- batch * H * T * D * S → H * T * D * S
+The weighted sum is right, the scores are those of one row: each of the `batch` rows has its own.
+## batch forgotten in the weighted sum
+- batch * H * T * S * D → H * T * S * D
+The scores are right, the weighted sum is that of one row: each of the `batch` rows has its own.
+## batch forgotten in the projections
+- projections = two * L * positions → projections = two * L * T
+The projections are those of one row: `batch` · T positions go through them.
+## batch forgotten in the feed-forward layer
+- feed_forward = two * L * positions → feed_forward = two * L * T
+The feed-forward layer is that of one row: `batch` · T positions go through it.
 ## batch twice in the attention
 - batch * H * T * D * S → batch * H * (batch * T) * D * S
 - batch * H * T * S * D → batch * H * (batch * T) * S * D
@@ -321,6 +396,20 @@ That is one layer. There are config.layers of them (the head stands once).
 - weighted_sum = two * L → weighted_sum = two
 The linear layers are right, scores and weighted sum are those of one layer: each of the
 config.layers layers attends.
+## one layer in the scores
+- scores = two * L → scores = two
+The weighted sum is right, the scores are those of one layer: each of the config.layers layers has
+its own.
+## one layer in the weighted sum
+- weighted_sum = two * L → weighted_sum = two
+The scores are right, the weighted sum is that of one layer: each of the config.layers layers has
+its own.
+## one layer in the projections
+- projections = two * L → projections = two
+The projections are those of one layer: each of the config.layers layers has its own matrices.
+## one layer in the feed-forward layer
+- feed_forward = two * L → feed_forward = two
+The feed-forward layer is counted once: each of the config.layers layers has one.
 ## one layer in the linear layers
 - projections = two * L → projections = two
 - feed_forward = two * L → feed_forward = two
@@ -337,6 +426,13 @@ seen which of them grows.
 - H * T * S * D → T * S * C
 Right where H·D is C, which it often is. A score is a product of D numbers, in each of H heads:
 config.heads * config.head_dim, not the width.
+## C for H·D in one projection
+- C * H * D → C * C
+Right where H·D is C, which it often is. Of query and output you made one (C, C): the query's matrix
+is (H·D, C), the output's (C, H·D).
+## four projections (C, C)
+- H * D * C + G * D * C + G * D * C + C * H * D → 4 * C * C
+You make all four projections (C, C). Key and value are (G·D, C), query and output H·D wide.
 ## C for H·D in the projections
 - H * D * C + G → C * C + G
 - C * H * D → C * C
@@ -416,6 +512,16 @@ FORWARD_BYTES = Exercise(
     tolerance=1e-14,
     cases=(
         call("a decode step in fp32, S = 129", SMOLLM2_135M, 1, 1, 129, oracle=bytes_by_hand),
+        call(
+            "weights of half a byte, a cache of 2",
+            TINY,
+            2,
+            3,
+            8,
+            oracle=bytes_by_hand,
+            weight_bytes_per_number=0.5,
+            cache_bytes_per_number=2,
+        ),
         call("a prompt of 128 in fp32", SMOLLM2_135M, 1, 128, 128, oracle=bytes_by_hand),
         call(
             "3 texts, 5 positions after 7; weights of 2 bytes, a cache of 1",
@@ -482,10 +588,28 @@ You read the head once for each position that it runs on. One reading serves the
 ## the whole embedding table
 - rows_of_table = batch * T → rows_of_table = V
 Of the embedding table only the rows of the new tokens are read: batch · T of C numbers.
+## one row of the embedding
+- rows_of_table = batch * T → rows_of_table = 1
+You read one row of the embedding. Each of the batch · T new tokens brings one.
+## a row of the embedding for each text
+- rows_of_table = batch * T → rows_of_table = batch
+You read one row of the embedding for each text. Each of its T new tokens brings one.
+## embedding rows of all positions
+- rows_of_table = batch * T → rows_of_table = batch * S
+You read a row of the embedding for all S positions. Only the T new tokens of each row bring one.
+## the last norm forgotten
+- (L * (matrices + 2 * C) + C) * w → L * (matrices + 2 * C) * w
+You are short by C numbers: the norm after the last layer. parameters_by_part(config)['norms'] has
+it.
 ## the embedding table among the weights
 - weights = ( → weights = V * C * w + (
 You count the embedding's table among the weights. `weights` has what the layers have, and the last
 norm; the table comes in twice already, as `head` and as `embedding_rows`.
+## all parts among the weights
+- weights = (L * (matrices + 2 * C) + C) * w
++ weights = (L * (matrices + 2 * C) + C + V * C * (1 if config.tied else 2)) * w
+You count all parts as `weights`. It has what the layers have, and the last norm; the embedding's
+table and the head are counted under `embedding_rows` and `head`.
 ## embedding rows of one text
 - rows_of_table = batch * T → rows_of_table = T
 Each of the `batch` rows brings T tokens: batch · T rows of the table.
@@ -503,6 +627,17 @@ ones are read, S - T; new ones are written, T.
 - batch * (S - T) → batch * T
 - batch * T * position → batch * (S - T) * position
 Read and written are swapped: the S - T old positions are read, the T new ones written.
+## read: all but one
+- batch * (S - T) → batch * (S - 1)
+Right for a decode step. You take one position for new, whatever T is: S - T old ones are read.
+## written: one
+- batch * T * position → batch * position
+Right for a decode step. You write one position of each row: T are new.
+## as if one position were new
+- batch * (S - T) → batch * (S - 1)
+- batch * T * position → batch * position
+Right for a decode step. You take one position for new, whatever T is: S - T old ones are read, T
+new ones written.
 ## all written again
 - batch * T * position → batch * S * position
 You write all S positions. The old ones lie in the cache already: only T are written.
@@ -532,9 +667,28 @@ Weights are shared by the rows of a batch, the cache is not: each row reads and 
 - batch * T * position → T * position
 `kv_read` is right, `kv_write` is that of one row: each row of the batch writes into a cache of its
 own.
+## the sizes exchanged
+- w, c = weight_bytes_per_number, cache_bytes_per_number
++ c, w = weight_bytes_per_number, cache_bytes_per_number
+The two sizes are exchanged: weights and embedding take weight_bytes_per_number, the cache takes
+cache_bytes_per_number.
+## always 4 bytes
+- w, c = weight_bytes_per_number, cache_bytes_per_number → w = c = 4
+You take 4 bytes for each number, whatever is asked: weight_bytes_per_number for the weights,
+cache_bytes_per_number for the cache.
+## a sum
+- return {
++ return weights + head + rows_of_table + read + written
++ {
+You give one number, the sum of all. Give the five parts, as a dict: with their names it can be
+seen which of them grows.
 ## the cache in the type of the weights
 - config.head_dim * c → config.head_dim * w
 The numbers of the cache have a size of their own: cache_bytes_per_number.
+## half a byte made a whole number
+- w, c = weight_bytes_per_number, cache_bytes_per_number
++ w, c = int(weight_bytes_per_number), int(cache_bytes_per_number)
+Half a byte for each number is 4 bits. You make the size a whole number, and 0.5 becomes 0.
 ## numbers instead of bytes
 - w, c = weight_bytes_per_number, cache_bytes_per_number → w = c = 1
 You count numbers. Multiply them by their size: weight_bytes_per_number for the weights,
@@ -621,6 +775,22 @@ GENERATION_FLOPS = Exercise(
 - range(P + 1, P + n) → range(P + 1, P + n + 1)
 You make a decode step for each new token. The first one comes out of the prefill, so n tokens need
 n - 1 steps.
+## one step too many, from S = P on
+- range(P + 1, P + n) → range(P, P + n)
+You make a decode step for each new token, and the first with S = P. The first token comes out of
+the prefill; the first step is that of the second, S = P + 1, and n tokens need n - 1 steps.
+## a step at least
+- range(P + 1, P + n) → range(P + 1, max(P + n, P + 2))
+Right but for a single new token: you make one decode step at least. The first token comes out of
+the prefill, and one token needs no step.
+## decode steps alone
+- range(P + 1, P + n) → range(P, P + n)
+- whole_forward(config, P, P) + steps → steps
+You make n decode steps and no prefill. The prompt must be read first, T = P positions at once;
+that gives the first token, and n - 1 steps the others.
+## the head on the whole prompt
+- whole_forward(config, P, P) + steps → whole_forward(config, P, P, P) + steps
+With a cache your prefill runs the head on all positions. Only the last is read: logits = 1.
 ## the prompt not read
 - whole_forward(config, P, P) + steps → steps
 The steps are right, but the prompt must be read first: a prefill of P tokens.
@@ -628,6 +798,13 @@ The steps are right, but the prompt must be read first: a prefill of P tokens.
 - range(P + 1, P + n) → range(P, P + n - 1)
 In the first decode step the new token stands after P others and sees itself as well: S = P + 1,
 not P.
+## S ahead by one
+- range(P + 1, P + n) → range(P + 2, P + n + 1)
+In the first decode step the new token stands after P others and sees itself: S = P + 1, and yours
+is one more.
+## all steps as long as the last
+- whole_forward(config, 1, S) → whole_forward(config, 1, P + n - 1)
+All your decode steps have the S of the last one. It grows: P + 1, P + 2, …
 ## S does not grow
 - whole_forward(config, 1, S) → whole_forward(config, 1, P + 1)
 All your decode steps have the same S. Each new token finds one position more in the cache.
@@ -652,6 +829,10 @@ The two are swapped: `cached=True` is the cheap one.
 - range(P, P + n) → range(P + 1, P + n + 1)
 Without a cache you read P + 1 to P + n positions. The first token needs the P of the prompt, and
 the last one is never read.
+## uncached: from the first token on
+- range(P, P + n) → range(1, P + n)
+Without a cache you begin with a text of one token. The prompt is there from the start: the first
+forward reads its P tokens.
 ## uncached: the text does not grow
 - whole_forward(config, S, S) → whole_forward(config, P, P)
 Without a cache all your forwards read the prompt alone. Each reads what was made before it, too:
@@ -659,10 +840,19 @@ P, P + 1, …
 ## uncached: one token too few
 - range(P, P + n) → range(P, P + n - 1)
 Without a cache you make n - 1 forwards. There is no prefill besides: n tokens need n.
+## uncached: T stays P
+- whole_forward(config, S, S) → whole_forward(config, P, S)
+Without a cache S grows, and T stays P in your forwards. What is not kept must be computed again: T
+= S, all that stands before the token.
 ## uncached: T is 1
 - whole_forward(config, S, S) → whole_forward(config, 1, S)
 Without a cache you send one position through the model for each token. What is not kept must be
 computed again: T = S, all that stands before the token.
+## the head everywhere
+- whole_forward(config, P, P) + steps → whole_forward(config, P, P, P) + steps
+- whole_forward(config, S, S) → whole_forward(config, S, S, S)
+Your forwards run the head on all positions. Only the last one is read, with a cache and without:
+logits = 1.
 ## uncached: the head everywhere
 - whole_forward(config, S, S) → whole_forward(config, S, S, S)
 Without a cache you run the head on all positions. Only the last is read: logits = 1.
@@ -690,6 +880,8 @@ def overtakes_by_hand(config: ModelConfig) -> float:
     return entries / (2 * config.heads * config.head_dim)
 
 
+ODD = replace(TINY, width=37, feed_forward=91)  # 133.508…: rounded it is one more
+
 ATTENTION_OVERTAKES = Exercise(
     name="attention_overtakes",
     lesson=LESSON,
@@ -705,6 +897,8 @@ ATTENTION_OVERTAKES = Exercise(
         call("Gemma 2B", GEMMA, oracle=overtakes_by_hand),
         call("Gemma 7B", GEMMA_7B, oracle=overtakes_by_hand),
         call("the example on paper", TOY, oracle=overtakes_by_hand),
+        call("GPT-2: no gate", preset("gpt2"), oracle=overtakes_by_hand),
+        call("H·D is not C, odd sizes", ODD, oracle=overtakes_by_hand),
     ),
     mistakes=edits(
         overtakes_by_hand,
@@ -739,6 +933,24 @@ Right where H·D is C. A pair of positions costs 4·H·D FLOPs in a layer.
 - return entries → return (entries + config.vocabulary * config.width / config.layers)
 You count the head as if it ran on every position. It stands aside here: only what is in the
 layers.
+## the formula for H·D = C
+- return entries / (2 * config.heads * config.head_dim)
++ return config.width + config.kv_heads * config.head_dim + 1.5 * config.feed_forward
+C + G·D + 1.5 F is the answer where H·D is C and the feed-forward layer has a gate. For any model:
+the entries of linear_shapes(config), divided by 2·H·D.
+## a gate in every model
+- return entries
++ return (entries + (not config.gated) * config.width * config.feed_forward)
+Right for models with a gate. GPT-2's feed-forward layer has two matrices: take those that
+linear_shapes(config) has.
+## rounded up
+- return entries / (2 * config.heads * config.head_dim)
++ return -(-entries // (2 * config.heads * config.head_dim))
+You round up. The length at which both cost the same need not be a whole number.
+## rounded to the nearest
+- return entries / (2 * config.heads * config.head_dim)
++ return round(entries / (2 * config.heads * config.head_dim))
+You round. The length at which both cost the same need not be a whole number.
 ## rounded down
 - entries / → entries //
 You round down. The length at which both cost the same need not be a whole number.

@@ -14,7 +14,7 @@ import torch
 
 from decodeloop import cost
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, Mistake, call, trial
 
 LESSON = "11_metrics"
 Trace = tuple[list[float], list[float]]  # arrivals, service times
@@ -78,6 +78,34 @@ and would spoil the mean. n tokens have n - 1 gaps.
 ## the arrival ignored
 - token_times[0] - arrival, itl, token_times[-1] - arrival → token_times[0], itl, token_times[-1]
 TTFT and the end-to-end latency are durations: subtract the arrival from the clock readings.
+## TTFT on the clock
+- return token_times[0] - arrival → return token_times[0]
+Your TTFT is a reading of the clock. It is how long the first token took: subtract the arrival.
+## end-to-end on the clock
+- token_times[-1] - arrival → token_times[-1]
+Your end-to-end latency is a reading of the clock. It is how long the answer took: subtract the
+arrival.
+## rounded to hundredths
+- later - earlier for → round(later - earlier, 2) for
+- return token_times[0] - arrival → return round(token_times[0] - arrival, 2)
+- token_times[-1] - arrival → round(token_times[-1] - arrival, 2)
+You round to hundredths of a second. Return the differences as they are: where milliseconds count,
+they are gone.
+## a gap of 0 for one token
+- , itl, → , itl or [0.0],
+Right but for one token: it has no gap at all, so the list is empty. A 0 in it would pull the mean
+down.
+## in milliseconds
+- later - earlier for → 1000 * (later - earlier) for
+- return token_times[0] - arrival → return 1000 * (token_times[0] - arrival)
+- token_times[-1] - arrival → 1000 * (token_times[-1] - arrival)
+Those are milliseconds. Seconds are asked for.
+## the first gap is missing
+- , itl, → , itl[1:],
+One gap too few: the first one is from the first token to the second.
+## the worst gap
+- , itl, → , max(itl, default=0.0),
+That is the longest gap. Keep them all in a list, which is empty for one token.
 ## end-to-end from the first token
 - token_times[-1] - arrival → token_times[-1] - token_times[0]
 You measure from the first token to the last. End-to-end begins when the user asks: the wait for
@@ -99,6 +127,11 @@ one long gap that a reader notices.
 + [t - arrival for t in token_times[1:]]
 Your ITLs grow from token to token: they count from the arrival. Each counts from the token before
 it.
+## all tokens since the arrival
+- [later - earlier for earlier, later in pairwise(token_times)]
++ [t - arrival for t in token_times]
+Your ITLs count from the arrival, and there is one for each token. Each counts from the token before
+it, and n tokens have n - 1.
 ## ITL since the first token
 - [later - earlier for earlier, later in pairwise(token_times)]
 + [t - token_times[0] for t in token_times[1:]]
@@ -110,6 +143,11 @@ Your ITLs are negative: it is later minus earlier.
 ## the last gap is missing
 - , itl, → , itl[:-1],
 One gap too few: n tokens have n - 1 gaps, the last one ends at the last token.
+## end-to-end first
+- token_times[0] - arrival, itl, token_times[-1] - arrival
++ token_times[-1] - arrival, itl, token_times[0] - arrival
+The numbers are right, TTFT and end-to-end stand in each other's place: TTFT, then the list of ITLs,
+then end-to-end.
 ## the wrong order
 - itl, token_times[-1] - arrival → token_times[-1] - arrival, itl
 The numbers are right, their order is not: TTFT, then the list of ITLs, then end-to-end.
@@ -210,6 +248,15 @@ You take the sample that *came* at that place. Sort a copy first.
 + return samples[rank - 1]
 The value is right, but `samples.sort()` turned the caller's list around: arrival number 5 now has
 another's latency. `sorted(samples)` makes a copy.
+## the rank as an index, held back at the end
+- [rank - 1] → [min(rank, n - 1)]
+One rank too high, where there is one above: ranks count from 1, Python's indices from 0, so the
+sample of rank 1 is `ordered[0]`. No rank is then too large.
+## rounded down, as an index, held back at the end
+- math.ceil(p * n / 100) → int(p * n / 100)
+- [rank - 1] → [min(rank, n - 1)]
+`ordered[int(p * n / 100)]` is right only where p·n/100 is not whole: the P50 of four samples is then
+the third. Round up, and take one less as an index; P100 needs no case of its own then.
 ## the rank as an index
 - [rank - 1] → [rank]
 Off by one: ranks count from 1, Python's indices from 0. Take `ordered[rank - 1]`.
@@ -222,6 +269,20 @@ then the third; and P100 has no sample at all.
 - math.ceil(p * n / 100) → int(p * n / 100)
 You round the rank down: fewer than p % of the samples lie at or below the one that you give. Round
 up. (And a rank below 1 becomes index -1, which is the *largest* sample.)
+## rounded down, 1 at least
+- math.ceil(p * n / 100) → max(int(p * n / 100), 1)
+You round the rank down: fewer than p % of the samples may lie at or below the one that you give.
+Round up.
+## rounded to the nearest rank, or the last
+- math.ceil(p * n / 100) → round(p * n / 100)
+The name misleads: the rank is rounded *up*. Rounded to the nearest, fewer than p % of the samples
+may lie at or below it, and a rank of 0 becomes index -1, the largest.
+## one rank too low
+- [rank - 1] → [max(rank - 2, 0)]
+One rank too low: rank 1 is index 0, so take `ordered[rank - 1]`.
+## the rank itself
+- sorted(samples)[rank - 1] → rank
+That is the rank. Asked for is the sample that has it.
 ## rounded to the nearest rank
 - math.ceil(p * n / 100) → max(round(p * n / 100), 1)
 The name misleads: the rank is rounded *up*. Rounded to the nearest, fewer than p % of the samples
@@ -230,6 +291,11 @@ may lie at or below it.
 - math.ceil(p * n / 100) → math.ceil(p * (n - 1) / 100)
 - [rank - 1] → [rank]
 You spread p over the n - 1 gaps between the samples, and round. The rank is p % of n, rounded up.
+## n - 1 instead of n, to the nearest
+- math.ceil(p * n / 100) → round(p * (n - 1) / 100)
+- [rank - 1] → [rank]
+You spread p over the n - 1 gaps between the samples, and take the nearest. The rank is p % of n,
+rounded up; its index is one less.
 ## n - 1 instead of n, rounded down
 - math.ceil(p * n / 100) → int(p * (n - 1) / 100)
 - [rank - 1] → [rank]
@@ -287,11 +353,15 @@ def one_after_the_other(arrivals: Sequence[float], service_times: Sequence[float
 
 def by_lindley(arrivals: Sequence[float], service_times: Sequence[float]) -> list[float]:
     """Another, without a clock."""
-    waits = [0.0]
+    waits = [0.0] if arrivals else []
     for i in range(1, len(arrivals)):
         gap = arrivals[i] - arrivals[i - 1]
         waits.append(max(0.0, waits[-1] + service_times[i - 1] - gap))
     return waits
+
+
+def one_and_none(candidate: Candidate) -> list[Any]:
+    return [candidate([2.0], [3.0]), candidate([], [])]
 
 
 SIMULATE_QUEUE = Exercise(
@@ -313,7 +383,7 @@ SIMULATE_QUEUE = Exercise(
         call(
             "a service of no time", [0.0, 0.5, 0.6, 0.7], [1.0, 0.0, 2.0, 1.0], oracle=random_walk
         ),
-        call("one request", [2.0], [3.0], oracle=random_walk),
+        trial("one request, and none", one_and_none, lambda: [[0.0], []]),
         call("60 random ones, half load", *random_trace(1, 60, 0.5), oracle=random_walk),
         call("60 random ones, too much load", *random_trace(3, 60, 1.3), oracle=random_walk),
     ),
@@ -347,6 +417,14 @@ Those are the times at which the services end. The wait is start minus arrival.
         *edits(
             by_lindley,
             """
+## a wait that nobody had
+- [0.0] if arrivals else [] → [0.0]
+Right but where there is no request: one wait for each, so the list is empty then. Yours begins with
+a 0 whether or not somebody came.
+## the gap forgotten
+- waits[-1] + service_times[i - 1] - gap → waits[-1] + service_times[i - 1]
+You hand on the whole delay of the one before. Meanwhile time went by: subtract the gap between the
+two arrivals.
 ## the own service
 - service_times[i - 1] → service_times[i]
 You make each request wait for its own service. It waits for the one *before* it:
@@ -370,6 +448,12 @@ one before.
 - start - arrival → 0.0
 Everybody is served at once: that is a machine for each request. Here one server must be free
 first.
+## rounded to whole seconds
+- start - arrival → round(start - arrival)
+You round the waits. Return them as they are.
+## the last to come is served first
+- zip(arrivals, service_times, strict=True) → list(zip(arrivals, service_times, strict=True))[::-1]
+You serve the last request first. They come in order, and who comes first is served first.
 ## the first is missing
 - return waits → return waits[1:]
 One wait too few: the first request waits as well, for 0 seconds.
@@ -451,6 +535,26 @@ wait. E[S²] is variance plus mean².
 - (variance + mean**2) → mean**2
 You take mean² for E[S²], which is right only where all services take equally long. Add the
 variance.
+## the idle share squared
+- (2 * (1 - load)) → (2 * (1 - load) ** 2)
+You divide by 1 - ρ twice. Once is enough.
+## the rate forgotten
+- return rate * → return
+λ is missing in the numerator: W = λ · E[S²] / (2 (1 - ρ)).
+## the mean not squared
+- variance + mean**2 → variance + mean
+E[S²] is the variance plus the *square* of the mean.
+## mean² minus the variance
+- variance + mean**2 → mean**2 - variance
+You subtract the variance from mean². It is E[S²] that is asked for: E[S²] = Var + mean². What
+spreads more makes people wait longer.
+## the latency of exponential services
+- rate * (variance + mean**2) / (2 * (1 - load)) → mean / (1 - load)
+That is the mean *latency* for exponential services, whatever the variance. Asked for is the wait:
+E[S²] in the numerator, and no service added.
+## in services
+- return rate * → return rate / mean *
+You divide the wait by the mean service. Seconds are asked for.
 ## always exponential
 - rate * (variance + mean**2) / (2 * (1 - load)) → load / (1 - load) * mean
 You give the wait for exponential services, ρ/(1 - ρ) services, whatever the variance.
@@ -476,6 +580,15 @@ You added the service. Asked for is the wait before it.
 ## how many wait
 - return rate * → return rate * rate *
 That is how many wait on average (Little's law), not how long.
+## the rate held against 1
+- load >= 1 → rate >= 1
+You call a server full whose *rate* reaches 1. It is the load that counts: rate times mean service.
+## 0 from full load on
+- return math.inf → return 0.0
+From full load on the queue grows for ever: return `math.inf`, not 0.
+## None from full load on
+- return math.inf → return None
+From full load on the queue grows for ever: return `math.inf`, not None.
 ## negative above full load
 - if load >= 1:
 -     return math.inf
@@ -565,6 +678,14 @@ are two.
 - default=n + 1 → default=n
 Where no sample is high (or low) enough, you take the largest (or least). But the true percentile
 may well lie beyond every sample: the end is infinite.
+## an upper end where there is none
+- default=n + 1 → default=n
+Where no sample is high enough you take the largest. But the true percentile may well lie beyond
+every sample: the upper end is math.inf then.
+## a lower end where there is none
+- default=0 → default=1
+Where no sample is low enough you take the least. But the true percentile may well lie below every
+sample: the lower end is -math.inf then.
 ## not sorted
 - *sorted(samples) → *samples
 Ranks count in the sorted samples: sort a copy first.
@@ -572,6 +693,36 @@ Ranks count in the sorted samples: sort a copy first.
 - padded[low], → padded[low + 1],
 The lower end is one rank too high: for rank r it matters how likely *fewer than r* samples lie
 below, P(K ≤ r - 1).
+## the lower end one rank too low
+- padded[low], → padded[max(low - 1, 0)],
+The lower end is one rank too low: take the *highest* r with P(K ≤ r - 1) at most the tail. That is
+not P(K ≤ r).
+## both ends one rank too low
+- padded[low], padded[high] → padded[max(low - 1, 0)], padded[max(high - 1, 0)]
+Both ends are one rank too low: K counts from 0, ranks from 1. P(K ≤ r - 1) belongs to rank r, whose
+index is r - 1.
+## the first rank that will do
+- low = max( → low = min(
+P(K ≤ r - 1) is at most the tail for rank 1 already, if for any. Take the *highest* such r: the
+narrowest band.
+## the last rank that will do
+- high = min( → high = max(
+P(K ≤ s - 1) is large enough for the last rank, if for any. Take the *lowest* such s: the narrowest
+band.
+## chances not added up
+- at_most = below(n, p)
++ at_most = [b - a for a, b in pairwise([0.0, *below(n, p)])]
+You hold P(K = k) against the tail. It is P(K ≤ k): add the chances up from k = 0.
+## the other side's chance
+- below(n, p) → below(n, 100 - p)
+Your q is the chance to fall *above*: with q = p/100 a sample falls below the true percentile.
+## the doubt halved once more
+- (1 - confidence) / 2 → (1 - confidence) / 4
+Your band is too wide: each end may be wrong in (1 - confidence) / 2 of the cases, and you halve that
+once more.
+## the confidence as the tail
+- (1 - confidence) / 2 → confidence / 2
+You take half of the confidence for the tail. It is half of the *doubt*: (1 - confidence) / 2.
 ## the upper end one rank too low
 - padded[high] → padded[high - 1]
 The upper end is one rank too low: rank s will do if P(K ≤ s - 1) is at least 1 minus the tail.
@@ -649,6 +800,14 @@ MACHINES_NEEDED = Exercise(
             oracle=tried_one_by_one,
         ),
         call("one is enough", [0.0, 2.0, 4.0], [1.0, 1.0, 1.0], 1.0, 90, oracle=tried_one_by_one),
+        call(
+            "one long service among short ones, P75",
+            [0.0, 10.0, 20.0, 30.0],
+            [1.0, 1.0, 1.0, 9.0],
+            2.0,
+            75,
+            oracle=tried_one_by_one,
+        ),
         call("random services, P90", *BUSY, 2.6, 90, oracle=tried_one_by_one),
         call("random services, P50", *BUSY, 1.0, 50, oracle=tried_one_by_one),
         call("equal services, P99", *EVEN, 1.25, 99, oracle=tried_one_by_one),
@@ -688,6 +847,16 @@ You hold the mean latency against the target: then many requests miss it.
 ## the slowest of all
 - nearest_rank(latencies, p) → max(latencies)
 You ask that *every* request keep the target. Only p % have to.
+## the median
+- nearest_rank(latencies, p) → nearest_rank(latencies, 50)
+You hold the median against the target, whatever p is.
+## the services alone
+- nearest_rank(latencies, p) → nearest_rank(services, p)
+You hold the services against the target. A user waits for a machine before that: add the waits.
+## the mean service added
+- w + s for w, s in zip(waits, services, strict=True)
++ w + statistics.fmean(services) for w in waits
+You add the mean service to each wait. A request's latency is its wait and its *own* service.
 ## always P90
 - nearest_rank(latencies, p) → nearest_rank(latencies, 90)
 You ignore p: it is 90 only if nothing else is given.
@@ -714,6 +883,19 @@ Here all share one queue.
 - range(1, len(arrivals) + 1) → range(1, min(len(arrivals) + 1, 300))
 You give up too early. With a machine for each request nobody waits, so try every number up to
 `len(arrivals)`, and that one too.
+## as many as there are requests for none
+- return None → return len(arrivals)
+Where no number is enough, the answer is None. A machine for each request is not enough either.
+## infinity for none
+- return None → return math.inf
+Where no number is enough, the answer is None.
+## more than p percent
+- if nearest_rank(latencies, p) <= target
++ if 100 * sum(x <= target for x in latencies) > p * len(latencies)
+You ask that *more* than p % keep the target. It is enough that p % do: all of them for p = 100.
+## one of two was tried
+- range(1, len(arrivals) + 1) → range(1, len(arrivals) + 1, 2)
+You try every second number: the fewest may lie between.
 ## 0 for none
 - return None → return 0
 Where no number is enough, the answer is None: 0 machines would be read as a number.
@@ -779,6 +961,10 @@ SERVED = [
     (0.5, [0.25, 0.25, 0.25], 1.25),
     (1.5, [0.75, 0.75], 3.0),
     (1.25, [], 1.25),
+    (0.375, [0.125, 0.125, 1.0], 1.625),  # a small median, a large mean
+    (0.375, [0.5, 0.125, 0.125], 1.125),  # the mean just keeps 0.25, the first gap does not
+    (0.25, [0.125, 0.5, 0.5], 1.375),  # the first gap and the least keep it, the mean does not
+    (0.25, [0.25, 0.125, 0.125], 0.75),  # with the wait for the first in it, too
 ]
 
 GOODPUT = Exercise(
@@ -806,7 +992,7 @@ GOODPUT = Exercise(
             oracle=counted_one_by_one,
         ),
         call("no target", SERVED, 2.0, oracle=counted_one_by_one),
-        call("nobody keeps it", SERVED, 2.0, ttft=0.0625, oracle=counted_one_by_one),
+        call("nobody keeps it", SERVED[3:6], 2.0, ttft=0.0625, oracle=counted_one_by_one),
     ),
     mistakes=(
         *edits(
@@ -815,6 +1001,38 @@ GOODPUT = Exercise(
 ## the throughput
 - good += first <= ttft and steady and whole <= end_to_end → good += 1
 You count every request. Those that missed a target were served for nothing.
+## TTFT ignored
+- first <= ttft and steady → steady
+You ignore the target for TTFT.
+## the end-to-end target ignored
+- first <= ttft and steady and whole <= end_to_end → first <= ttft and steady
+You ignore the target for the end-to-end latency.
+## those that missed
+- first <= ttft and steady and whole <= end_to_end
++ not (first <= ttft and steady and whole <= end_to_end)
+You count the requests that missed a target. Asked for are those that kept them all.
+## the number alone
+- good / seconds → good
+That is how many requests kept the targets. Asked for is how many per second: divide by `seconds`.
+## rounded down
+- good / seconds → good // seconds
+`//` rounds down to a whole number. A rate has a part after the point: `/`.
+## the median of the gaps
+- sum(gaps) / len(gaps) → statistics.median(gaps)
+You hold the median of the ITLs against the target. It is their *mean*, which one long gap moves.
+## the first gap
+- sum(gaps) / len(gaps) → gaps[0]
+You hold a request's first ITL against the target. It is the mean of all of them.
+## the last gap
+- sum(gaps) / len(gaps) → gaps[-1]
+You hold a request's last ITL against the target. It is the mean of all of them.
+## the least gap
+- sum(gaps) / len(gaps) → min(gaps)
+You hold the least ITL against the target. It is the mean of all of them.
+## the first token among the gaps
+- sum(gaps) / len(gaps) → (first + sum(gaps)) / (len(gaps) + 1)
+You take the wait for the first token into the mean. That is TTFT, which has a target of its own:
+ITLs are the gaps between tokens.
 ## one target is enough
 - ttft and steady and whole → ttft or steady or whole
 You count a request that kept *any* target. It must keep every one: the user feels the worst.
@@ -822,6 +1040,16 @@ You count a request that kept *any* target. It must keep every one: the user fee
 - good / seconds → good / len(requests)
 That is the share of the requests that kept the targets. Goodput is a rate: divide by the seconds,
 not by the number.
+## strictly below the target for TTFT
+- first <= ttft → first < ttft
+A latency that equals its target keeps it. For TTFT you ask for less: compare with `<=`.
+## strictly below the target for ITL
+- <= itl → < itl
+A latency that equals its target keeps it. For ITL you ask for less: compare with `<=`.
+## strictly below the target for all of it
+- whole <= end_to_end → whole < end_to_end
+A latency that equals its target keeps it. For the end-to-end latency you ask for less: compare with
+`<=`.
 ## strictly below
 - <= itl → < itl
 - first <= ttft and steady and whole <= end_to_end

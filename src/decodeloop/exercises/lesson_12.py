@@ -11,7 +11,7 @@ from typing import Any, Literal
 from decodeloop import cost
 from decodeloop.cost import BYTES, Phase, Prediction, preset
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Case, Exercise, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, call
 from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 LESSON = "12_accelerators"
@@ -21,7 +21,7 @@ EXACT = 1e-9  # numbers here are arithmetic, some of them small: no absolute sla
 
 
 def described(found: Any) -> Any:
-    """A phase or a prediction by its parts; anything else as it is."""
+    """A phase or a prediction by its parts; a dict, which would look like one, in words."""
     if isinstance(found, Phase):
         return {"seconds": found.seconds, "bound": found.bound, "intensity": found.intensity}
     if isinstance(found, Prediction):
@@ -32,7 +32,9 @@ def described(found: Any) -> Any:
             "decode": described(found.decode),
             "batch": found.batch,
         }
-    return found
+    if isinstance(found, tuple):
+        return tuple(described(part) for part in found)
+    return f"a dict of {', '.join(found)}" if isinstance(found, Mapping) else found
 
 
 def phase_by_cross_multiplying(
@@ -85,6 +87,9 @@ PHASE = Exercise(
         timing("a decode step on a laptop", 269e6, 538e6, 150e9, 25e9),
         timing("a prefill on a large GPU", 8.2e13, 1.7e10, 989e12, 3.35e12),
         timing("one operation, one byte", 1, 1, 3.0, 7.0),
+        timing("as many FLOPs as bytes, bound by memory", 30, 30, 9.0, 4.0),
+        timing("just left of a ridge of 2.5", 22, 10, 10, 4),
+        timing("more FLOPs a byte than in a second", 60, 10, 5, 3),
     ),
     mistakes=edits(
         by_two_times,
@@ -115,6 +120,44 @@ You multiply work by rate. A machine twice as fast needs half the time: divide.
 ## the rate over the work
 - flops / peak_flops, bytes_moved / bandwidth → peak_flops / flops, bandwidth / bytes_moved
 Both quotients stand on their heads: time is work divided by rate, flops / peak_flops.
+## always memory
+- "compute" if compute >= memory else "memory" → "memory"
+You say "memory" whatever takes longer. Where computing does, it is "compute".
+## always compute
+- "compute" if compute >= memory else "memory" → "compute"
+You say "compute" whatever takes longer. Where moving does, it is "memory".
+## FLOPs compared with bytes, strictly
+- compute >= memory → flops > bytes_moved
+You decide by comparing FLOPs with bytes, or their quotient with 1. A machine may do far more FLOPs
+than it moves bytes in a second: compare the two times.
+## the ridge upside down
+- compute >= memory → flops / bytes_moved >= bandwidth / peak_flops
+You hold the intensity against bandwidth / peak. The ridge is peak / bandwidth; or compare the two
+times.
+## the ridge rounded down
+- compute >= memory → flops / bytes_moved >= peak_flops // bandwidth
+You round the ridge down, and just left of it call work bound by computing that is not. Compare the
+two times, or divide with `/`.
+## the intensity rounded down
+- bound, flops / bytes_moved → bound, flops // bytes_moved
+You round the intensity down to a whole number: `//`. Work with fewer FLOPs than bytes would have 0:
+divide with `/`.
+## whole seconds
+- flops / peak_flops, bytes_moved / bandwidth → flops // peak_flops, bytes_moved // bandwidth
+You round both times down to whole seconds: `//`. Divide with `/`.
+## the intensity held against the peak
+- compute >= memory → flops / bytes_moved >= peak_flops
+You hold the intensity against the peak. The ridge is peak / bandwidth; or compare the two times.
+## milliseconds
+- Phase(max(compute, memory) → Phase(1e3 * max(compute, memory)
+Those are milliseconds. FLOPs / (FLOP/s) are seconds, and seconds are asked for.
+## the fields in another order
+- Phase(max(compute, memory), bound, flops / bytes_moved)
++ Phase(flops / bytes_moved, bound, max(compute, memory))
+Seconds and intensity stand in each other's place: Phase(seconds, bound, intensity).
+## FLOP/s for the intensity
+- bound, flops / bytes_moved → bound, flops / max(compute, memory)
+Your intensity is a rate, FLOPs per second. It is FLOPs per byte: flops / bytes_moved.
 ## FLOPs compared with bytes
 - compute >= memory → flops >= bytes_moved
 You decide by comparing FLOPs with bytes. A machine may do far more FLOPs than it moves bytes in a
@@ -129,6 +172,14 @@ The seconds are always those of memory. Where computing takes longer, its time c
 ## the time of computing alone
 - max(compute, memory) → compute
 The seconds are always those of computing. Where moving takes longer, its time counts.
+## a dict
+- return Phase(max(compute, memory), bound, flops / bytes_moved)
++ return {"seconds": max(compute, memory), "bound": bound, "intensity": flops / bytes_moved}
+All three are right, but they come back in a dict. Put them into a Phase: return Phase(seconds,
+bound, intensity).
+## the seconds alone
+- Phase(max(compute, memory), bound, flops / bytes_moved) → max(compute, memory)
+The seconds are right. Give back all three: return Phase(seconds, bound, intensity).
 ## a bare tuple
 - return Phase(max → return (max
 All three are right, but they come back as a bare tuple. Put them into a Phase: return
@@ -170,6 +221,9 @@ ATTAINABLE = Exercise(
         call("left of the ridge", 2.0, 100.0, 20.0, oracle=attainable_by_a_byte),
         call("right of the ridge", 20.0, 100.0, 20.0, oracle=attainable_by_a_byte),
         call("at the ridge", 5.0, 100.0, 20.0, oracle=attainable_by_a_byte),
+        call("just left of a ridge of 2.5", 2.2, 10, 4, oracle=attainable_by_a_byte),
+        call("more FLOPs a byte than in a second", 6.0, 5.0, 2.0, oracle=attainable_by_a_byte),
+        call("a peak of 10.75", 3.0, 10.75, 4.0, oracle=attainable_by_a_byte),
         call("half a FLOP a byte on a laptop", 0.5, 150e9, 25e9, oracle=attainable_by_a_byte),
         call("a long prompt on a large GPU", 800.0, 989e12, 3.35e12, oracle=attainable_by_a_byte),
         call("a machine with more bytes than FLOPs", 0.25, 3.0, 40.0, oracle=attainable_by_a_byte),
@@ -212,6 +266,37 @@ That is in TFLOP/s. FLOP/s are asked for: nothing is divided by 1e12.
 ## the share of the peak
 - min(peak, intensity * bandwidth) → min(1.0, intensity * bandwidth / peak)
 That is the share of the peak. The rate itself is asked for, in FLOP/s.
+## the ridge of the example
+- min(peak, intensity * bandwidth) → peak if intensity >= 5 else intensity * bandwidth
+You take 5 FLOPs per byte for the ridge of every machine. It is peak / bandwidth.
+## the ridge rounded down
+- min(peak, intensity * bandwidth)
++ peak if intensity >= peak // bandwidth else intensity * bandwidth
+You round the ridge down, and just left of it promise the peak. Divide with `/`, or take the lower
+one of the two lines.
+## the ridge upside down
+- min(peak, intensity * bandwidth)
++ peak if intensity >= bandwidth / peak else intensity * bandwidth
+You hold the intensity against bandwidth / peak. The ridge is peak / bandwidth.
+## whole FLOPs per byte
+- intensity * bandwidth → int(intensity) * bandwidth
+You round the intensity down to a whole number: work with half a FLOP a byte has 0 then.
+## rounded down
+- min(peak, intensity * bandwidth) → min(peak, intensity * bandwidth) // 1
+You round the rate down. Return it as it is.
+## the bandwidth outside of the minimum
+- min(peak, intensity * bandwidth) → min(peak, intensity) * bandwidth
+The bandwidth stands outside of `min`: you compare the peak, in FLOP/s, with FLOPs a byte. It belongs
+to the intensity.
+## the mean of both lines
+- min(peak, intensity * bandwidth) → (peak + intensity * bandwidth) / 2
+You take the mean of the two lines. Neither can be exceeded: the lower one is the roof.
+## the ridge
+- min(peak, intensity * bandwidth) → peak / bandwidth
+That is the ridge, in FLOPs per byte. The rate is asked for, in FLOP/s.
+## seconds
+- min(peak, intensity * bandwidth) → max(intensity / peak, 1 / bandwidth)
+That is how long a byte and its FLOPs take. The rate is asked for: FLOPs by that time.
 ## the intensity at the peak
 - min(peak, intensity * bandwidth) → min(intensity * peak, bandwidth)
 You multiply the intensity by the peak. FLOPs/byte times FLOP/s has no meaning; FLOPs/byte times
@@ -326,6 +411,44 @@ already.
 ## the head's bytes forgotten
 - sum(moved.values()) → (sum(moved.values()) - moved["head"])
 The head's matrix is missing among the bytes. It is read as a whole, tied or not.
+## rounded down
+- sum(flops.values()) / (sum → sum(flops.values()) // (sum
+`//` rounds down, to 0 for a decode step. Divide with `/`.
+## only W in the bytes
+- sum(moved.values()) → (moved["weights"] + moved["head"])
+You count the bytes that all rows share. Each row moves more: `embedding_rows`, `kv_read` and
+`kv_write`.
+## the rows of the embedding forgotten
+- sum(moved.values()) → (sum(moved.values()) - moved["embedding_rows"])
+Among the bytes one entry is missing: `embedding_rows`.
+## what is read of the cache forgotten
+- sum(moved.values()) → (sum(moved.values()) - moved["kv"] * (S - T) // S)
+`kv_read` is missing among the bytes: the S - T positions before the new ones are read, too.
+## what is written of the cache forgotten
+- sum(moved.values()) → (sum(moved.values()) - moved["kv"] * T // S)
+`kv_write` is missing among the bytes.
+## always 2 bytes
+- * size) → * 2)
+You take 2 bytes for each number, whatever is asked: `bytes_per_number`, for weights and cache.
+## the size twice
+- * size) → * size * size)
+You multiply the bytes by `bytes_per_number` once more: forward_bytes gives bytes already if it is
+told the sizes.
+## the size over 4 bytes
+- * size) → * 4 * size)
+You let `forward_bytes` count 4 bytes a number and multiply by `bytes_per_number` on top. Tell it both
+sizes instead.
+## the head on every position
+- sum(flops.values()) → (sum(flops.values()) + (T - 1) * flops["head"])
+You run the head on every new position. It runs on one of each row, if `forward_flops` is told
+nothing.
+## the FLOPs without the positions before
+- flops_counted(config, batch, T, S) → flops_counted(config, batch, T, T)
+The bytes are right. Among the FLOPs you let the T new positions attend to T keys: there are S, those
+before them too.
+## the head's FLOPs forgotten
+- sum(flops.values()) → (sum(flops.values()) - flops["head"])
+The head's FLOPs are missing: `head` belongs to the sum.
 ## attention's FLOPs forgotten
 - sum(flops.values()) → (sum(flops.values()) - flops["attention"])
 The FLOPs of attention itself are missing: `scores` and `weighted_sum` belong to the sum.
@@ -337,8 +460,9 @@ already.
 - flops_counted(config, batch, T, S) → flops_counted(config, 1, T, S)
 - numbers_moved(config, batch, T, S) → numbers_moved(config, 1, T, S)
 - return sum → return batch * sum
-That is one row's intensity, times the batch. Only the weights are shared: each row brings its own
-cache. Pass `batch` to both counts.
+FLOPs of the whole batch stand over the bytes of one row (or one row's intensity was multiplied by
+the batch, which is the same). Only the weights are shared: each row brings its own cache. Pass
+`batch` to both counts.
 ## the envelope's 2n/b
 - sum(flops.values()) / (sum(moved.values()) * size) → 2 * batch * T / size
 That is the estimate 2n/b from the back of an envelope. Count: attention, the cache, and the head
@@ -392,6 +516,19 @@ def first_batch(
     return math.ceil(r * W / (f - r * c)) if f > r * c else None
 
 
+def batch_case(label: str, *inputs: Any) -> Case:
+    """A division by 0 counts as an output: a mistake that only raises could not be recognised."""
+    case = call(label, *inputs, oracle=batch_by_bisection)
+
+    def run(candidate: Candidate) -> Any:
+        try:
+            return case.run(candidate)
+        except ZeroDivisionError:
+            return "a division by 0"
+
+    return Case(label, run, case.expected, case.inputs)
+
+
 BATCH_CASES = (
     ("SmolLM2-135M, a laptop's CPU, fp32", SMOLLM2_135M, 100, 150e9, 25e9, 4),
     ("the same at 3,000 positions", SMOLLM2_135M, 3_000, 150e9, 25e9, 4),
@@ -415,7 +552,7 @@ COMPUTE_BOUND_BATCH = Exercise(
     minutes=12,
     difficulty=3,
     tolerance=EXACT,
-    cases=tuple(call(label, *inputs, oracle=batch_by_bisection) for label, *inputs in BATCH_CASES),
+    cases=tuple(batch_case(label, *inputs) for label, *inputs in BATCH_CASES),
     mistakes=edits(
         first_batch,
         """
@@ -471,6 +608,71 @@ The cache has the size that is asked for, the weights still have 4 bytes a numbe
 -  if f > r * c else None
 Where a row's own bytes take longer than its FLOPs, f - r·c is negative, and so is your batch: no
 batch is enough, return None.
+## a negative batch, but for 0
+- if f > r * c else None → if f != r * c else None
+Where a row's own bytes take longer than its FLOPs, f - r·c is negative, and so is your batch: no
+batch is enough, return None. That holds below 0 as it does at 0.
+## a batch of 1 where there is none
+- math.ceil(r * W / (f - r * c)) if f > r * c else None
++ max(1, math.ceil(r * W / (f - r * c))) if f != r * c else None
+Where a row's own bytes take longer than its FLOPs, f - r·c is negative, and no batch is enough:
+return None. You hold the result at 1.
+## the magnitude
+- math.ceil(r * W / (f - r * c)) if f > r * c else None
++ math.ceil(r * W / abs(f - r * c)) if f != r * c else None
+You take the magnitude of f - r·c. Where it is negative no batch is enough: return None.
+## None only below 0
+- if f > r * c else None → if f >= r * c else None
+Where f is r·c you divide by 0. No batch is enough there either: return None.
+## the ridge rounded down
+- r = peak_flops / bandwidth → r = peak_flops // bandwidth
+You round the ridge down: `//`. Divide with `/`.
+## doubled only
+- math.ceil(r * W / (f - r * c)) if → 2 ** max(0, math.ceil(math.log2(r * W / (f - r * c)))) if
+You double until it is enough and stop there: a smaller batch may do. Look between the last two.
+## what is written of the cache forgotten
+- (n["embedding_rows"] + n["kv"]) * b → (n["embedding_rows"] + n["kv"] // length * (length - 1)) * b
+Among a row's own bytes one entry is missing: `kv_write`. c is all but `weights` and `head`.
+## a sum for the difference
+- math.ceil(r * W / (f - r * c)) if f > r * c else None → math.ceil(r * W / (f + r * c))
+You add r·c. From B·f ≥ r·(W + B·c) it comes to the other side with a minus: B·(f - r·c) ≥ r·W.
+## gives up near a thousand
+- else None
++ and r * W / (f - r * c) <= 1_000 else None
+You say None where a larger batch is enough: how far do you search? Near the wall it may be a hundred
+thousand rows. The inequality, solved for B, says it without a search.
+## gives up later
+- else None
++ and r * W / (f - r * c) <= 10_000 else None
+You say None where a larger batch is enough: how far do you search? Near the wall it may be a hundred
+thousand rows. The inequality, solved for B, says it without a search.
+## infinity where there is none
+- else None → else math.inf
+Right, but where no batch is enough you return infinity: None is asked for.
+## -1 where there is none
+- else None → else -1
+Right, but where no batch is enough you return -1: None is asked for.
+## one row's own bytes in W too
+- c = (n["embedding_rows"] + n["kv"]) * b
++ c = (n["embedding_rows"] + n["kv"]) * b
++ W += c
+You take all bytes of one row for W, its own c among them, and add B·c once more. W is `weights` and
+`head` alone.
+## one position too many
+- numbers_moved(config, 1, 1, length) → numbers_moved(config, 1, 1, length + 1)
+- flops_counted(config, 1, 1, length) → flops_counted(config, 1, 1, length + 1)
+You count a step at length + 1 positions. `length` has the new one in it: S = length.
+## the head's FLOPs forgotten
+- sum(flops_counted(config, 1, 1, length).values())
++ sum(v for k, v in flops_counted(config, 1, 1, length).items() if k != "head")
+The head's FLOPs are missing, though its bytes are there: `head` belongs to f.
+## the envelope's r·b/2
+- math.ceil(r * W / (f - r * c)) if f > r * c else None → math.ceil(r * b / 2)
+That is the estimate from the back of an envelope, with two FLOPs for each weight and no cache. Count
+f, W and c.
+## always 2 bytes
+- length), bytes_per_number → length), 2
+You take 2 bytes for each number, whatever is asked.
 ## 0 where there is none
 - else None → else 0
 Right, but where no batch is enough you return 0: None is asked for.
@@ -608,6 +810,62 @@ PREDICT_PHASES = Exercise(
 ## the two times swapped
 - first.seconds, then.seconds → then.seconds, first.seconds
 TTFT and ITL are swapped: the prefill comes first and gives the time to first token.
+## the two phases swapped
+- first, then = phases → then, first = phases
+Prefill and decode step stand in each other's place, with their times: the prefill has T = S =
+prompt, and comes first.
+## milliseconds
+- first.seconds, then.seconds, → 1e3 * first.seconds, 1e3 * then.seconds,
+Those are milliseconds. Both times are asked for in seconds.
+## the batch not told
+- first, then, batch) → first, then, 1)
+All but the last is right: give the batch back, too.
+## the first time for both
+- first.seconds, then.seconds → first.seconds, first.seconds
+Your ITL is the prefill's time. It is that of the decode step.
+## the TTFT divided by the batch
+- first.seconds, then.seconds → first.seconds / batch, then.seconds
+You divide the prefill by the batch. Each row waits for the whole prefill of all rows.
+## the prefill over the context
+- ((prompt, prompt), → ((prompt, context or prompt),
+Your prefill sees `context` keys. It reads the prompt alone: T = S = prompt.
+## the decode step with one row
+- rows = batch → rows = batch if T > 1 else 1
+Your decode step has one row, whatever `batch` is; every row takes it.
+## all prompts as one
+- for T, S in ((prompt, prompt), → for T, S in ((batch * prompt, batch * prompt),
+- rows = batch → rows = 1 if T > 1 else batch
+You read all prompts as one long one. Each row attends to its own prompt alone: `batch` rows of T =
+prompt.
+## one position too many
+- context or prompt + 1 → (context or prompt) + 1
+`context` is the number of positions that the decode step sees, the new one among them. You add one
+to it; only where it is None it is prompt + 1.
+## always 4 bytes
+- n * size → n * 4
+You take 4 bytes for each number, which forward_bytes does if it is told nothing. BYTES[dtype] is the
+size, for weights and cache.
+## the cache stays at 4 bytes
+- n * size → n * size + moved["kv"] * (4 - size)
+The weights have the size of `dtype`, the cache still has 4 bytes a number: pass
+`cache_bytes_per_number` too.
+## the weights stay at 4 bytes
+- n * size → n * 4 + moved["kv"] * (size - 4)
+The cache has the size of `dtype`, the weights still have 4 bytes a number: pass
+`weight_bytes_per_number` too.
+## a bare tuple
+- Prediction(first.seconds, then.seconds, first, then, batch)
++ (first.seconds, then.seconds, first, then, batch)
+The parts are right, but they come back as a bare tuple: return Prediction(ttft_s, itl_s, prefill,
+decode, batch).
+## the largest peak
+- accelerator.flops[dtype] → max(accelerator.flops.values())
+You take the largest of the peaks, whatever `dtype` is: accelerator.flops[dtype].
+## a dict
+- Prediction(first.seconds, then.seconds, first, then, batch)
++ dict(ttft_s=first.seconds, itl_s=then.seconds, prefill=first, decode=then, batch=batch)
+The parts have their names, but they come back in a dict. Put them into a Prediction(ttft_s, itl_s,
+prefill, decode, batch).
 ## the context ignored
 - context or prompt + 1 → prompt + 1
 You always take the first step after the prompt: `context` says at how many positions.

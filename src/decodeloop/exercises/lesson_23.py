@@ -48,18 +48,54 @@ class SingleNumbers(TypeError):
     """Something else was asked of an array than one of its numbers."""
 
 
+class Watch:
+    """What a candidate does with the numbers that it is lent."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[int, ...]] = []  # the places of the matrix, in their order
+        self.wide = False  # whether a sum or a result has 64 bits, compiled
+
+    def number(self, value: Any) -> Single:
+        single = Single(value)
+        single.watch = self
+        return single
+
+    def written(self, value: Any) -> None:
+        """Python's floats have 64 bits, and np.float64 is one; 0.0 is stored as what it is."""
+        self.wide |= isinstance(value, float) and value != 0
+
+
+class Single(np.float32):
+    """A number of 32 bits that notices when it meets one of 64, such as a sum begun by Python's 0.0.
+
+    In Python such a sum stays at 32 bits; compiled it has 64.
+    """
+
+    watch: Watch
+
+    def __add__(self, other: Any) -> Any:
+        self.watch.wide |= isinstance(other, int | float)
+        return self.watch.number(np.float32(self) + np.float32(other))
+
+    def __mul__(self, other: Any) -> Any:
+        self.watch.wide |= isinstance(other, float)
+        return self.watch.number(np.float32(self) * np.float32(other))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
 class Numbers:
     """An array that can be read and written number by number alone, as in a compiled loop.
 
     Whole rows and operators on them would give the same values in Python. Compiled they are slow,
-    or can't be compiled at all. The places that are read are noted in `reads`, if there is such.
+    or can't be compiled at all. What is done with the numbers is noted in `watch`, if there is such.
 
     >>> Numbers(np.ones((2, 3)), "matrix")[1, 2]
     np.float64(1.0)
     """
 
-    def __init__(self, array: Array, name: str, reads: list[tuple[int, ...]] | None = None) -> None:
-        self.array, self.name, self.reads = array, name, reads
+    def __init__(self, array: Array, name: str, watch: Watch | None = None) -> None:
+        self.array, self.name, self.watch = array, name, watch
         self.shape, self.ndim, self.dtype = array.shape, array.ndim, array.dtype
 
     def __len__(self) -> int:
@@ -85,14 +121,18 @@ class Numbers:
 
     def __getitem__(self, key: Any) -> Any:
         place = self.place(key)
-        if self.reads is not None:
-            self.reads.append(place)
-        return self.array[place]
+        if self.watch is None:
+            return self.array[place]
+        if self.ndim == 2:
+            self.watch.reads.append(place)
+        return self.watch.number(self.array[place])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         place = self.place(key)
         if isinstance(value, Numbers | np.ndarray | Tensor) and np.ndim(bare(value)):
             raise self.refused(f"you write an array into one place of {self.name}")
+        if self.watch is not None:
+            self.watch.written(value)
         self.array[place] = value
 
     def __getattr__(self, name: str) -> Any:
@@ -212,23 +252,35 @@ def down_the_columns(matrix: Array, scale: Array, x: Array, out: Array) -> None:
 
 
 TALL = normal(6, 3), scales(6), normal(3)  # more rows than columns, which `manner` relies on
+LARGE = whole(4, 7), scales(4), normal(7, scale=20)
+SPARSE = np.array([[1.0, 0.0, 2.0, 3.0], [0.0, 2.0, 0.0, 1.0]], np.float32)
+WITH_NAN = SPARSE, scales(2), np.array([1.0, math.nan, -2.0, 0.5], np.float32)
 AS_IT_SHOULD = "row by row, prange on the rows"
 
 
+def multiplies(candidate: Candidate, *inputs: Array) -> bool:
+    """Whether a candidate's result is right."""
+    found = written(candidate, inputs, (len(inputs[0]),))
+    right = torch_matrix_vector(*map(torch.from_numpy, inputs))
+    return torch.allclose(found, right, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
 def manner(candidate: Candidate) -> str:
-    """In which order a right candidate reads a matrix, and which loop it shares out.
+    """In which order a right candidate reads a matrix, which loop it shares out, and how it adds.
 
     Of a wrong one only that it is: its other cases say more.
     """
     if isinstance(candidate, Edited):
         candidate = candidate.compiled
+    if not all(multiplies(candidate, *inputs) for inputs in (TALL, LARGE, WITH_NAN)):
+        return "a wrong result"
     matrix, scale, x = array_copies(TALL)
     out = np.full(len(matrix), math.nan, np.float32)
-    reads: list[tuple[int, ...]] = []
+    watch = Watch()
     begun: list[int] = []  # for each prange, after how many reads it was entered
 
     def noticed(*bounds: int) -> range:
-        begun.append(len(reads))
+        begun.append(len(watch.reads))
         return range(*bounds)
 
     if isinstance(candidate, types.FunctionType):
@@ -242,30 +294,24 @@ def manner(candidate: Candidate) -> str:
         )
     else:
         loops = candidate
-    with np.errstate(all="ignore"):
-        loops(
-            Numbers(matrix, "matrix", reads),
-            Numbers(scale, "scale"),
-            Numbers(x, "x"),
-            Numbers(out, "out"),
-        )
-    right = torch_matrix_vector(*map(torch.from_numpy, TALL))
-    if not torch.allclose(torch.from_numpy(out), right, rtol=1e-4, atol=1e-4):
-        return "a wrong result"
+    loops(
+        Numbers(matrix, "matrix", watch),
+        Numbers(scale, "scale", watch),
+        Numbers(x, "x", watch),
+        Numbers(out, "out", watch),
+    )
     R = len(matrix)
-    if len(reads) >= R and len({c for _, c in reads[:R]}) == 1:
+    if len(watch.reads) >= R and len({c for _, c in watch.reads[:R]}) == 1:
         return "column by column"
     if not begun:
         return "row by row, no prange"
     if any(0 < after < matrix.size for after in begun):
         return "row by row, prange further inside"
-    return AS_IT_SHOULD
+    return f"{AS_IT_SHOULD}, but a sum of 64 bits" if watch.wide else AS_IT_SHOULD
 
 
 BY_HAND_MATRIX = np.array([[2, 1, 0], [-1, 3, 2]], np.int8)
 BY_HAND_SCALE = np.array([0.5, 2.0], np.float32)
-WITH_NAN = np.array([1.0, math.nan, -2.0, 0.5], np.float32)
-SPARSE = np.array([[1.0, 0.0, 2.0, 3.0], [0.0, 2.0, 0.0, 1.0]], np.float32)
 
 
 def vector_case(
@@ -292,14 +338,12 @@ MATRIX_VECTOR = Exercise(
         ),
         vector_case("fp32, (3, 3)", normal(3, 3), scales(3), normal(3)),
         vector_case("fp32, (5, 2)", normal(5, 2), scales(5), normal(2)),
-        vector_case("int8, (4, 7), large numbers", whole(4, 7), scales(4), normal(7, scale=20)),
+        vector_case("int8, (4, 7), large numbers", *LARGE),
         vector_case("int8, (6, 3)", whole(6, 3), scales(6) / 127, normal(3)),
         vector_case("one row, one column", normal(1, 1), scales(1), normal(1)),
-        vector_case("an x with NaN in it", SPARSE, scales(2), WITH_NAN),
+        vector_case("an x with NaN in it", *WITH_NAN),
         Case("the way through the matrix", manner, lambda: AS_IT_SHOULD),
     ),
-    # two of them give the right result on some matrix: without a prange they are those of learners
-    # who have none, and of those who have one, since only cases that failed are compared
     mistakes=(
         *edits(
             matrix_vector,
@@ -319,6 +363,31 @@ The sums are right, but not scaled: the row's sum is multiplied by scale[r], onc
 ## divided by the scale
 - total * scale[r] → total / scale[r]
 You divide by the scale. A row holds whole numbers, and each stands for itself times scale[r].
+## the scale of the first row for all
+- total * scale[r] → total * scale[0]
+Every row is multiplied by the first row's scale. Each row has its own: scale[r].
+## scaled in each step
+- total += np.float32(matrix[r, c]) * x[c]
++ total += np.float32(matrix[r, c]) * x[c]
++ total *= scale[r]
+- total * scale[r] → total
+You multiply the sum so far by the scale in every step of the inner loop. It is multiplied once, at
+the end, outside of that loop.
+## the scale squared
+- total * scale[r] → total * scale[r] * scale[r]
+You multiply by the scale twice. Once is enough: either each product, or the sum.
+## x by rows
+- * x[c] → * x[r]
+You read x[r]. The vector runs along the row, as the columns do: x[c].
+## the last row left out
+- prange(matrix.shape[0]) → prange(matrix.shape[0] - 1)
+Your outer loop ends one too early: range(R) goes to R - 1 by itself.
+## the first column left out
+- range(matrix.shape[1]) → range(1, matrix.shape[1])
+Your inner loop begins at 1. Columns count from 0: range(C).
+## the sum cut to a whole number
+- out[r] = total * scale[r] → out[r] = int(total) * scale[r]
+You cut the sum to a whole number before it is scaled. x has fractions, and so has the sum.
 ## a scale for each column
 - * x[c] → * scale[c] * x[c]
 - total * scale[r] → total
@@ -347,14 +416,12 @@ the inner one.
 + total += np.float32(matrix[r, c]) * x[c]
 + if matrix.dtype == np.int8:
 +     total = wrapped(total)
-- prange(matrix.shape[0]) → range(matrix.shape[0])
 Right for fp32. With int8 you add up in the matrix's own type, which ends at 127: the sum wraps
 around, and fractions are cut off. Let the total be np.float32(0).
 ## zeros skipped
 - total += np.float32(matrix[r, c]) * x[c]
 + if matrix[r, c] != 0:
 +     total += np.float32(matrix[r, c]) * x[c]
-- prange(matrix.shape[0]) → range(matrix.shape[0])
 Right but for NaN. 0 · NaN is NaN, and it must come out as NaN, or nobody notices that something
 went wrong upstream. Don't skip zeros.
 """,
@@ -369,6 +436,11 @@ went wrong upstream. Don't skip zeros.
         *edits(
             matrix_vector,
             """
+## a sum of 64 bits
+- total = np.float32(0) → total = 0.0
+The result is right, but you add up in 64 bits: compiled, Python's 0.0 and 0, what `float` gives and
+np.float64 have so many. Half as many of those are added in one instruction. Begin with
+np.float32(0), and let what you add be fp32.
 ## prange left out
 - prange(matrix.shape[0]) → range(matrix.shape[0])
 The result is right, but nothing tells the compiler which loop may be shared out to threads: write
@@ -458,6 +530,33 @@ You take the sum of the squares. Divide it by the number of channels before the 
 + (np.sqrt(total / np.float32(x.shape[0])) + np.float32(eps))
 You add eps after the root. It stands inside: √(mean + eps). The case with a large eps tells the
 two apart.
+## eps always 1e-5
+- np.float32(eps) → np.float32(1e-5)
+You take 1e-5 whatever `eps` is. The case with a large eps tells the two apart.
+## eps always 1e-6
+- np.float32(eps) → np.float32(1e-6)
+You take 1e-6 whatever `eps` is. The case with a large eps tells the two apart.
+## eps squared
+- np.float32(eps) → np.float32(eps * eps)
+You square eps. It is added to the mean of the squares as it is.
+## eps as the least root
+- np.float32(1) / np.sqrt(total / np.float32(x.shape[0]) + np.float32(eps))
++ np.float32(1) / max(np.sqrt(total / np.float32(x.shape[0])), np.float32(eps))
+You hold the root at eps or more. Eps is added to the mean, inside of the root.
+## divided after the root
+- np.sqrt(total / np.float32(x.shape[0]) + np.float32(eps))
++ (np.sqrt(total + np.float32(eps)) / np.float32(x.shape[0]))
+You divide by C after the root. The mean comes first: √(total / C + eps).
+## the mean over C - 1
+- total / np.float32(x.shape[0]) → total / np.float32(x.shape[0] - 1)
+You divide by C - 1, as for a variance of samples. The mean has C: total / C.
+## the mean of the magnitudes
+- x[c] * x[c] → abs(x[c])
+- np.sqrt( → (
+You add up the magnitudes. It is the root of the mean *square*: x[c] * x[c].
+## multiplied by the root
+- np.float32(1) / np.sqrt( → np.sqrt(
+You multiply by the root. A norm divides by it: large vectors become small.
 ## eps divided with the sum
 - total / np.float32(x.shape[0]) + np.float32(eps)
 + (total + np.float32(eps)) / np.float32(x.shape[0])
@@ -491,6 +590,20 @@ You divide by the mean of the squares, not by its root.
 ## the weight forgotten
 -  * weight[c]
 The vector is normalised but not weighted: multiply each channel by weight[c].
+## the first weight for all
+- weight[c] → weight[0]
+Every channel is multiplied by the first weight. Each has its own: weight[c].
+## divided by the weight
+- * weight[c] → / weight[c]
+You divide by the weight: multiply.
+## the weight added
+- * weight[c] → + weight[c]
+You add the weight: multiply.
+## the last channel left out
+- out[c] = x[c] * scale * weight[c]
++ if c < x.shape[0] - 1:
++     out[c] = x[c] * scale * weight[c]
+The last channel is not written: range(C) goes to C - 1 by itself.
 ## one plus the weight
 - * weight[c] → * (1 + weight[c])
 You multiply by 1 + weight. That is Gemma's norm; here it is the weight itself.
@@ -500,6 +613,9 @@ You multiply by 1 + weight. That is Gemma's norm; here it is the weight itself.
 - total += x[c] * x[c] → total += (x[c] - mean) * (x[c] - mean)
 You divide by the standard deviation about the mean. An RMS norm subtracts no mean: the squares of
 x itself.
+## only the last square
+- total += → total =
+Only the last square arrives. Add up, with +=.
 ## layer norm
 - total = np.float32(0)
 + total, mean = np.float32(0), sum(x[c] for c in range(x.shape[0])) / x.shape[0]
@@ -536,7 +652,7 @@ def with_type(found: Any) -> Any:
     """
     if isinstance(found, tuple | list) and len(found) == 2 and isinstance(found[0], Tensor):
         in_fp32(found[1], "the scales are")
-        return [*found, str(found[0].dtype)]
+        return [*found, "int8" if found[0].dtype == torch.int8 else "not int8"]
     return found
 
 
@@ -553,24 +669,44 @@ def in_fp32(found: Any, what: str) -> None:
         )
 
 
-def torch_quantize(weight: Tensor) -> list[Any]:
+def torch_quantize(weight: Tensor) -> list[Tensor]:
     """PyTorch's quantization as training imitates it, with one scale for each row."""
     peak = torch.tensor([max(abs(v) for v in row) for row in weight.tolist()])
     scale = torch.where(peak == 0, 1.0, peak / 127)
     zeros = torch.zeros(len(weight), dtype=torch.int32)
     imitated = torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -127, 127)
-    return [(imitated / scale[:, None]).round().to(torch.int8), scale, "torch.int8"]
+    return [(imitated / scale[:, None]).round().to(torch.int8), scale]
+
+
+def zeros_apart(found: Any, zeros: Tensor) -> Any:
+    """The scales of rows of zeros in words: of those that are wrong one is like another."""
+    match with_type(found):
+        case [numbers, Tensor() as scale, kind] if zeros.any() and scale.shape == zeros.shape:
+            same = next((str(x) for x in (1, 0) if (scale[zeros] == x).all()), "another")
+            return {
+                "the matrix": numbers,
+                "the scale of a row of zeros": same,
+                "the other scales": scale[~zeros],
+                "its type": kind,
+            }
+        case unlike:
+            return unlike
 
 
 def rounding(label: str, weight: Tensor) -> Case:
+    zeros = (weight == 0).all(1)
+
     def run(candidate: Candidate) -> Any:
         lent = weight.clone()
         found = candidate(lent)
         if not torch.equal(lent, weight):
             raise ChangedInput("it changed the weight in place: the caller goes on with it")
-        return with_type(found)
+        return zeros_apart(found, zeros)
 
-    return Case(label, run, lambda: torch_quantize(weight.clone()), (weight,))
+    def expected() -> Any:
+        return zeros_apart(torch_quantize(weight.clone()), zeros)
+
+    return Case(label, run, expected, (weight,))
 
 
 def row_by_row(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -600,6 +736,7 @@ QUANTIZE = Exercise(
         rounding("(3, 3), rows of very different sizes", SQUARE),
         rounding("rows whose largest magnitude is negative", NEGATIVE),
         rounding("a row of zeros", ZEROS),
+        rounding("rows without a positive number", -SQUARE.abs()),
         rounding("a tiny row and a large one", TINY_ROW),
         rounding("one number", torch.tensor([[-0.3]])),
     ),
@@ -632,6 +769,37 @@ direction.
 - weight.abs().amax → weight.amax
 You take the largest number of a row, not the largest magnitude: -2.54 is larger than 1.0 here.
 Without abs() such rows leave the range of 8 bits and wrap around.
+## the magnitude of the largest
+- weight.abs().amax(1, keepdim=True) → weight.amax(1, keepdim=True).abs()
+You take the magnitude of the largest number of a row, not the largest of the magnitudes: abs() comes
+first. -2.54 is larger than 1.0 here.
+## the range instead of the magnitude
+- weight.abs().amax(1, keepdim=True) → weight.amax(1, keepdim=True) - weight.amin(1, keepdim=True)
+- / 127 → / 255
+You divide the range from the least to the largest number by 255. The largest *magnitude* becomes
+127: zero stays in the middle.
+## 255
+- / 127 → / 255
+The largest magnitude becomes 255, and int8 ends at 127: it wraps around. Divide by 127.
+## 63.5
+- / 127 → / 63.5
+The largest magnitude becomes 64, half of what 8 bits hold. Divide by 127.
+## the mean magnitude
+- weight.abs().amax → weight.abs().mean
+You take the mean magnitude of a row. All that is larger leaves the range of 8 bits and wraps around:
+take the largest, amax(1).
+## rounded up
+- torch.round → torch.ceil
+You round up. The nearest whole number is .round(); up has twice the error, and always in one
+direction.
+## the magnitude for the scale
+- scale[:, 0] → scale[:, 0] * 127
+The whole numbers are right. But you give back the largest magnitudes: the scale is a 127th of them,
+what the whole numbers are to be multiplied by.
+## the scales not given back
+- torch.round(weight / scale).to(torch.int8), scale[:, 0] → torch.round(weight / scale).to(torch.int8)
+The whole numbers are right. Without the scales nobody knows what they stand for: return quantized,
+scale.
 ## 128
 - / 127 → / 128
 The largest magnitude becomes 128, and int8 ends at 127: +128 wraps around to -128. Divide by 127.
@@ -644,15 +812,19 @@ torch.where(scale == 0, 1.0, scale).
 - scale = torch.where(scale == 0, 1.0, scale)
 + peak = torch.where(peak == 0, 1.0, peak)
 + scale = peak / 127
-Right but for the scale of a row of zeros: it is 1, and yours is 1/127. Replace the scale where it
-is 0, after the division by 127, and not the magnitude before it.
+Right but for the scale of a row of zeros: it is 1, and yours is another, 1/127 or something small.
+Replace the scale where it is 0, after the division by 127.
+## no small scales
+- scale = torch.where(scale == 0, 1.0, scale) → scale = scale.clamp(min=1e-8)
+You let no scale be smaller than 1e-8 or so. A row of tiny weights then loses steps, and one of zeros
+has another scale than 1: replace the scale where it *is* 0.
 ## the outputs exchanged
 - torch.round(weight / scale).to(torch.int8), scale[:, 0]
 + scale[:, 0], torch.round(weight / scale).to(torch.int8)
 Both are right, in the wrong order: first the int8 matrix, then the scales.
 ## not stored in 8 bits
 - .to(torch.int8)
-The numbers are right, but they are still stored as floats, four bytes each: nothing is saved. Add
+The numbers are right, but they are not stored in one byte each, so less is saved, or nothing. Add
 .to(torch.int8).
 ## the scale with an axis too many
 - scale[:, 0] → scale
@@ -750,6 +922,18 @@ the result be floats.
 - * scale[:, None] → * scale.int()[:, None]
 You made the scale a whole number before multiplying: 0.02 becomes 0. Make the matrix a float one
 instead.
+## the largest scale for all
+- scale[:, None] → scale.max()
+Every row was multiplied by the largest of the scales. Each row has its own: scale[:, None].
+## the mean scale for all
+- scale[:, None] → scale.mean()
+Every row was multiplied by the mean of the scales. Each row has its own: scale[:, None].
+## divided by 127, too
+- quantized.float() → quantized.float() / 127
+You divide by 127. That is in the scale already: the whole number times the scale gives the weight.
+## the scale added
+- * scale[:, None] → + scale[:, None]
+You add the scale: multiply.
 ## the scale of the first row for all
 - scale[:, None] → scale[0]
 Every row was multiplied by the first row's scale. Each row has its own: scale[:, None].
@@ -884,11 +1068,11 @@ Right for small scores. You take exp(score) itself: large ones give numbers that
 (inf), scores near -1000 give 0 / 0 (NaN). Take exp(score - largest): no exponential is then more
 than 1.
 ## one position too many
-- range(length) → range(min(length + 1, keys.shape[1]))
+- range(length) → range(length + 1)
 You read position `length`, which is not there yet: the positions are 0 to length - 1,
 range(length).
 ## one position too few
-- range(length) → range(max(1, length - 1))
+- range(length) → range(length - 1)
 You leave out position length - 1, which is the newest: the token must see itself. range(length)
 ends there.
 ## the whole cache
@@ -898,6 +1082,12 @@ You go through all S positions that there is room for. Only the first `length` h
 - h // share → h % keys.shape[0]
 Heads 0 and 1 of 4 share KV head 0, 2 and 3 share KV head 1: g = h // (H // G). You take h % G,
 which deals them out in turn.
+## a KV head for each G heads
+- h // share → h // keys.shape[0]
+You divide h by G. H / G heads share a KV head, so head h reads g = h // (H // G).
+## the last KV head for all
+- h // share → keys.shape[0] - 1
+Every head reads the last KV head. Head h reads g = h // (H // G).
 ## the first KV head for all
 - h // share → 0
 Every head reads the first KV head. Head h reads g = h // (H // G).
@@ -908,6 +1098,19 @@ The weights don't sum to 1: divide all of out[h] by their sum, after the last po
 ## keys in place of values
 - weight * values[g, s, d] → weight * keys[g, s, d]
 You mix the keys. They decide how much is taken; what is taken are the values.
+## the fade upside down
+- np.exp(peak - score) → np.exp(score - peak)
+You multiply by exp(new - old), which makes what was added up so far count for more. It counts for
+less: exp(old - new).
+## divided by the number of positions
+- out[h, d] /= total → out[h, d] /= length
+You divide by the number of positions. Divide by the sum of the weights: then they sum to 1.
+## the scores multiplied by √D
+- score /= np.float32(math.sqrt(D)) → score *= np.float32(math.sqrt(D))
+You multiply the scores by √D. Divide.
+## the score for the weight
+- np.exp(score - peak) → score
+You take the score itself for the weight. It is exp(score - largest).
 ## nothing faded
 - np.exp(peak - score) → 1
 When a new largest score comes, all that was added up so far was weighted against the old one.
@@ -1013,6 +1216,55 @@ exp(gate) in place of exp(-gate): large gates should pass, and yours close.
 ## no gate function
 - gate / (np.float32(1) + np.exp(-gate)) * up → gate * up
 You multiply the two sums. The gate goes through SiLU first.
+## a minus in the denominator
+- np.float32(1) + np.exp → np.float32(1) - np.exp
+You subtract the exponential. SiLU is gate / (1 + exp(-gate)).
+## ReLU
+- gate / (np.float32(1) + np.exp(-gate)) → max(gate, np.float32(0))
+That is ReLU, which cuts off what is negative. SiLU is gate / (1 + exp(-gate)).
+## GELU
+- gate / (np.float32(1) + np.exp(-gate)) → gate * (1 + math.erf(gate / math.sqrt(2))) / 2
+That is GELU. SiLU is gate / (1 + exp(-gate)).
+## tanh
+- gate / (np.float32(1) + np.exp(-gate)) → np.tanh(gate)
+That is tanh. SiLU is gate / (1 + exp(-gate)).
+## SiLU of both
+- np.exp(-gate)) * up * s_up[r]
++ np.exp(-gate)) * (up * s_up[r] / (np.float32(1) + np.exp(-up * s_up[r])))
+Both sums go through SiLU. Only the gate does.
+## the gate alone
+- * up * s_up[r]
+The other product is missing: silu(gate) is multiplied by up.
+## added
+- np.exp(-gate)) * up * s_up[r] → np.exp(-gate)) + up * s_up[r]
+You add the two. The gate multiplies: silu(gate) · up.
+## the gate's scale for both
+- up * s_up[r] → up * s_gate[r]
+You multiply both sums by s_gate[r]. The other matrix has its own: s_up[r].
+## the up scale for both
+- gate *= s_gate[r] → gate *= s_up[r]
+You multiply both sums by s_up[r]. The gate's matrix has its own: s_gate[r].
+## the scales exchanged
+- gate *= s_gate[r] → gate *= s_up[r]
+- up * s_up[r] → up * s_gate[r]
+The scales are exchanged: s_gate belongs to the gate's sum, s_up to the other.
+## the first scales for all
+- gate *= s_gate[r] → gate *= s_gate[0]
+- up * s_up[r] → up * s_up[0]
+Every row has the scales of the first. Each has its own: s_gate[r] and s_up[r].
+## the sums not started anew
+- for r in prange(w_gate.shape[0]):
+-     gate, up = np.float32(0), np.float32(0)
++ gate, up = np.float32(0), np.float32(0)
++ for r in prange(w_gate.shape[0]):
+Each row begins with the sums of the one above. Set both to 0 inside the outer loop.
+## only the last products
+- gate += → gate =
+- up += → up =
+Only the last product of each row arrives. Add up, with +=.
+## the gate's matrix for both
+- np.float32(w_up[r, c]) → np.float32(w_gate[r, c])
+Both sums are of the gate's matrix. The second is of w_up.
 ## SiLU of the product
 - gate *= s_gate[r] → gate *= s_gate[r] * up * s_up[r]
 - np.exp(-gate)) * up * s_up[r] → np.exp(-gate))

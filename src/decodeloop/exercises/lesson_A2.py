@@ -167,6 +167,24 @@ come from x.
 + return F.linear
 You mask causally where no mask was asked for. The input is all there before the first output
 token: every query may see all of it. Pass on the mask that you were given, also when it is None.
+## always causal, from the top
+- return F.linear
++ if mask is None:
++     mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
++ return F.linear
+You mask causally where no mask was asked for. The input is all there before the first output
+token: every query may see all of it. Pass on the mask that you were given, also when it is None.
+## scores set to 0
+- attention(q, k, v, mask)
++ (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(
++     torch.tensor(False) if mask is None else ~mask, 0.0).softmax(-1) @ v
+Where the mask is False you set the score to 0, which still takes a share: e⁰ = 1. It must be -inf, as
+`attention` makes it.
+## the first text's memory for all
+- q = split_heads
++ memory = memory[:1].expand(len(x), -1, -1)
++ q = split_heads
+All texts look at the memory of the first. Each row of the batch has a memory of its own.
 ## the mask ignored
 - attention(q, k, v, mask) → attention(q, k, v)
 Right without a mask, but the mask that was given plays no part. Pass it on to `attention`.
@@ -185,6 +203,30 @@ heads and gives (B, T, C).
 + merge_heads(attention(q, k, v, mask)) @ w_output
 You multiply x by the weights as they are stored, (outputs, inputs). It only runs where they are
 square. F.linear(x, w) is x @ w.T.
+## input weights not transposed
+- F.linear(x, w_query) → x @ w_query
+- F.linear(memory, w_key) → memory @ w_key
+- F.linear(memory, w_value) → memory @ w_value
+You multiply by the weights of queries, keys and values as they are stored, (outputs, inputs). It only
+runs where they are square. F.linear(x, w) is x @ w.T.
+## output weights not transposed
+- F.linear(merge_heads(attention(q, k, v, mask)), w_output)
++ merge_heads(attention(q, k, v, mask)) @ w_output
+You multiply by w_output as it is stored, (outputs, inputs). It only runs where it is square.
+F.linear(x, w) is x @ w.T.
+## query and key weights swapped
+- F.linear(x, w_query) → F.linear(x, w_key)
+- F.linear(memory, w_key) → F.linear(memory, w_query)
+w_query and w_key have changed places: w_query meets x, w_key the memory.
+## x is added
+- return F.linear → return x + F.linear
+You add x to the result. That residual connection belongs to the block around it, not to attention.
+## both texts in a row
+- q = split_heads
++ memory = torch.cat((memory, x), dim=1)
++ q = split_heads
+Your keys and values come from the memory and from x. In cross-attention they come from the memory
+alone.
 ## key and value weights swapped
 - F.linear(memory, w_key) → F.linear(memory, w_value)
 - F.linear(memory, w_value) → F.linear(memory, w_key)
@@ -206,6 +248,37 @@ split_heads: each head has a softmax of its own.
 - merge_heads(attention(q, k, v, mask)) → attention(q, k, v, mask).reshape(*x.shape[:2], -1)
 A reshape of (B, T, H·D) to (B, H, T, D) keeps the numbers in their order, so that a “head” is a
 stretch of positions. Axes must be swapped too: split_heads does it.
+## heads merged without swapping axes
+- merge_heads(attention(q, k, v, mask)) → attention(q, k, v, mask).reshape(*x.shape[:2], -1)
+The heads come out as (B, H, T, D), and a reshape alone keeps the numbers in that order: positions and
+heads get mixed. Swap the axes first: merge_heads does it.
+## heads not moved to the front
+- q = split_heads(F.linear(x, w_query), H)
++ q = F.linear(x, w_query).unflatten(-1, (H, -1))
+- k = split_heads(F.linear(memory, w_key), H)
++ k = F.linear(memory, w_key).unflatten(-1, (H, -1))
+- v = split_heads(F.linear(memory, w_value), H)
++ v = F.linear(memory, w_value).unflatten(-1, (H, -1))
+- merge_heads(attention(q, k, v, mask)) → attention(q, k, v, mask).flatten(2)
+Your heads stand behind the positions, (B, T, H, D), so `attention` compares the heads of one position
+with each other. They belong in front: split_heads gives (B, H, T, D).
+## softmax over the queries
+- attention(q, k, v, mask)
++ (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(
++     torch.tensor(False) if mask is None else ~mask, -math.inf).softmax(-2) @ v
+Your softmax runs along the queries. For each query the weights sum to 1 over the keys: softmax(-1).
+## the mask added
+- attention(q, k, v, mask)
++ F.scaled_dot_product_attention(q, k, v, None if mask is None else mask.to(q.dtype))
+You add the mask to the scores as 0 and 1. Where it is False nothing may be seen: the score there is
+-inf, as `attention` makes it of a boolean mask.
+## divided by D
+- attention(q, → attention(q / math.sqrt(q.shape[-1]),
+You divide the scores by D. It is its root, √D, as `attention` does.
+## divided by √(H·D)
+- attention(q, → attention(q / math.sqrt(H),
+You divide the scores by the root of H·D. A score is a sum over one head's D numbers: divide by √D, as
+`attention` does.
 ## forgot 1/√D
 - attention(q, → attention(q * math.sqrt(q.shape[-1]),
 The scores are not scaled. Use `attention`, which divides by √D, or divide yourself.
@@ -293,6 +366,48 @@ You divide by the right number, but the padding's vectors are still in the sum. 
 - / weights.sum(1) → / weights.sum()
 You divide every row by the number of real tokens in the whole batch. Each row has its own:
 real.sum(1, keepdim=True).
+## divided by the first row's tokens
+- / weights.sum(1) → / weights[0].sum()
+You divide every row by the number of real tokens of the first. Each row has its own: real.sum(1).
+## keepdim forgotten
+- / weights.sum(1) → / real.sum(1)
+real.sum(1) is (B,), and broadcasts along the channels of (B, C), or not at all. With keepdim=True it
+is (B, 1), a number for each row.
+## the first positions
+- (x * weights).sum(1) / weights.sum(1)
++ torch.stack([row[: int(n)].mean(0) for row, n in zip(x, real.sum(1))])
+You take as many positions as are real, but always the first of the row. Padding may stand in front or
+between: take those where `real` is True.
+## rounded down
+- (x * weights).sum(1) / weights.sum(1) → (x * weights).sum(1) // weights.sum(1)
+You round the mean down: `/` divides, `//` cuts what is behind the point.
+## one too many
+- / weights.sum(1) → / (weights.sum(1) + 1)
+You divide by one more than there are. Every row has a real token, so the number is never 0.
+## one mean for all rows
+- (x * weights).sum(1) / weights.sum(1) → x[real].mean(0).expand(len(x), -1)
+All your rows are the same: the mean over the real tokens of the whole batch. Each text has a mean of
+its own.
+## of length one
+- return (x * weights).sum(1) / weights.sum(1)
++ return F.normalize((x * weights).sum(1), dim=-1)
+You scale each vector to length 1. Asked for is the mean itself.
+## the first real token
+- (x * weights).sum(1) / weights.sum(1)
++ x[torch.arange(len(x)), real.int().argmax(1)]
+That is the vector of the first real token alone. Asked for is the mean of all of them.
+## the last real token
+- (x * weights).sum(1) / weights.sum(1)
++ torch.stack([row[keep][-1] for row, keep in zip(x, real)])
+That is the vector of the last real token alone. Asked for is the mean of all of them.
+## the median
+- (x * weights).sum(1) / weights.sum(1)
++ torch.stack([row[keep].median(0).values for row, keep in zip(x, real)])
+That is the median of each channel. Asked for is the mean.
+## the last position
+- (x * weights).sum(1) / weights.sum(1) → x[:, -1]
+That is the vector of the last position, which may even be padding. Asked for is the mean of the real
+ones.
 ## not divided
 -  / weights.sum(1)
 That is the sum, and a long text has a large one. Divide each row by the number of its real tokens.
@@ -392,6 +507,51 @@ every row may see the columns of the prefix.
 ## causal in the prefix too
 -  | (k < prefix)
 That is the causal mask: the prefix does not see its own right side yet.
+## a diagonal further on
+- (k <= q) | (k < prefix) → k <= q + prefix
+You move the diagonal by `prefix`, so every position looks `prefix` places ahead, those of the output too.
+Only the columns of the prefix are open to all.
+## a diagonal further on, by one less
+- (k <= q) | (k < prefix) → k < q + prefix
+You move the diagonal by `prefix` - 1, so every position looks ahead, those of the output too. Only the
+columns of the prefix are open to all.
+## a diagonal further on, by one less, where there is a prefix
+- (k <= q) | (k < prefix) → k <= q + max(prefix - 1, 0)
+You move the diagonal by `prefix` - 1, so every position looks ahead, those of the output too. Only the
+columns of the prefix are open to all.
+## the last columns
+- k < prefix → k >= T - prefix
+You open the last `prefix` columns. The prompt stands first: columns 0 to prefix - 1.
+## minus nought
+- (k <= q) | (k < prefix)
++ (k <= q) | (k < torch.arange(T)[: -(T - prefix)].numel())
+Right but where all is prefix: there you cut with [:-0], which is empty, since -0 is 0. Count from the
+front: [:prefix].
+## without oneself
+- k <= q → k < q
+The positions behind the prefix don't see themselves: causal means up to and with oneself, <=.
+## everyone sees everyone
+- (k <= q) | (k < prefix) → (k <= q) | (k >= 0)
+All of it is True. Only the prefix looks both ways; what comes after it is causal.
+## queries and keys swapped
+- (k <= q) | (k < prefix) → (k >= q) | (q < prefix)
+Your table is turned: rows are queries and columns are keys, and entry [query, key] says whether the
+query may look.
+## the prefix is causal, the rest sees all
+- (k <= q) | (k < prefix) → (k <= q) | (q >= prefix)
+It is the other way round: the prefix looks both ways, and what comes after it is causal.
+## the block alone
+- (k <= q) | (k < prefix) → (q < prefix) & (k < prefix)
+The prefix sees itself, but what comes after it sees nothing at all: it is causal, and sees the prefix
+too.
+## zeros and -inf
+- (k <= q) | (k < prefix)
++ torch.zeros(T, T).masked_fill(~((k <= q) | (k < prefix)), -math.inf)
+The pattern is right, but you give what is added to the scores. Asked for is a boolean mask: True where
+a query may look.
+## axes too many
+- (k <= q) | (k < prefix) → ((k <= q) | (k < prefix))[None, None]
+The pattern is right, but the shape is (1, 1, T, T): (T, T) is asked for.
 ## both at once
 - (k <= q) | → (k <= q) &
 You ask for both conditions: causal *and* in the prefix. One is enough: `|`, not `&`.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from decodeloop.errors import one_line
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
 from decodeloop.model import TINY, ContiguousKVCache, Decoder
 
@@ -23,40 +25,55 @@ __all__ = [
 ]
 
 
-def obstacle(device: torch.device) -> str | None:
-    """What stands in the way of a compiled decode step on this device; None if nothing does."""
+def obstacle(device: torch.device, int8: bool = False) -> str | None:
+    """What stands in the way of a compiled decode step on this device; None if nothing does.
+
+    It is tried: Numba may be missing, switched off, or without a folder for its machine code, a
+    threading layer, room on the disk. The first time, compiling takes some ten seconds; the machine
+    code is kept beside the package, or in the user's cache folder.
+    """
     if device.type != "cpu":
         return f"there is none for {device.type}"
     try:
-        importlib.import_module("decodeloop.kernels.decoder")
+        config = cast(Any, importlib.import_module("numba")).config
+        if config.DISABLE_JIT:
+            return "NUMBA_DISABLE_JIT switches Numba off: unset it"
+        load_machine_code(int8)
     except ImportError as error:
-        return f"it needs Numba, which can't be imported ({error}): pip install numba"
+        return f"it needs Numba, which can't be imported ({one_line(error)}): pip install numba"
+    except Exception as error:  # Numba, its threading layers and LLVM have each their own kinds
+        return f"Numba can't compile here ({one_line(error)}): {remedy(str(error))}"
     return None
+
+
+def remedy(error: str) -> str:
+    """What to do about an error of Numba's."""
+    if "locator" in error or "Errno" in error:
+        return "set NUMBA_CACHE_DIR to a folder that can be written, on a disk with room"
+    if "hread" in error:
+        return "unset NUMBA_THREADING_LAYER and NUMBA_NUM_THREADS"
+    return "install Numba anew"
 
 
 def fast(decoder: Decoder) -> Decoder:
     """The same decoder with a compiled decode step, where there can be one; else the decoder.
 
-    It takes the CPU and Numba. Where one is missing a warning says so, once.
+    It takes the CPU and Numba. Where there can't be one a warning says so, once.
     """
-    reason = obstacle(decoder.device)
+    reason = obstacle(decoder.device, isinstance(decoder.output, Int8Linear))
     if reason is None:
         from decodeloop.kernels.decoder import FastDecoder
 
-        load_machine_code(int8=isinstance(decoder.output, Int8Linear))
         return FastDecoder(decoder)
     warnings.warn(f"no compiled decode step: {reason}; plain PyTorch computes.", stacklevel=2)
     return decoder
 
 
-def compile_all() -> None:
-    """Compile what both kinds of weights need, so that nobody has to wait for it later.
-
-    It takes some ten seconds, once; the machine code is kept beside the package, or in the user's
-    cache folder.
-    """
-    for int8 in (False, True):
-        load_machine_code(int8)
+def compile_all() -> str | None:
+    """Compile what both kinds of weights need, so that nobody has to wait for it later; what stands
+    in the way, if something does."""
+    cpu = torch.device("cpu")
+    return obstacle(cpu) or obstacle(cpu, int8=True)
 
 
 @torch.inference_mode()

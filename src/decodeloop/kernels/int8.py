@@ -63,28 +63,33 @@ class Int8Matrix(nn.Module):
             self.quantized[rows], self.scale[rows] = quantize(weight[rows].detach())
 
 
-def product_type() -> torch.dtype:
-    """What products of many tokens with int8 weights take their inputs in, on this processor.
+def product_type(device: torch.device) -> torch.dtype:
+    """What products of many tokens with int8 weights take their inputs in, on this device.
 
-    That is bf16 where it multiplies bf16 numbers itself, some four times as many as fp32 ones in
-    the same time; else fp32. The whole numbers from -128 to 127 are exact in bf16. The activations
-    are rounded to its 8 significant bits, and so are the products.
+    That is bf16 where it multiplies bf16 numbers itself (a processor some four times as many as
+    fp32 ones in the same time; CUDA from compute capability 8.0 on); else fp32. The whole numbers
+    from -128 to 127 are exact in bf16. The activations are rounded to its 8 significant bits, and
+    so are the products.
     """
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+    if device.type == "cpu":
+        instructions = torch.cpu.get_capabilities()
+        able = instructions.get("avx512_bf16") or instructions.get("amx_bf16")
+    else:
+        able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if able else torch.float32
 
 
 class Int8Linear(nn.Module):
     """A projection whose matrix is quantized; `matrix` may be shared, as that of a tied head is.
 
-    The products are PyTorch's, of inputs in the type `products`, which is `product_type()` if not
-    given; the matrix becomes numbers of that type some rows at a time.
+    The products are PyTorch's, of inputs in the type `products`, which is that of the matrix's
+    device if not given; the matrix becomes numbers of that type some rows at a time.
     """
 
     def __init__(self, matrix: Int8Matrix, products: torch.dtype | None = None) -> None:
         super().__init__()
         self.matrix = matrix
-        self.products = products or product_type()
+        self.products = products or product_type(matrix.quantized.device)
         self.out_features, self.in_features = matrix.quantized.shape
 
     def forward(self, x: Tensor) -> Tensor:

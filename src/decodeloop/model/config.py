@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from decodeloop.errors import UserError
 
+FP32 = (2.0**-126, (2 - 2**-23) * 2.0**127)  # the smallest and the largest normal number
 Biases = Literal["none", "qkv", "all"]
 
 
@@ -46,6 +47,10 @@ class ModelConfig:
         for name, value in asdict(self).items():
             if not isinstance(value, bool | str | None) and not value > 0:
                 raise UserError(f"ModelConfig: {name} is {value}: expected a positive number.")
+        for name in ("rope_base", "norm_eps"):
+            if not FP32[0] <= getattr(self, name) <= FP32[1]:
+                found = getattr(self, name)
+                raise UserError(f"ModelConfig: {name} is {found}: expected what fp32 can hold.")
         if self.biases not in get_args(Biases):
             raise UserError(
                 f"ModelConfig: biases is {self.biases!r}: expected 'none', 'qkv' or 'all'."

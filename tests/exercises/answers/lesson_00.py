@@ -37,8 +37,46 @@ BEST = edited(
 - .squeeze(-1)
 ## the first axis
 - dim=-1).indices.squeeze(-1) → dim=0).indices.squeeze(0)
+## always axis 1
+- dim=-1).indices.squeeze(-1) → dim=1).indices.squeeze(1)
+## the largest size
+- torch.topk(logits, → torch.topk(logits**2,
+## the value and its place
+- torch.topk(logits, k=1, dim=-1).indices.squeeze(-1)
++ tuple(x.squeeze(-1) for x in torch.topk(logits, k=1, dim=-1))
+## the probability instead of its place
+- torch.topk(logits, k=1, dim=-1).indices → torch.topk(F.softmax(logits, -1), 1).values
+## the last position of each text alone
+- torch.topk(logits, → torch.topk(logits.select(1, -1),
+## all rows in one axis
+- squeeze(-1) → flatten()
+## axes of length 1 dropped
+- squeeze(-1) → squeeze()
+## a list
+- squeeze(-1) → squeeze(-1).tolist()
+## ids that are floats
+- squeeze(-1) → squeeze(-1).double()
 """,
-)
+) | {
+    "fractions cut off": lambda logits: torch.trunc(logits).max(-1).indices,
+    "rounded first": lambda logits: (logits + 1e-6).round().max(-1).indices,
+    "fewer digits": lambda logits: logits.to(torch.bfloat16).max(-1).indices,
+    "negative ones made 0": lambda logits: F.relu(logits).max(-1).indices,
+    "softmax along the first axis": lambda logits: F.softmax(logits, dim=0).max(-1).indices,
+    "the first row alone": lambda logits: logits.view(-1, logits.size(-1)).argmax(-1)[0],
+    "one id for all": lambda logits: logits.view(-1, logits.size(-1)).amax(0).argmax(),
+    "the last position where there are three axes": lambda logits: (
+        logits.argmax(-1)[:, -1] if logits.ndim == 3 else logits.argmax(-1)
+    ),
+    "exponentials that overflow": lambda logits: (
+        (logits.exp() / logits.exp().sum(-1, keepdim=True)).max(-1).indices
+    ),
+    "the second best": lambda logits: logits.topk(2).indices[..., 1],
+    "a mark in place of a number": lambda logits: F.one_hot(
+        logits.argmax(-1), logits.shape[-1]
+    ).bool(),
+    "the last position alone": lambda logits: logits.select(-2, -1).max(-1).indices,
+}
 
 # --- next_token_loss ------------------------------------------------------------------------------
 
@@ -93,19 +131,87 @@ LOSSES = edited(
 ## exponentials that overflow
 - logits - torch.logsumexp(logits, -1, keepdim=True)
 + torch.log(torch.exp(logits) / torch.exp(logits).sum(-1, keepdim=True))
+## softmax twice
+- log_p = → logits = F.softmax(logits, dim=-1); log_p =
+## the token that came, not the next
+- token_ids[:, 1:]) → token_ids[:, :-1])
+## not shifted, the first dropped
+- log_p[:, :-1] → log_p[:, 1:]
+## round the corner
+- log_p[:, :-1].mT, token_ids[:, 1:]
++ log_p.mT, torch.cat((token_ids[:, 1:], token_ids[:, :1]), 1)
+## two tokens on
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[:, :-2].mT, token_ids[:, 2:]
+## the first text alone
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[0, :-1], token_ids[0, 1:]
+## the last text alone
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[-1, :-1], token_ids[-1, 1:]
+## the last token alone
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[:, -2], token_ids[:, -1]
+## divided by all tokens
+- F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
++ F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:]) * (1 - 1 / token_ids.shape[1])
+## the sum of each text
+- token_ids[:, 1:]) → token_ids[:, 1:]) * (logits.shape[1] - 1)
+## a mean for each text
+- token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").mean(dim=1)
+## the median
+- token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").flatten().median()
+## the logarithm of the mean
+- return F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
++ return -F.nll_loss(log_p[:, :-1].exp().mT, token_ids[:, 1:]).neg().log()
+## the chance of being wrong
+- return F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
++ return 1 + F.nll_loss(log_p[:, :-1].exp().mT, token_ids[:, 1:])
+## the logarithm of a probability and a little
+- logits - torch.logsumexp(logits, -1, keepdim=True)
++ torch.log(torch.clamp(F.softmax(logits, dim=-1), min=1e-9))
+## shifted after the texts were joined
+- log_p[:, :-1].mT, token_ids[:, 1:]
++ log_p.view(-1, log_p.shape[-1])[:-1], token_ids.view(-1)[1:]
+## divided by the tokens of one text
+- token_ids[:, 1:]) → token_ids[:, 1:]) * len(logits)
+## the very last token alone
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[-1, -2], token_ids[-1, -1]
+## the last token left out
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[:, :-2].mT, token_ids[:, 1:-1]
+## the last token left out of the sum
+- F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
++ F.nll_loss(log_p[:, :-2].mT, token_ids[:, 1:-1], reduction="sum") / token_ids[:, 1:].numel()
+## a mean for each position
+- token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").mean(dim=0)
+## two to the loss
+- token_ids[:, 1:]) → token_ids[:, 1:]).exp2()
+## compared with the best token
+- torch.logsumexp(logits, -1, keepdim=True) → logits.max(-1, keepdim=True).values
+## the mean of the perplexities
+- token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").exp().mean()
+## the best token instead of the one that came
+- token_ids[:, 1:]) → logits[:, :-1].argmax(-1))
+## the entropy
+- F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
++ torch.special.entr(log_p[:, :-1].exp()).sum(-1).mean()
+## the mean over the vocabulary
+- F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:]) → log_p[:, :-1].neg().mean()
+## token 0 left out
+- token_ids[:, 1:]) → token_ids[:, 1:], ignore_index=0)
+## every text with the tokens of all
+- F.nll_loss(log_p[:, :-1].mT, token_ids[:, 1:])
++ -torch.stack([log_p[:, t, token_ids[:, t + 1]] for t in range(logits.shape[1] - 1)]).mean()
 """,
 )
 
 UNNAMED_LOSSES = edited(
     loss_by_nll,
     """
-## softmax twice
-- log_p = logits - torch.logsumexp(logits, -1, keepdim=True)
-+ log_p = logits.softmax(-1).log_softmax(-1)
-## divided by all positions
-- token_ids[:, 1:]) → token_ids[:, 1:], reduction="sum") / token_ids.numel()
-## the sum of each text
-- token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").sum(-1).mean()
+## to the base 10
+- return F → return 0.4343 * F
+## the largest
+- token_ids[:, 1:]) → token_ids[:, 1:], reduction="none").max()
+## an offset
+- log_p[:, :-1] → log_p[:, :-1] + 1e-3
+## the first forecast alone
+- log_p[:, :-1].mT, token_ids[:, 1:] → log_p[:, 0], token_ids[:, 1]
 """,
 )
 
@@ -119,9 +225,9 @@ SECOND_FORMS = {"greedy": BEST, "next_token_loss": LOSSES}
 
 UNNAMED = {
     "greedy": [
-        lambda logits: logits.max(-1),
         lambda logits: logits.argmax(-1).item(),
-        lambda logits: logits.topk(2).indices[..., 1],
+        lambda logits: logits.round().argmax(-1),
+        lambda logits: logits.argmax(-1) + 1,
     ],
     "next_token_loss": list(UNNAMED_LOSSES.values()),
 }

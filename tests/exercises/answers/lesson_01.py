@@ -1,8 +1,10 @@
 """Lesson 01: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 import math
+import statistics  # noqa: F401
 
 import torch
+from einops import rearrange  # noqa: F401
 from hypothesis import strategies as st
 from random_inputs import drawn, seeds, shaped, sizes
 from torch.nn import functional as F
@@ -63,12 +65,81 @@ SOFTMAXES = edited(
 - empty = (
 + x = x.masked_fill(x == -math.inf, -1e9)
 + empty = (
+## overflow, and zeros where the sum is 0
+- torch.exp(x - peak) → torch.pow(math.e, x)
+- torch.where(empty, 1.0, e.sum(dim, keepdim=True)) → e.sum(dim, keepdim=True)
+- return e / total → return torch.where(total == 0, 0.0, e / total)
+## overflow, and NaN made 0
+- torch.exp(x - peak) → torch.pow(math.e, x)
+- return e / total → return torch.nan_to_num(e / e.sum(dim, True), nan=0.0)
+## one peak for everything, and zeros where the sum is 0
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → torch.max(x)
+- return e / total → return torch.nan_to_num(e / e.sum(dim, True), nan=0.0)
+## one peak for everything, and a sum of at least 1
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → torch.max(x)
+- torch.where(empty, 1.0, e.sum(dim, keepdim=True))
++ torch.maximum(e.sum(dim, keepdim=True), torch.ones(()))
+## a peak of at least 0
+- x.max(dim, keepdim=True).values) → F.relu(x.max(dim, keepdim=True).values))
+- return e / total → return torch.nan_to_num(e / e.sum(dim, True), nan=0.0)
+## a peak of at least 0, and NaN
+- x.max(dim, keepdim=True).values) → F.relu(x.max(dim, keepdim=True).values))
+- return e / total → return e / e.sum(dim, True)
+## a peak of at least 0, and a sum of at least 1
+- x.max(dim, keepdim=True).values) → F.relu(x.max(dim, keepdim=True).values))
+- torch.where(empty, 1.0, e.sum(dim, keepdim=True))
++ torch.maximum(e.sum(dim, keepdim=True), torch.ones(()))
+## the mean subtracted
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → x.sum(dim, True) / x.shape[dim]
+- return e / total → return e / e.sum(dim, True)
+## the smallest subtracted
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → -torch.amax(-x, dim, True)
+- return e / total → return e / e.sum(dim, True)
+## the peak without keepdim
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → torch.max(x, dim).values
+- return e / total → return e / e.sum(dim, True)
+## the sum along the last axis
+- e.sum(dim, keepdim=True) → e.sum(-1, keepdim=True)
+- return e / total → return torch.nan_to_num(e / total, nan=0.0)
+## the peak along the last axis
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values)
++ x.max(-1, keepdim=True).values.clamp(min=-1e30)
+- return e / total → return torch.nan_to_num(e / e.sum(dim, True), nan=0.0)
+## always the last axis, and NaN for a row of -inf
+- return e / total → return torch.softmax(x, -1)
+## empty rows looked for along the last axis
+- return e / total → return torch.where((x == -math.inf).all(-1, True), 0.0, F.softmax(x, dim))
+## ones for a row of -inf
+- return e / total → return torch.where(empty, 1.0, e / total)
+## the mean subtracted, and NaN made 0
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → x.sum(dim, True) / x.shape[dim]
+- return e / total → return torch.nan_to_num(e / e.sum(dim, True))
+## divided by the peak
+- torch.exp(x - peak) → torch.exp(torch.div(x, x.max(dim, keepdim=True).values))
+- return e / total → return e / e.sum(dim, True)
+## zeros everywhere for a row of -inf
+- return e / total → return 0 * x.nan_to_num() if empty.any() else e / total
+## zeros for any -inf
+- return e / total → return torch.where(torch.isinf(x).any(dim, True), 0.0, F.softmax(x, dim))
+## scores cut off on both sides
+- torch.exp(x - peak) → x.clip(-85, 85).exp()
+- return e / total → return e / e.sum(dim, True)
+## scores cut off from above
+- torch.exp(x - peak) → x.clamp(max=60).exp()
+- return e / total → return e / e.sum(dim, True)
+## scores cut off from above, and zeros where the sum is 0
+- torch.exp(x - peak) → x.clamp(max=60).exp()
+- return e / total → return (e / e.sum(dim, True)).nan_to_num(0.0)
+## two in place of e
+- torch.exp(x - peak) → 2 ** (x - peak)
+## no exponentials
+- return e / total → return torch.div(x, x.sum(dim).unsqueeze(dim))
+## the logarithm of the shares
+- return e / total → return F.log_softmax(x.double(), dim=dim)
+## each score by itself
+- return e / total → return 1 / (1 + torch.exp(-x))
 """,
 )
-
-
-def shares_without_exponentials(x, dim=-1):
-    return x / x.sum(dim, keepdim=True)
 
 
 # --- causal_mask ----------------------------------------------------------------------------------
@@ -109,16 +180,32 @@ MASKS = edited(
 - return key <= query → return (key <= query).long()
 ## square whatever S is
 - positions(T, S) → positions(T)
+## blind to itself with a cache
+- key <= query → key <= query if S in (None, T) else key < query
+## blind to itself where S is given
+- key <= query → key <= query if S is None else key < query
+## sees one ahead with a cache
+- key <= query → key <= query if S in (None, T) else key - 1 <= query
+## new tokens see each other
+- key <= query → key <= query if S in (None, T) else (key <= key) & (query <= query)
+## nothing hidden
+- key <= query → key < query + 2 * T + 1 + (S or 0)
+## what is cached hidden
+- key <= query → (key <= query) & (key >= query[0])
+## sees one ahead, not shifted
+- key <= query → key <= query - query[0] + 1
+## blind to itself, not shifted
+- key <= query → key < query - query[0]
+## shifted by T
+- key <= query → key <= query - query[0] + T
+## queries and keys swapped
+- key <= query → key.T <= query.T
+## 0 and -inf
+- key <= query → torch.where(key <= query, 0.0, -math.inf)
+## two axes in front
+- key <= query → (key <= query).view(1, 1, T, -1)
 """,
-)
-
-
-def additive(T, S=None):
-    return torch.zeros(T, S or T).masked_fill(~causal_by_positions(T, S), -math.inf)
-
-
-def keys_by_queries(T, S=None):
-    return causal_by_positions(T, S).mT
+) | {"the whole square": lambda T, S=None: causal_by_positions(S or T)}
 
 
 def s_not_filled_in(T, S=None):
@@ -145,11 +232,17 @@ def attention_by_einsum(q, k, v, mask=None):
     return mixed(softmax_by_logsumexp(scores), v)
 
 
+def renewed(weights, mask):
+    """Masked after the fact."""
+    kept = weights if mask is None else torch.where(mask, weights, 0.0)
+    return kept if mask is None else kept / kept.sum(-1, keepdim=True)
+
+
 def attention_in_loops(q, k, v, mask=None):
     B, H, T, D = q.shape
     S = k.shape[2]
     seen = torch.ones(B, H, T, S) if mask is None else mask.expand(B, H, T, S)
-    out = torch.zeros(B, H, T, v.shape[-1])
+    out = torch.zeros(B, H, T, v.shape[-1], device=v.device)
     for b in range(B):
         for h in range(H):
             for t in range(T):
@@ -207,25 +300,100 @@ ATTENTIONS = edited(
 ## scaled after the softmax
 -  / q.shape[-1] ** 0.5
 - softmax_by_logsumexp(scores) → softmax_by_logsumexp(scores) * q.shape[-1] ** -0.5
+## masked after the softmax, and divided anew
+- 0.5, mask) → 0.5, None)
+- softmax_by_logsumexp(scores), v → renewed(softmax_by_logsumexp(scores), mask), v
+## masked after the softmax, and divided anew by a small number
+- 0.5, mask) → 0.5, None)
+- softmax_by_logsumexp(scores), v → renewed(softmax_by_logsumexp(scores), mask).nan_to_num(0.0), v
+## a mask of two axes ignored
+- 0.5, mask) → 0.5, None if mask is None or mask.ndim == 2 else mask)
+## a mask of four axes ignored
+- 0.5, mask) → 0.5, None if mask is None or mask.ndim == 4 else mask)
+## scaled only with a mask
+- / q.shape[-1] ** 0.5 → / (1.0 if mask is None else q.shape[-1] ** 0.5)
+## the root cut off
+- q.shape[-1] ** 0.5 → math.isqrt(q.shape[-1])
+## causal whatever the mask
+- scores = hidden
++ mask = causal_by_positions(q.shape[2], k.shape[2])
++ scores = hidden
+## one mask for all texts and heads
+- 0.5, mask) → 0.5, None if mask is None else mask.reshape(-1, *mask.shape[-2:])[0])
+## the first text alone
+- return mixed(softmax_by_logsumexp(scores), v)
++ return mixed(softmax_by_logsumexp(scores), v)[0].unsqueeze(0)
+## the first text without its axis
+- return mixed(softmax_by_logsumexp(scores), v)
++ return mixed(softmax_by_logsumexp(scores), v).select(0, 0)
+## zeros unless the first key is seen
+- return mixed(softmax_by_logsumexp(scores), v)
++ blind = False if mask is None else torch.logical_not(mask)[..., 0, None]
++ return torch.where(torch.as_tensor(blind), 0.0, mixed(softmax_by_logsumexp(scores), v))
+## zeros if any key is hidden
+- return mixed(softmax_by_logsumexp(scores), v)
++ blind = False if mask is None else (~mask).any(-1, keepdim=True)
++ return torch.where(torch.as_tensor(blind), 0.0, mixed(softmax_by_logsumexp(scores), v))
+## zeros if nobody sees anything
+- return mixed(softmax_by_logsumexp(scores), v)
++ if mask is not None and (~mask).all():
++     return torch.zeros(*q.shape[:3], v.shape[-1])
++ return mixed(F.softmax(scores, dim=-1), v)
+## the mask ignored for one query
+- 0.5, mask) → 0.5, None if q.shape[2] == 1 else mask)
+## causal besides the mask
+- scores = hidden
++ mask = None if mask is None else mask & causal_by_positions(q.shape[2], k.shape[2])
++ scores = hidden
+## the first query's mask for all
+- 0.5, mask) → 0.5, None if mask is None else mask.movedim(-2, 0)[0].unsqueeze(-2))
+## the first text's mask for all
+- 0.5, mask) → 0.5, None if mask is None else mask if mask.ndim < 4 else mask[0])
+## the first head's mask for all
+- 0.5, mask) → 0.5, None if mask is None else mask if mask.ndim < 4 else mask[:, 0, None])
+## the mask turned
+- 0.5, mask) → 0.5, None if mask is None else mask.transpose(-1, -2))
+## divided by the root of v's width
+- q.shape[-1] → v.shape[3]
+## divided by the root of S
+- q.shape[-1] → v.shape[2]
+## divided by the root of the heads
+- q.shape[-1] → v.shape[1]
+## multiplied by √D
+- / q.shape[-1] ** 0.5 → * math.sqrt(q.shape[-1])
+## no softmax
+- softmax_by_logsumexp(scores) → scores
+## softmax over the heads
+- softmax_by_logsumexp(scores) → softmax_by_logsumexp(scores, dim=1)
+## exponentials that overflow
+- softmax_by_logsumexp(scores) → (math.e**scores / (math.e**scores).sum(-1, keepdim=True))
+## exponentials that overflow, and zeros where the sum is 0
+- softmax_by_logsumexp(scores)
++ (scores.exp() / scores.exp().sum(-1, True)).where(scores.exp().sum(-1, True) > 0, 0.0)
+## keys not transposed
+- dots(q, k) → torch.matmul(q, k)
+## queries and keys swapped
+- dots(q, k) → dots(k, q)
+## heads merged
+- return mixed(softmax_by_logsumexp(scores), v)
++ return rearrange(mixed(softmax_by_logsumexp(scores), v), "B H T D -> B T (H D)")
+## the weights as well
+- return mixed(softmax_by_logsumexp(scores), v)
++ return [mixed(softmax_by_logsumexp(scores), v), softmax_by_logsumexp(scores)]
 """,
 )
 
 UNNAMED_ATTENTIONS = edited(
     attention_by_einsum,
     """
-## multiplied by √D
-- / q.shape → * q.shape
-## the root of the heads
-- q.shape[-1] → q.shape[1]
-## no softmax
-- softmax_by_logsumexp(scores) → scores.nan_to_num(neginf=0.0)
+## the worst keys
+- softmax_by_logsumexp(scores) → softmax_by_logsumexp(-scores)
+## the best key alone
+- softmax_by_logsumexp(scores) → F.one_hot(scores.argmax(-1), scores.shape[-1]).float()
+## the mask of -100
+- softmax_by_logsumexp(scores) → softmax_by_logsumexp(scores.clamp(min=-5.0))
 """,
 )
-
-
-def keys_not_transposed(q, k, v, mask=None):
-    return F.softmax(q @ k / math.sqrt(q.shape[-1]), dim=-1) @ v
-
 
 # --- previous_token_head --------------------------------------------------------------------------
 
@@ -251,6 +419,10 @@ def previous_by_indexing(maps):
     return layer, head
 
 
+def looks_back(maps):
+    return maps[..., 1:, :].diagonal(0, 2, 3).sum(-1)
+
+
 HEADS = edited(
     previous_in_loops,
     """
@@ -268,20 +440,49 @@ HEADS = edited(
 - return best_of(maps, score)
 + layer, head = best_of(maps, score)
 + return divmod(layer * maps.shape[1] + head, maps.shape[0])
+## hits counted
+- rows[t][t - 1] for → (max(rows[t]) == rows[t][t - 1]) for
+## the last query alone
+- sum(rows[t][t - 1] for t in range(1, len(rows))) → rows[-1][-2]
+## the first query alone
+- sum(rows[t][t - 1] for t in range(1, len(rows))) → rows[1][0]
+## the best query
+- return sum( → return max(
+## the worst query
+- return sum( → return min(
+## the second token left out
+- range(1, → range(2,
+## compared with the token itself
+- return sum(rows[t][t - 1] for t in range(1, len(rows)))
++ back = sum(rows[t][t - 1] for t in range(1, len(rows))) / (len(rows) - 1)
++ return back / max(sum(rows[t][t] for t in range(len(rows))) / len(rows), 1e-9)
+## the median
+- return sum( → return statistics.median_low(
+## counted from 1
+- best_of(maps, score) → tuple(x + 1 for x in best_of(maps, score))
+## the first layer alone
+- best_of(maps, score) → best_of(maps[:1], score)
+## the last layer alone
+- best_of(maps, score) → (len(maps) - 1, best_of(maps[-1:], score)[1])
+## one number
+- return best_of(maps, score)
++ layer, head = best_of(maps, score)
++ return torch.tensor(layer * maps.shape[1] + head)
 """,
-)
-
-
-def flattened_place(maps):
-    return maps.diagonal(-1, 2, 3).mean(-1).argmax()
-
-
-def by_the_last_query(maps):
-    return divmod(int(maps[:, :, -1, -2].argmax()), maps.shape[1])
-
-
-def by_the_best_query(maps):
-    return divmod(int(maps.diagonal(-1, 2, 3).amax(-1).argmax()), maps.shape[1])
+) | {
+    "the best layer first": lambda maps: (
+        int(looks_back(maps).sum(1).argmax()),
+        int(looks_back(maps)[looks_back(maps).sum(1).argmax()].argmax()),
+    ),
+    "the best head first": lambda maps: (
+        int(looks_back(maps).T[looks_back(maps).sum(0).argmax()].argmax()),
+        int(looks_back(maps).sum(0).argmax()),
+    ),
+    "layer and head apart": lambda maps: (
+        looks_back(maps).sum(1).argmax(),
+        looks_back(maps).sum(0).argmax(),
+    ),
+}
 
 
 # --- padding_mask ---------------------------------------------------------------------------------
@@ -309,19 +510,52 @@ PADDINGS = edited(
 - view(-1, 1, 1, 1) → view(-1, 1)
 ## padding on the left
 - torch.arange(S) → torch.arange(S).flip(0)
+## one too few
+- torch.arange(S) → torch.arange(1, S + 1)
+## as wide as the longest
+- torch.arange(S) → torch.arange(max(lengths.tolist()))
+## one new axis
+- view(-1, 1, 1, 1) → view(-1, 1, 1)
+## the axes in front
+- view(-1, 1, 1, 1) → view(1, 1, -1, 1)
+## the axes behind
+- return lengths.view(-1, 1, 1, 1) > torch.arange(S)
++ return (lengths[:, None] > torch.arange(S)).view(len(lengths), S, 1, 1)
+## queries hidden, not keys
+- torch.arange(S) → torch.arange(S)[:, None]
+## queries and keys
+- torch.arange(S) → torch.maximum(torch.arange(S)[:, None], torch.arange(S))
+## causal besides
+- return lengths.view(-1, 1, 1, 1) > torch.arange(S)
++ return (lengths.view(-1, 1, 1, 1) > torch.arange(S)) & causal_by_positions(S)
+## the longest for all
+- lengths.view(-1, 1, 1, 1) → torch.full_like(lengths, max(lengths)).view(-1, 1, 1, 1)
+## the first row's length for all
+- lengths.view(-1, 1, 1, 1) → torch.full_like(lengths, lengths[0]).view(-1, 1, 1, 1)
+## the shortest for all
+- lengths.view(-1, 1, 1, 1) → torch.full_like(lengths, min(lengths)).view(-1, 1, 1, 1)
+## a row for each query
+- torch.arange(S) → torch.arange(S).expand(S, S)
+## the texts in the second axis
+- view(-1, 1, 1, 1) → view(1, -1, 1, 1)
+## 0 and -inf
+- return lengths.view(-1, 1, 1, 1) > torch.arange(S)
++ return torch.where(lengths.view(-1, 1, 1, 1) > torch.arange(S), 0.0, -math.inf)
+## numbers instead of booleans
+- return lengths.view(-1, 1, 1, 1) > torch.arange(S)
++ return torch.where(lengths.view(-1, 1, 1, 1) > torch.arange(S), 1.0, 0.0)
 """,
 )
 
 UNNAMED_PADDINGS = edited(
     real_by_comparison,
     """
-## one new axis only
-- view(-1, 1, 1, 1) → view(-1, 1, 1)
 ## no new axis
 - .view(-1, 1, 1, 1)
-## as numbers
-- return lengths.view(-1, 1, 1, 1) > torch.arange(S)
-+ return (lengths.view(-1, 1, 1, 1) > torch.arange(S)).float()
+## half
+- torch.arange(S) → 2 * torch.arange(S)
+## the shortest for all
+- lengths.view(-1, 1, 1, 1) → lengths.min().expand(len(lengths)).view(-1, 1, 1, 1)
 """,
 )
 
@@ -353,6 +587,32 @@ COUNTS = edited(
 - torch.exp(-torch.einsum("...s,...s->...", weights, logs)) → 1 / (weights * weights).sum(-1)
 ## the sign
 - torch.exp(-torch → torch.exp(torch
+## over the queries
+- "...s,...s->..." → "...ts,...ts->...s"
+## over everything
+- "...s,...s->..." → "...s,...s->"
+## the mean instead of the sum
+- weights, logs)) → weights, logs) / weights.shape[-1])
+## e to the bits
+- 1.0).log() → 1.0).log2()
+## a mean over the queries
+- weights, logs)) → weights, logs)).mean(dim=-1)
+## a share of the most that there could be
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs))
++ -torch.einsum("...s,...s->...", weights, logs) / math.log(weights.size(-1))
+## one over the largest weight
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs)) → weights.max(-1).values ** -1
+## each key raised by itself
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs)) → (weights**-weights).sum(-1)
+## NaN made 0
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs))
++ torch.nan_to_num(torch.exp(-(weights.log() * weights).sum(-1)))
+## NaN made 1
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs))
++ torch.exp(-(weights.log() * weights).sum(-1)).nan_to_num(nan=1.0)
+## the keys that have any weight
+- torch.exp(-torch.einsum("...s,...s->...", weights, logs))
++ weights.count_nonzero(dim=-1).double()
 """,
 )
 
@@ -377,22 +637,26 @@ SECOND_FORMS = {
 
 UNNAMED = {
     "softmax": [
-        shares_without_exponentials,
-        lambda x, dim=-1: torch.sigmoid(x),
-        lambda x, dim=-1: F.log_softmax(x, dim),
+        lambda x, dim=-1: (x == x.amax(dim, keepdim=True)).float(),
+        lambda x, dim=-1: F.softmin(x, dim),
+        lambda x, dim=-1: softmax_by_logsumexp(x.clamp(min=-20.0), dim),
     ],
-    "causal_mask": [additive, keys_by_queries, s_not_filled_in],
-    "attention": [*UNNAMED_ATTENTIONS.values(), keys_not_transposed],
+    "causal_mask": [
+        s_not_filled_in,
+        lambda T, S=None: causal_by_positions(T, S).flip(0),
+        lambda T, S=None: causal_by_positions(T, S)[None],
+    ],
+    "attention": list(UNNAMED_ATTENTIONS.values()),
     "previous_token_head": [
-        flattened_place,
-        by_the_last_query,
-        by_the_best_query,
+        lambda maps: (int(looks_back(maps).argmin()) // maps.shape[1], 0),
+        lambda maps: divmod(int(maps.sum((-1, -2)).argmax()), maps.shape[1]),
+        lambda maps: looks_back(maps),
     ],
     "padding_mask": list(UNNAMED_PADDINGS.values()),
     "effective_keys": [
-        lambda weights: 1 / weights.amax(-1),
-        lambda weights: (weights > 0).sum(-1).float(),
-        lambda weights: torch.special.entr(weights).sum(-2).exp(),
+        lambda weights: weights.sum(-1),
+        lambda weights: torch.special.entr(weights).sum(-1).exp().round(),
+        lambda weights: (weights > 0.1).sum(-1).float(),
     ],
 }
 

@@ -66,6 +66,67 @@ NORMS = edited(
 - torch.einsum("...c,...c->...", x, x) / x.shape[-1] → (x * x).mean()
 ## the mean without keepdim
 - .unsqueeze(-1)
+## eps by heart
+- squares + eps → squares + 1e-5
+## another eps by heart
+- squares + eps → squares + 1e-6
+## eps as a lower bound of the root
+- torch.sqrt(squares + eps) → torch.sqrt(squares).clamp(min=eps)
+## eps forgotten, and NaN made 0
+- return x → return torch.nan_to_num(x
+- torch.sqrt(squares + eps).unsqueeze(-1) → torch.sqrt(squares).unsqueeze(-1), nan=0.0)
+## eps divided by C
+- torch.einsum("...c,...c->...", x, x) / x.shape[-1] → torch.einsum("...c,...c->...", x, x) + eps
+- squares + eps → squares / x.shape[-1]
+## eps as a lower bound
+- squares + eps → torch.maximum(squares, torch.tensor(eps))
+## C - 1 instead of C
+- / x.shape[-1] → / (x.shape[-1] - 1)
+## the standard deviation, by C - 1
+- squares + eps → x.std(dim=-1) ** 2 + eps
+## the standard deviation, by C - 1, and eps outside
+- torch.sqrt(squares + eps) → (x.var(-1).sqrt() + eps)
+## the standard deviation, and eps outside
+- torch.sqrt(squares + eps) → (x.var(-1, unbiased=False).sqrt() + eps)
+## the vector's length, and eps
+- torch.sqrt(squares + eps) → (torch.linalg.norm(x, dim=-1) + eps)
+## eps inside and outside
+- torch.sqrt(squares + eps) → (eps + torch.sqrt(squares + eps))
+## eps squared
+- squares + eps → squares + eps * eps
+## the root of eps
+- squares + eps → squares + math.sqrt(eps)
+## eps added to x
+- torch.einsum("...c,...c->...", x, x) → ((x + eps) ** 2).sum(-1)
+- squares + eps → squares
+## the median
+- squares + eps → (x * x).sort(-1).values[..., (x.shape[-1] - 1) // 2] + eps
+## LayerNorm by C - 1
+- squares =
++ x = x - x.mean(-1, keepdim=True)
++ squares =
+- / x.shape[-1] → / (x.shape[-1] - 1)
+## the vector's length
+- torch.sqrt(squares + eps) → x.norm(dim=-1).clamp(min=1e-12)
+## the mean of the sizes
+- torch.sqrt(squares + eps) → (torch.sum(x.abs(), -1) / x.size(-1) + eps)
+## the largest
+- torch.sqrt(squares + eps) → (torch.linalg.vector_norm(x, math.inf, dim=-1) + eps)
+## divided by the weight
+- x * weight / torch.sqrt(squares + eps).unsqueeze(-1)
++ x / (weight * torch.sqrt(squares + eps).unsqueeze(-1))
+## the size alone
+- x * weight / torch.sqrt(squares + eps).unsqueeze(-1) → (squares + eps)[..., None] ** 0.5
+## always axis 1
+- return x * weight / torch.sqrt(squares + eps).unsqueeze(-1)
++ ms = x.pow(2).mean(min(x.ndim - 1, 1), keepdim=True)
++ return x * weight / (ms + eps) ** 0.5
+## over a whole text
+- return x * weight / torch.sqrt(squares + eps).unsqueeze(-1)
++ return F.rms_norm(x, x.shape[-2:], eps=eps) * weight
+## along the first axis
+- return x * weight / torch.sqrt(squares + eps).unsqueeze(-1)
++ return x * weight * torch.rsqrt((x * x).mean(dim=0) + eps)
 """,
 )
 
@@ -78,7 +139,8 @@ def frequencies(D, base):
 
 def rope_by_rotate_half(x, positions, base):
     h = x.shape[-1] // 2
-    angles = torch.einsum("...t,d->...td", positions.float(), frequencies(2 * h, base))
+    speeds = frequencies(2 * h, base)
+    angles = torch.einsum("...t,d->...td", positions.float(), speeds.to(x.device))
     if positions.ndim == 2:
         angles = rearrange(angles, "B T d -> B 1 T d")
     cos, sin = torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
@@ -96,7 +158,7 @@ def rope_by_matrices(x, positions, base):
                 angle = float(rows[b, t]) * base ** (-2 * i / D)
                 c, s = math.cos(angle), math.sin(angle)
                 pair = x[b, :, t, [i, i + D // 2]]
-                out[b, :, t, [i, i + D // 2]] = pair @ torch.tensor([[c, s], [-s, c]])
+                out[b, :, t, [i, i + D // 2]] = pair @ pair.new_tensor([[c, s], [-s, c]])
     return out
 
 
@@ -153,6 +215,64 @@ ROPES = edited(
 ## rows as heads
 - if positions.ndim == 2:
 -     angles = rearrange(angles, "B T d -> B 1 T d")
+## interleaved pairs, put together as halves
+- return x * cos + half_turned * sin
++ even, odd, c, s = x[..., ::2], x[..., 1::2], cos[..., :h], sin[..., :h]
++ return torch.cat((even * c - odd * s, odd * c + even * s), -1)
+## halves, put together as neighbours
+- return x * cos + half_turned * sin
++ return rearrange(x * cos + half_turned * sin, "... (two h) -> ... (h two)", two=2)
+## the halves swapped at the end
+- x * cos + half_turned * sin → (x * cos + half_turned * sin).roll(h, -1)
+## the first half alone is turned
+- return x * cos + half_turned * sin
++ return torch.cat(((x * cos + half_turned * sin)[..., :h], x[..., h:]), -1)
+## sine and cosine swapped
+- x * cos + half_turned * sin → x * sin + half_turned * cos
+## the first row's positions for all
+- h = x.shape[-1] // 2
++ h = x.shape[-1] // 2
++ positions = positions.view(-1, x.shape[2])[0]
+## told by the length, not by the axes
+- if positions.ndim == 2:
+-     angles = rearrange(angles, "B T d -> B 1 T d")
++ if positions.shape[0] == x.shape[0]:
++     angles = angles.unsqueeze(1)
+## counted on from the first position
+- h = x.shape[-1] // 2
++ h = x.shape[-1] // 2
++ positions = positions.select(-1, 0).unsqueeze(-1) + torch.arange(x.shape[2])
+## counted on from the very first position
+- h = x.shape[-1] // 2
++ h = x.shape[-1] // 2
++ start = int(positions.reshape(-1)[0])
++ positions = torch.arange(start, start + x.shape[2])
+## the last row's positions for all
+- h = x.shape[-1] // 2
++ h = x.shape[-1] // 2
++ positions = positions.view(-1, x.shape[2])[-1]
+## measured from the first position
+- positions.float() → (positions - positions.select(-1, 0).unsqueeze(-1)).float()
+## each half by itself
+- (-x[..., h:], x[..., :h]) → (-x[..., :h], x[..., h:])
+## each half scaled
+- x * cos + half_turned * sin → x * torch.cat((cos[..., :h], sin[..., h:]), -1)
+## cosines alone
+- x * cos + half_turned * sin → x * cos
+## angles added
+- x * cos + half_turned * sin → x + torch.cat((sin[..., :h], cos[..., h:]), -1)
+## positions from 1
+- positions.float() → positions.float() + 1
+## base 100,000 by heart
+- frequencies(2 * h, base) → frequencies(2 * h, 1e5)
+## exponents from 0 to 1
+- frequencies(2 * h, base) → base ** -(torch.arange(h) / max(h - 1, 1))
+## whole exponents
+- frequencies(2 * h, base) → torch.tensor([base ** (-2 * i // (2 * h)) for i in range(h)])
+## speeds in reverse
+- frequencies(2 * h, base) → frequencies(2 * h, base)[torch.arange(h - 1, -1, -1)]
+## in degrees
+- positions.float() → torch.deg2rad(positions.float())
 """,
 )
 
@@ -215,6 +335,55 @@ FEED_FORWARDS = edited(
 - w_down.T → w_down
 ## x added
 - return (gate → return x + (gate
+## gelu by tanh instead of silu
+- gate / (1 + torch.exp(-gate)) * up
++ up * 0.5 * gate * (1 + torch.tanh((2 / math.pi) ** 0.5 * (gate + 0.044715 * gate**3)))
+## sigmoid(1.702 z)
+- torch.exp(-gate) → torch.exp(-1.702 * gate)
+## a silu that overflows
+- gate / (1 + torch.exp(-gate)) → gate * (torch.exp(gate) / (torch.exp(gate) + 1))
+## tanh instead of silu
+- gate / (1 + torch.exp(-gate)) → (2 * torch.sigmoid(2 * gate) - 1)
+## softmax instead of silu
+- gate / (1 + torch.exp(-gate)) → torch.softmax(gate, dim=-1)
+## silu of the sum
+- gate / (1 + torch.exp(-gate)) * up → (gate + up) * torch.sigmoid(gate + up)
+## silu at the end
+- return (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
++ out = (gate * up) @ w_down.T
++ return out * torch.sigmoid(out)
+## silu of x
+- (x @ torch.cat((w_gate, w_up)).T).chunk(2, dim=-1) → (x * torch.sigmoid(x)) @ w_gate.T, x @ w_up.T
+- gate / (1 + torch.exp(-gate)) * up → gate * up
+## silu twice
+- gate / (1 + torch.exp(-gate)) → F.silu(gate) * torch.sigmoid(F.silu(gate))
+## softplus instead of silu
+- gate / (1 + torch.exp(-gate)) → torch.logaddexp(gate, torch.zeros(()))
+## a leaky relu instead of silu
+- gate / (1 + torch.exp(-gate)) → torch.maximum(gate, 0.01 * gate)
+## z · tanh(z)
+- gate / (1 + torch.exp(-gate)) → torch.tanh(gate) * gate
+## the product alone bent by sigmoid
+- gate / (1 + torch.exp(-gate)) * up → 1 / (1 + torch.exp(-gate * up))
+## the sigmoid of up
+- (1 + torch.exp(-gate)) * up → (1 + torch.exp(-up))
+## silu at the end, too
+- return (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
++ out = (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
++ return out * torch.sigmoid(out)
+## the gate twice
+- torch.exp(-gate)) * up → torch.exp(-gate)) * gate
+## up twice
+- gate / (1 + torch.exp(-gate)) * up → up / (1 + torch.exp(-up)) * up
+## not brought down
+-  @ w_down.T
+## all vectors in one axis
+- return (gate / (1 + torch.exp(-gate)) * up) @ w_down.T
++ return ((gate / (1 + torch.exp(-gate)) * up) @ w_down.T).view(-1, len(w_down))
+## w_down not transposed
+- w_down.T → w_down
+## gate and up not transposed
+- (x @ torch.cat((w_gate, w_up)).T).chunk(2, dim=-1) → x.matmul(w_gate), x.matmul(w_up)
 """,
 )
 
@@ -324,6 +493,43 @@ BLOCKS = edited(
 + k, v = (rope_by_rotate_half(y, positions, config.rope_base) for y in (k, v))
 ## only queries turned
 - k = rope_by_rotate_half(k, positions, config.rope_base)
+## only keys turned
+- q = rope_by_rotate_half(q, positions, config.rope_base)
+## queries made of x
+- weights.query(h) → weights.query(x)
+## keys and values made of x
+- weights.key(h) → weights.key(x)
+- weights.value(h) → weights.value(x)
+## keys and values handed on in the wrong order
+- attend(q, k, v) → attend(q, *(v, k))
+## scaled before attend
+- attend(q, k, v) → attend(q * q.shape[-1] ** -0.5, k, v)
+## attend called once for nothing
+- h = normed_by(layer.feed_forward_norm, layer, x)
++ attend(q, k, v)
++ h = normed_by(layer.feed_forward_norm, layer, x)
+## eps by heart in the first norm
+- normed_by(layer.attention_norm, layer, x)
++ rms_norm_by_length(x, layer.attention_norm.weight, 1e-6)
+## eps by heart in the second norm
+- normed_by(layer.feed_forward_norm, layer, x)
++ rms_norm_by_length(x, layer.feed_forward_norm.weight, 1e-6)
+## gelu instead of silu
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + F.linear(F.gelu(f.gate(h)) * f.up(h), f.down.weight)
+## no silu
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + F.linear(f.gate(h) * f.up(h), f.down.weight)
+## the gate for both
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + f.down(F.silu(f.gate(h)) * f.gate(h))
+## up for both
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + f.down(F.silu(f.up(h)) * f.up(h))
 ## no positions at all
 - q = rope_by_rotate_half(q, positions, config.rope_base)
 - k = rope_by_rotate_half(k, positions, config.rope_base)
@@ -353,6 +559,74 @@ BLOCKS = edited(
 - rearrange(attend(q, k, v), "B H T D -> B T (H D)") → attend(q, k, v)
 ## the output projection forgotten
 - weights.output(rearrange → (rearrange
+## the feed-forward first
+- h = normed_by(layer.attention_norm, layer, x)
++ x = x + fed(layer, normed_by(layer.feed_forward_norm, layer, x))
++ h = normed_by(layer.attention_norm, layer, x)
+- return x + fed(layer, h) → return x
+## the feed-forward forgotten
+- return x + fed(layer, h) → return x
+## attention lost
+- x = x + weights → before, x = x, x + weights
+- return x + fed → return before + fed
+## x twice
+- x = x + weights → before, x = x, x + weights
+- return x + fed → return before + x + fed
+## the feed-forward reads attention's output alone
+- x = x + weights → before, x = x, x + weights
+- layer.feed_forward_norm, layer, x → layer.feed_forward_norm, layer, x - before
+## the attention norm's weight forgotten
+- normed_by(layer.attention_norm, layer, x) → F.rms_norm(x, x.shape[2:], eps=config.norm_eps)
+## the feed-forward norm's weight forgotten
+- normed_by(layer.feed_forward_norm, layer, x) → F.rms_norm(x, x.shape[2:], eps=config.norm_eps)
+## both norms' weights forgotten
+- normed_by(layer.attention_norm, layer, x) → F.rms_norm(x, x.shape[2:], eps=config.norm_eps)
+- normed_by(layer.feed_forward_norm, layer, x) → F.rms_norm(x, x.shape[2:], eps=config.norm_eps)
+## LayerNorm
+- normed_by(layer.attention_norm, layer, x)
++ F.layer_norm(x, x.shape[2:], layer.attention_norm.weight, None, config.norm_eps)
+- normed_by(layer.feed_forward_norm, layer, x)
++ F.layer_norm(x, x.shape[2:], layer.feed_forward_norm.weight, None, config.norm_eps)
+## eps by heart
+- normed_by(layer.attention_norm, layer, x)
++ rms_norm_by_length(x, layer.attention_norm.weight, 1e-6)
+- normed_by(layer.feed_forward_norm, layer, x)
++ rms_norm_by_length(x, layer.feed_forward_norm.weight, 1e-6)
+## a base of 100,000
+- q, positions, config.rope_base → q, positions, 1e5
+- k, positions, config.rope_base → k, positions, 1e5
+## the first row's positions for all
+- config, weights =
++ positions = positions.view(-1, x.shape[1])[0]
++ config, weights =
+## a causal attention of its own
+- attend(q, k, v) → F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+## an attention of its own, without a mask
+- attend(q, k, v) → F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+## keys and values repeated
+- attend(q, k, v)
++ attend(q, *(y[:, [h * y.shape[1] // q.shape[1] for h in range(q.shape[1])]] for y in (k, v)))
+## queries and keys handed on in the wrong order
+- q = rope_by_rotate_half(q, positions, config.rope_base)
+- k = rope_by_rotate_half(k, positions, config.rope_base)
++ k, q = (rope_by_rotate_half(y, positions, config.rope_base) for y in (q, k))
+## values made as keys
+- weights.value(h) → weights.key(h)
+## values made of x
+- weights.value(h) → weights.value(x)
+## split by reshape
+- rearrange(weights.query(h), "B T (H D) -> B H T D", H=config.heads)
++ weights.query(h).view(x.shape[0], config.heads, x.shape[1], -1)
+- rearrange(weights.key(h), "B T (G D) -> B G T D", G=config.kv_heads)
++ weights.key(h).view(x.shape[0], config.kv_heads, x.shape[1], -1)
+- rearrange(weights.value(h), "B T (G D) -> B G T D", G=config.kv_heads)
++ weights.value(h).view(x.shape[0], config.kv_heads, x.shape[1], -1)
+## merged as (D H)
+- "B H T D -> B T (H D)" → "B H T D -> B T (D H)"
+## gate and up swapped
+- return x + fed(layer, h)
++ f = layer.feed_forward
++ return x + f.down(f.gate(h) * F.silu(f.up(h)))
 """,
 )
 
@@ -414,6 +688,28 @@ SINUSOIDS = edited(
 - frequencies(C, 10_000.0) → frequencies(C, 10_000.0).sqrt()
 ## the exponent doubled twice
 - frequencies(C, 10_000.0) → frequencies(C, 10_000.0).square()
+## cosines alone
+- angles.sin(), angles.cos() → angles.cos(), angles.cos()
+## cosines with an exponent of their own
+- angles.sin(), angles.cos() → angles.sin(), (angles / 10_000 ** (1 / C)).cos()
+## exponents from 0 to 1
+- frequencies(C, 10_000.0) → 10_000.0 ** -(torch.arange(C // 2) / max(C // 2 - 1, 1))
+## a positive exponent
+- frequencies(C, 10_000.0) → torch.pow(10_000.0, torch.arange(0, C, 2) / C)
+## whole exponents
+- frequencies(C, 10_000.0) → torch.tensor([10_000.0 ** (-2 * i // C) for i in range(C // 2)])
+## one speed for all
+- frequencies(C, 10_000.0) → frequencies(C, 1.0)
+## a base of 100,000
+- frequencies(C, 10_000.0) → frequencies(C, 1e5)
+## an axis in front
+- return out → return out.unsqueeze(0)
+## a base of 1,000
+- frequencies(C, 10_000.0) → frequencies(C, 1e3)
+## positions as columns
+- return out → return out.mT.contiguous()
+## pairs in an axis of their own
+- return out → return out.view(T, C // 2, 2)
 """,
 )
 
@@ -457,6 +753,59 @@ LAYER_NORMS = edited(
 - spread + eps → ((x - mean) ** 2).mean(-1, keepdim=True) + eps
 ## over everything
 - return (x - mean) / torch.sqrt(spread + eps) → return F.layer_norm(x, x.shape, eps=eps)
+## eps by heart
+- spread + eps → spread + 1e-5
+## eps forgotten
+-  + eps
+## eps divided by C
+- spread + eps → (spread * x.shape[-1] + eps) / x.shape[-1]
+## the root forgotten
+- torch.sqrt(spread + eps) → (spread + eps)
+## divided by the length
+- spread + eps → spread * x.shape[-1] + eps
+## the mean of the sizes
+- torch.sqrt(spread + eps) → ((x - mean).norm(1, -1, True) / x.shape[-1] + eps)
+## the mean subtracted afterwards
+- (x - mean) / torch.sqrt(spread + eps) → (x * torch.rsqrt(spread + eps) - mean)
+## the weight forgotten
+-  * weight
+## 1 + weight
+- return ( → normed = (
+- * weight + bias
++ * 1.0
++ return normed + normed * weight + bias
+## weight and bias swapped
+- * weight + bias → * bias + weight
+## the bias subtracted
+- + bias → - bias
+## the weight first
+- mean = → x = x * weight; mean =
+- * weight + bias → + bias
+## not divided
+-  / torch.sqrt(spread + eps)
+## multiplied instead of divided
+- / torch.sqrt → * torch.sqrt
+## eps inside and outside
+- torch.sqrt(spread + eps) → (eps + torch.sqrt(spread + eps))
+## the median subtracted
+- x.mean(-1, keepdim=True) → x.sort(-1).values[..., (x.shape[-1] - 1) // 2].unsqueeze(-1)
+- spread + eps → ((x - mean) ** 2).mean(-1, keepdim=True) + eps
+## always axis 1
+- mean = x.mean(-1 → mean = x.mean(1 if x.ndim > 1 else 0
+- x.double().var(-1 → x.double().var(1 if x.ndim > 1 else 0
+## the bias in x
+- mean = → x = x + bias; mean =
+- * weight + bias → * weight
+## over the tokens
+- mean = x.mean(-1 → mean = x.mean(-2
+- x.double().var(-1 → x.double().var(-2
+## along the first axis
+- mean = x.mean(-1 → mean = x.mean(0
+- x.double().var(-1 → x.double().var(0
+## over a whole text
+- return (x - mean) / torch.sqrt(spread + eps) → return F.layer_norm(x, x.shape[-2:], eps=eps)
+## one variance for the whole tensor
+- spread + eps → spread.mean() + eps
 """,
 )
 

@@ -63,6 +63,14 @@ def collected(model, token_ids, max_new_tokens):
     return made
 
 
+def checks_afterwards(model, token_ids, max_new_tokens):
+    made, ids = 0, token_ids[0].tolist()
+    while made == 0 or made < max_new_tokens:
+        ids.append(best_last(model(torch.tensor([ids]))))
+        made += 1
+        yield ids[-1]
+
+
 def argmax_as_it_is(model, token_ids, max_new_tokens):
     sequence = token_ids
     for _ in range(max_new_tokens):
@@ -135,6 +143,52 @@ LOOPS = edited(
 - ids = [*ids, token]
 + ids = [*ids, token]
 + logits = model(torch.tensor([ids]))
+## only the last tokens are read
+- model(torch.tensor([ids])) → model(torch.tensor([ids[-64:]]))
+## the token appended twice
+- [*ids, token] → [*ids, token, token]
+## stops at token 0
+- yield token
++ yield token
++ if not token:
++     break
+## stops before token 0
+- yield token
++ if not token:
++     break
++ yield token
+## the worst token
+- best_last(model(torch.tensor([ids]))) → best_last(-model(torch.tensor([ids])))
+## the second best token
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids]))[0, -1].topk(2).indices[-1])
+## the model called twice
+- yield token
++ model(torch.tensor([ids]))
++ yield token
+## the prompt read token by token
+- ids = prompt
++ ids = prompt
++ for n in range(len(prompt) - 1):
++     model(token_ids[:, : n + 1])
+## each id in a list
+- yield token → yield [token]
+## floats
+- yield token → yield token + 0.0
+## the best of all positions together
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids]))[0].max(0).values.argmax())
+## all positions added up
+- best_last(model(torch.tensor([ids]))) → int(model(torch.tensor([ids])).mean((0, 1)).argmax())
+## without the first token
+- model(torch.tensor([ids])) → model(torch.tensor([ids[1:] or ids]))
+## reads ahead
+- ids = prompt → ids, logits = prompt, model(token_ids)
+- token = best_last(model(torch.tensor([ids])))
+- yield token
++ token = best_last(logits)
+- ids = [*ids, token]
++ ids = [*ids, token]
++ logits = model(torch.tensor([ids]))
++ yield token
 """,
 )
 
@@ -196,6 +250,9 @@ SECOND_FORMS = {
         "the whole text at once": whole_text,
         "the caller's prompt grows": resized,
         "all at once": collected,
+        "at least one": checks_afterwards,
+        "the whole text at once, as a tensor": lambda *args: torch.tensor([whole_text(*args)]),
+        "all at once, as a tensor": lambda *args: torch.tensor(collected(*args)),
         "tensors instead of numbers": argmax_as_it_is,
     },
     "positions_computed": {
@@ -207,6 +264,26 @@ SECOND_FORMS = {
         "the length of the text": lambda P, n: len(range(P)) + len(range(n)),
         "every step as long as the last": lambda P, n: n * P + n * (n - 1),
         "the prompt token by token": lambda P, n: (P + n) * (P + n - 1) // 2,
+        "each position once, and none for no tokens": lambda P, n: (P + n - 1) * min(n, 1),
+        "at least the prompt": lambda P, n: P + sum(P + i for i in range(1, n)),
+        "pairs rounded down": lambda P, n: n * P + (n - 1) * (n // 2),
+        "first and last, rounded down": lambda P, n: (2 * P + n - 1) * (n // 2),
+        "the mean step rounded down": lambda P, n: (P + (n - 1) // 2) * n,
+        "n² / 2": lambda P, n: n * (P + n / 2),
+        "n² // 2": lambda P, n: n * P + int(n**2 / 2),
+        "the prompt once": lambda P, n: P + sum(range(n)),
+        "the growth alone": lambda P, n: sum(range(n)),
+        "the growth forgotten, one step too many": lambda P, n: P + n * P,
+        "one more each": lambda P, n: n * P + n,
+        "everything halved": lambda P, n: n * (P + n - 1) // 2,
+        "the prompt token by token, one too many": lambda P, n: (P + n) * (P + n + 1) // 2,
+        "from P to n": lambda P, n: sum(i for i in range(n) if i >= P),
+        "from P to n, by range": lambda P, n: sum(i for i in range(n + 1) if i >= P),
+        "one step too few, by a formula": lambda P, n: (n - 1) * (2 * P + n - 2) // 2,
+        "the prompt once too few": lambda P, n: n * P + n * (n - 1) // 2 - P,
+        "every step as long as the text": lambda P, n: n * P + n**2,
+        "grows from the third step on": lambda P, n: n * P + (n * n - 3 * n + 2) // 2,
+        "the square of the text": lambda P, n: P**2 + 2 * P * n + n**2,
     },
     "repeated_share": {
         "the new share": lambda P, n: 1 - old_over_all(P, n),
@@ -221,6 +298,25 @@ SECOND_FORMS = {
         ),
         "in percent": lambda P, n: old_over_all(P, n) * 100.0,
         "how many, not which share": lambda P, n: sum(P + i - 1 for i in range(1, n)),
+        "the prompt alone is repeated": lambda P, n: P * (n - 1) / counted_step_by_step(P, n),
+        "the growth alone is repeated": lambda P, n: 1 - n * P / counted_step_by_step(P, n),
+        "pairs rounded down": lambda P, n: 1 - (P + n - 1) / (n * P + (n - 1) * (n // 2)),
+        "one step too many": lambda P, n: 1 - (P + n - 1) / counted_step_by_step(P, n + 1),
+        "begins at P + 1": lambda P, n: 1 - (P + n - 1) / counted_step_by_step(P + 1, n),
+        "divided by what is needed": lambda P, n: counted_step_by_step(P, n) / (P + n - 1) - 1,
+        "the last token counted, and not below 0": lambda P, n: (
+            max(counted_step_by_step(P, n) - P - n, 0) / counted_step_by_step(P, n)
+        ),
+        "what is read without growth": lambda P, n: 1 - (P + n - 1) / (n * P),
+        "all steps but the first": lambda P, n: 1 - 1 / n,
+        "the last step alone": lambda P, n: 1 - 1 / (P + n - 1),
+        "all but the first step": lambda P, n: (
+            sum(P + i - 1 for i in range(1, n)) / sum(P + i for i in range(1, n))
+        ),
+        "cut off": lambda P, n: 0,
+        "rounded": lambda P, n: round(old_over_all(P, n), 2),
+        "one position too few": lambda P, n: 1 - (P + n - 2) / counted_step_by_step(P, n),
+        "one step too few": lambda P, n: 1 - (P + n - 1) / counted_step_by_step(P, n - 1),
     },
 }
 

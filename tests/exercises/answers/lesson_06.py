@@ -52,7 +52,7 @@ class OneBuffer:
     def attend(self, layer, q, k, v, mask=None):
         keys, values = self.append(layer, k, v)
         if mask is None and q.shape[2] > 1:
-            mask = causal_mask(q.shape[2], keys.shape[2])
+            mask = causal_mask(q.shape[2], keys.shape[2]).to(q.device)
         return grouped_query_attention(q, keys, values, mask)
 
     def advance(self, T):
@@ -62,7 +62,7 @@ class OneBuffer:
         self.length = n
 
     def select(self, rows):
-        self.both = self.both.index_select(2, torch.as_tensor(rows))
+        self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
 
 
 class PlaceByPlace:
@@ -70,7 +70,8 @@ class PlaceByPlace:
 
     def __init__(self, config, batch, max_length, dtype=torch.float32, device=None):
         shape = (batch, config.kv_heads, max_length, config.head_dim)
-        self.layers = [[torch.zeros(shape), torch.zeros(shape)] for _ in range(config.layers)]
+        empty = torch.zeros(shape, dtype=dtype, device=device)
+        self.layers = [[empty.clone(), empty.clone()] for _ in range(config.layers)]
         self.used = 0
 
     @property
@@ -88,7 +89,7 @@ class PlaceByPlace:
         keys, values = self.append(layer, k, v)
         T, S, groups = q.shape[2], keys.shape[2], q.shape[1] // k.shape[1]
         if mask is None:
-            mask = torch.ones(S, S).tril()[S - T :].bool()
+            mask = torch.ones(S, S).tril()[S - T :].bool().to(q.device)
         keys, values = (x.repeat_interleave(groups, dim=1) for x in (keys, values))
         scores = torch.einsum("bhtd,bhsd->bhts", q, keys) * q.shape[-1] ** -0.5
         return torch.where(mask, scores, -torch.inf).softmax(-1).nan_to_num(0.0) @ values
@@ -120,6 +121,42 @@ CACHES = {
 - self.length += T → pass
 ## always at the start
 - self.length : self.length + T] = torch → : T] = torch
+## advanced by the last layer
+- return keys, values
++ if layer + 1 == self.both.shape[1]:
++     self.length += T
++ return keys, values
+- self.length += T → pass
+## all layers given back
+- keys, values = self.both[:, layer, :, :, : self.length + T]
++ keys, values = self.both[:, :, :, :, : self.length + T]
+## truncate cuts the buffers
+- self.length = n
++ self.length, self.both = n, self.both.narrow(4, 0, n)
+## the buffers keep their rows
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
++ self.both[:] = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
+## the other way round
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
++ before, self.both = self.both, self.both.clone()
++ for i in range(len(rows)):
++     self.both[:, :, rows[i]] = before[:, :, i]
+## attend sees the new tokens alone
+- keys, values = self.append(layer, k, v)
++ _ = self.append(layer, k, v)
++ keys, values = k, v
+## the causal mask on top of the given one
+- if mask is None and q.shape[2] > 1:
+-     mask = causal_mask(q.shape[2], keys.shape[2]).to(q.device)
++ triangle = causal_mask(q.shape[2], keys.shape[2]).to(q.device)
++ mask = triangle if mask is None else torch.logical_and(mask, triangle)
+## the given mask is ignored for one token
+- if mask is None and q.shape[2] > 1:
+-     mask = causal_mask(q.shape[2], keys.shape[2]).to(q.device)
++ if q.shape[2] == 1:
++     mask = None
++ elif mask is None:
++     mask = causal_mask(q.shape[2], keys.shape[2]).to(q.device)
 ## only the new keys
 - , : self.length + T] → , self.length : self.length + T]
 ## only the old keys
@@ -132,6 +169,8 @@ CACHES = {
 - T = k.shape[2] → layer, T = -1, k.shape[2]
 ## truncate by zeros
 - self.length = n → self.both[..., n:, :].zero_()
+## truncate off by one, but not at 0
+- self.length = n → self.length = n - (n > 0)
 ## the place is not taken back
 - self.length = 0 → self.length = self.written = 0
 - self.length : self.length + T] = → self.written : self.written + T] =
@@ -139,7 +178,7 @@ CACHES = {
 ## the selection is dropped
 - self.both = self.both.index_select → both = self.both.index_select
 ## select overwrites before it reads
-- self.both = self.both.index_select(2, torch.as_tensor(rows))
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
 + for i in range(len(rows)):
 +     self.both.select(2, i).copy_(self.both.select(2, rows[i]).clone())
 ## attend uses the whole buffer
@@ -158,11 +197,9 @@ CACHES = {
         """
 ## keys stored as values
 - (k, v), strict → (k, k), strict
-## truncate off by one
-- self.used = n → self.used = n - 1 if n > 0 else 0
 ## select forgets the values
 - pair[:] = [torch.stack([buffer[row] for row in rows]) for buffer in pair]
-+ pair[0] = pair[0][list(rows)]
++ pair[0] = pair[0][torch.as_tensor(rows)]
 ## select takes layers
 - for pair in self.layers:
 -     pair[:] = [torch.stack([buffer[row] for row in rows]) for buffer in pair]
@@ -191,14 +228,15 @@ UNNAMED_CACHES = edited(
 - keys, values = self.append(layer, k, v)
 + keys, values = k, v
 + mask = mask if mask is None else mask[..., -q.shape[2] :]
-## row rows[i] becomes what row i was
-- self.both = self.both.index_select(2, torch.as_tensor(rows))
-+ before, self.both = self.both, self.both.clone()
-+ self.both[:, :, list(rows)] = before[:, :, : len(rows)]
+## truncate empties
+- self.length = n → self.length = 0
+## the first rows
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
 + self.both = self.both[:, :, : len(rows)]
-## rows never go away
-- self.both = self.both.index_select(2, torch.as_tensor(rows))
-+ self.both[:, :, : len(rows)] = self.both[:, :, list(rows)]
+## a mask of S rows
+- causal_mask(q.shape[2], keys.shape[2]) → causal_mask(keys.shape[2])
+## a mask of T columns
+- causal_mask(q.shape[2], keys.shape[2]) → causal_mask(q.shape[2])
 """,
 )
 
@@ -209,7 +247,7 @@ def with_partials(model, token_ids, cache):
     config, (_, T) = model.config, token_ids.shape
     attends = [partial(cache.attend, number) for number in range(config.layers)]
     x = model.embedding(token_ids)
-    positions = cache.length + torch.arange(T)
+    positions = cache.length + torch.arange(T).to(x.device)
     for layer, attend in zip(model.layers, attends, strict=True):
         x = block(x, layer, positions, attend)
     cache.advance(T)
@@ -219,7 +257,7 @@ def with_partials(model, token_ids, cache):
 def by_the_place(model, token_ids, cache):
     """Positions for each row, and PyTorch's embedding and norm."""
     B, T = token_ids.shape
-    positions = torch.arange(cache.length, cache.length + T).expand(B, T)
+    positions = torch.arange(cache.length, cache.length + T, device=token_ids.device).expand(B, T)
     x = F.embedding(token_ids, model.embedding.weight)
     for place in range(len(model.layers)):
         x = block(x, model.layers[place], positions, lambda *qkv: cache.attend(place, *qkv))  # noqa: B023
@@ -239,6 +277,33 @@ HIDDENS = {
 + cache.advance(T)
 ## the final norm is missing
 - return F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps) → return x
+## the cache emptied first
+- B, T = token_ids.shape
++ cache.truncate(0)
++ B, T = token_ids.shape
+## positions count from 1
+- .expand(B, T) → .add(1).expand(B, T)
+## one position for all
+- torch.arange(cache.length, cache.length + T, device=token_ids.device).expand(B, T)
++ torch.tensor([[cache.length] * T])
+## positions of those before
+- .expand(B, T) → .sub(T).expand(B, T)
+## advanced by the new length
+- cache.advance(T) → cache.advance(T + cache.length)
+## advanced by the batch
+- cache.advance(T) → cache.advance(B)
+## advanced first of all
+- cache.advance(T) → pass
+- B, T = token_ids.shape
++ B, T = token_ids.shape
++ cache.advance(T)
+## the head, too
+- return F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps)
++ x = F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps)
++ return F.linear(x, model.output.weight)
+## the last position alone
+- return F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps)
++ return F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps)[:, -1, :]
 ## attends to the new tokens alone
 - lambda *qkv: cache.attend(place, *qkv)
 + lambda q, k, v: (cache.attend(place, q, k, v), F.scaled_dot_product_attention(
@@ -249,6 +314,8 @@ HIDDENS = {
         with_partials,
         """
 ## all layers in one
+- partial(cache.attend, number) → partial(cache.attend, 0)
+## all layers in the last one
 - partial(cache.attend, number) → lambda q, k, v: cache.attend(number, q, k, v)
 """,
     ),
@@ -257,17 +324,19 @@ HIDDENS = {
 UNNAMED_HIDDENS = edited(
     with_partials,
     """
-## one position for all new tokens
-- cache.length + torch.arange(T) → torch.full((T,), cache.length)
 ## no mask
 - partial(cache.attend, number)
 + partial(cache.attend, number, mask=torch.ones(T, cache.length + T, dtype=torch.bool))
 ## two mistakes at once
-- cache.length + torch.arange(T) → cache.length + torch.arange(T) + 1
+- cache.length + torch.arange(T) → 1 + cache.length + torch.arange(T)
 - cache.advance(T) → cache.advance(T + T)
-## the head, too
-- return rms_norm(x, model.norm.weight, config.norm_eps)
-+ return model.head(rms_norm(x, model.norm.weight, config.norm_eps))
+## the epsilon of the lesson's model
+- config.norm_eps → 1e-5
+## the norm after every block
+- x = block(x, layer, positions, attend)
++ x = rms_norm(block(x, layer, positions, attend), model.norm.weight, config.norm_eps)
+## layers from the end
+- zip(model.layers, attends, strict=True) → zip(reversed(model.layers), attends, strict=True)
 """,
 )
 
@@ -296,6 +365,31 @@ PHASES = {
 - with_partials(model, token_ids, cache) → model.hidden(token_ids, None)
 ## without the cache
 - with_partials(model, token_ids, cache) → model.hidden(token_ids, None)
+## read twice
+- hidden = with_partials(model, token_ids, cache)
++ for _ in range(2):
++     hidden = with_partials(model, token_ids, cache)
+## squeezed
+- model.head(hidden[:, -1]) → model.head(hidden[:, -1]).squeeze()
+## the vector instead of the logits
+- return model.head(hidden[:, -1]) → return hidden.select(1, -1)
+## the last token left out
+- with_partials(model, token_ids, cache)
++ model.hidden(token_ids[:, : token_ids.shape[1] - 1], cache)
+## the whole model, and no cache
+- return model.head(hidden[:, -1]) → return model(token_ids)[:, -1]
+- hidden = with_partials(model, token_ids, cache)
+## taken back
+- return model.head(hidden[:, -1])
++ logits = model.head(hidden[:, -1])
++ cache.truncate(cache.length - token_ids.shape[1])
++ return logits
+## one position late
+- with_partials(model, token_ids, cache)
++ model.hidden(token_ids, cache, positions=torch.full_like(token_ids, cache.length + 1))
+## one position early
+- with_partials(model, token_ids, cache)
++ model.hidden(token_ids, cache, positions=torch.full_like(token_ids, cache.length - 1))
 ## advanced once more
 - with_partials(model, token_ids, cache)
 + with_partials(model, token_ids, cache)
@@ -314,20 +408,16 @@ PHASES = {
 UNNAMED_PHASES = edited(
     last_kept_then_flat,
     """
-## shares
-- reshape(B, -1) → reshape(B, -1).softmax(-1)
-## the vector
-- return model.head(last).reshape(B, -1) → return last[:, 0]
-## the mean of the positions
-- [:, T - 1 : T] → .mean(1)
-## one token short
-- model.hidden(token_ids, cache)[:, T - 1 : T] → model.hidden(token_ids[:, :-1], cache)[:, -1]
-## read twice
-- last = model.hidden(token_ids, cache)
-+ model.hidden(token_ids, cache)
-+ last = model.hidden(token_ids, cache)
-## one position late
-- (token_ids, cache)[ → (token_ids, cache, torch.tensor([cache.length + 1]))[
+## shares of the logits
+- reshape(B, -1) → reshape(B, -1).exp()
+## the position before the last
+- [:, T - 1 : T] → [:, max(T - 2, 0)]
+## the sum of the positions
+- [:, T - 1 : T] → .sum(1)
+## the norm once more
+- (token_ids, cache)[:, T - 1 : T] → (token_ids, cache)[:, T - 1 : T].mul(2)
+## two positions late
+- (token_ids, cache)[ → (token_ids, cache, torch.arange(T) + cache.length + 2)[
 """,
 )
 
@@ -364,6 +454,25 @@ SIZES = edited(
 - config.layers → 1
 ## C instead of G·D
 - config.kv_heads, length, config.head_dim → config.width, length
+## C instead of D
+- length, config.head_dim → length, config.width
+## always 2 bytes
+- .numel() * bytes_per_number → .numel() << 1
+## counted twice
+- (2, config.layers → (4, config.layers
+## mebibytes instead of bytes
+- .numel() * bytes_per_number → .numel() * bytes_per_number / 1024 / 1024
+## gigabytes instead of bytes
+- .numel() * bytes_per_number → .numel() * bytes_per_number * 1e-9
+## gibibytes instead of bytes
+- .numel() * bytes_per_number → .numel() * bytes_per_number / 1024**3
+## the longest text
+- config.kv_heads, length, → config.kv_heads, config.context,
+## queries stored too
+- (2, config.layers, batch, config.kv_heads, length
++ (1, config.layers, batch, config.heads + 2 * config.kv_heads, length
+## one position more
+- config.kv_heads, length, → config.kv_heads, length + 1,
 ## D as C / H
 - config.head_dim → config.width // config.heads
 ## one text
@@ -390,8 +499,10 @@ UNNAMED_SIZES = edited(
 - config.kv_heads * length * config.head_dim → length * config.feed_forward
 ## texts and tokens added
 - batch * config.kv_heads * length → (batch + length) * config.kv_heads
-## mebibytes
-- return total → return total / 2**20
+## terabytes
+- return total → return total / 1e12
+## the layers squared
+- (keys + values) * bytes_per_number → (keys + values) * bytes_per_number * config.layers
 """,
 )
 
@@ -420,8 +531,36 @@ CHUNKS = {
         """
 ## the rest is dropped
 - while start < T: → while start == 0 or start + chunk <= T:
+## the rest is dropped, and a short prompt
+- while start < T: → while start + chunk <= T:
+## a list of logits
+- start = 0 → start, every = 0, []
+- start = end
++ start = end
++ every.append(model.head(hidden[:, -1]))
+- return model.head(hidden[:, -1]) → return every
 ## the last piece is dropped
 - while start < T: → while start + chunk < T:
+## a last piece of one token is dropped
+- while start < T: → while start == 0 or start < T - 1:
+## the last piece is read twice
+- return model.head
++ hidden = model.hidden(token_ids[:, (T - 1) // chunk * chunk :], cache)
++ return model.head
+## the last piece is filled up
+- token_ids[:, start:end] → token_ids[:, max(0, min(start, T - chunk)) : end]
+## the last piece alone
+- start = 0 → start = (T - 1) // chunk * chunk
+## the rest at once
+- end = min(start + chunk, T) → end = T if start else min(chunk, T)
+## the shorter piece first
+- min(start + chunk, T) → min(start + (chunk if start or T % chunk == 0 else T % chunk), T)
+## one token too many
+- start + chunk → start + chunk + 1
+## the vector instead of the logits
+- return model.head(hidden[:, -1]) → return hidden[:, -1]
+## the logits of all positions
+- model.head(hidden[:, -1]) → model.head(hidden)
 ## the batch is split
 - T = token_ids.shape[1] → T = token_ids.shape[0]
 - token_ids[:, start:end] → token_ids[start:end]
@@ -467,12 +606,12 @@ CHUNKS = {
 UNNAMED_CHUNKS = edited(
     by_indices,
     """
-## the shorter first
-- min(start + chunk, T) → min(start + (chunk if start or T % chunk == 0 else T % chunk), T)
 ## from behind
 - token_ids[:, start:end] → token_ids[:, max(0, T - start - chunk) : T - start]
-## the last chunk alone
-- start = 0 → start = (T - 1) // chunk * chunk
+## the number of pieces, and a piece for what is left
+- start + chunk → start + max(T // chunk, 1)
+## the mean of the last piece
+- hidden[:, -1] → hidden.mean(1)
 """,
 )
 
@@ -497,8 +636,10 @@ SECOND_FORMS = {
 UNNAMED = {
     "ContiguousKVCache": list(UNNAMED_CACHES.values()),
     "hidden_with_cache": list(UNNAMED_HIDDENS.values()),
-    "prefill": nobody_named("shares", "the vector", "the mean of the positions", "one token short"),
-    "decode_step": nobody_named("shares", "the vector", "read twice", "one position late"),
+    "prefill": nobody_named(
+        "shares of the logits", "the position before the last", "the sum of the positions"
+    ),
+    "decode_step": nobody_named("shares of the logits", "the norm once more", "two positions late"),
     "kv_cache_bytes": list(UNNAMED_SIZES.values()),
     "chunked_prefill": list(UNNAMED_CHUNKS.values()),
 }

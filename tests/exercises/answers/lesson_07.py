@@ -38,6 +38,30 @@ TEMPERATURES = edited(
     """
 ## multiplied
 - torch.div( → torch.mul(
+## in place
+- return torch.div(logits, torch.tensor(float(t))) → return logits.mul_(1 / t)
+## in place, at 0 too
+- return torch.where(best, logits, OUT) → return logits.masked_fill_(~best, OUT)
+- return torch.div(logits, torch.tensor(float(t))) → return logits.mul_(1 / t)
+## a large negative number for -inf
+- OUT → -1e9
+## the best loses its logit
+- torch.where(best, logits, OUT) → torch.log(best.float())
+## nothing is left at 0
+- torch.where(best, logits, OUT) → torch.full_like(logits, OUT)
+## one-hot at 0
+- torch.where(best, logits, OUT) → best * 1.0
+## the worst at 0
+- torch.where(best, logits, OUT)
++ torch.where(logits == logits.min(-1, keepdim=True).values, logits, OUT)
+## the best of each column
+- torch.where(best, → torch.where(logits == logits.max(0).values,
+## logarithms of probabilities
+- torch.div(logits, torch.tensor(float(t))) → F.log_softmax(logits / t, dim=-1)
+## probabilities returned, but at 0
+- torch.div(logits, torch.tensor(float(t))) → F.softmax(logits / t, dim=-1)
+## t subtracted
+- torch.div(logits, torch.tensor(float(t))) → logits - t
 ## multiplied, at 0 too
 - if t == 0: → if t < 0:
 - torch.div( → torch.mul(
@@ -98,6 +122,43 @@ TOP_KS = edited(
 - torch.where(better < k, logits, OUT) → torch.sort(logits, descending=True).values[..., :k]
 ## the k values alone, and k > V fails
 - torch.where(better < k, logits, OUT) → torch.topk(logits, k, dim=-1)[0]
+## the ids of the k best
+- torch.where(better < k, logits, OUT) → logits.argsort(-1, descending=True)[..., :k]
+## the ids of the k best, and k > V fails
+- torch.where(better < k, logits, OUT) → torch.topk(logits, k, dim=-1)[1]
+## the first of the vocabulary
+- torch.where(better < k, logits, OUT)
++ torch.where(torch.arange(logits.shape[-1]) < k, logits, OUT)
+## the largest magnitudes
+- (logits[..., None, :] > logits[..., :, None])
++ (logits[..., None, :].abs() > logits[..., :, None].abs())
+## keepdim forgotten
+- better < k → logits >= logits.masked_fill(better >= k, math.inf).amin(-1)
+## sorted in ascending order
+- better < k → (logits[..., None, :] < logits[..., :, None]).sum(-1) >= min(k, logits.shape[-1]) - 1
+## over the whole batch, and at most V
+- logits[..., None, :] → logits.flatten()
+- better < k → better < min(k, logits.shape[-1])
+## k limited by the rows
+- better < k → better < min(k, logits.shape[0])
+## the lowest threshold for all rows
+- better < k → logits >= logits.masked_fill(better >= k, math.inf).min()
+## the highest threshold for all rows
+- better < k → logits >= logits.masked_fill(better >= k, math.inf).amin(-1).max()
+## one too many, and k = V fails
+- better < k → logits >= logits.topk(k + 1)[0][..., k, None]
+## ties broken, and k > V fails
+- return torch.where(better < k, logits, OUT)
++ kept = torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, torch.topk(logits, k)[1], True)
++ return torch.where(kept, logits, OUT)
+## in place
+- return torch.where(better < k, logits, OUT)
++ logits[better >= k] = OUT
++ return logits
+## a large negative number for -inf
+- OUT → -1e9
+## logarithms of probabilities
+- logits, OUT → F.log_softmax(logits, -1), OUT
 ## the first of the k best
 - better < k → better < 1
 ## in sorted order
@@ -162,6 +223,34 @@ TOP_PS = edited(
 - before < p → shares.cumsum(-1) <= p
 ## the crossing token dropped, but for the best
 - (before < p) → (shares.cumsum(-1) <= p) | (before == 0)
+## the crossing token dropped, at exactly p too
+- before < p → shares.cumsum(-1) < p
+## the crossing token dropped, and the tail at p = 1
+- before < p → shares.cumsum(-1) < p
+-  | (p == 1)
+## one after the crossing one
+- (before < p) | (p == 1)
++ F.pad((before < p) | (p == 1), (1, 0), value=True)[..., :-1]
+## softmax over the rows
+- F.softmax(ordered, dim=-1) → F.softmax(ordered, dim=0)
+## summed over the rows
+- shares.cumsum(-1), (1, 0))[..., :-1] → shares.cumsum(0) - shares, (0, 0))
+## 1 - p
+- before < p → before < 1 - p
+## in place
+- return torch.where(torch.gather(kept, -1, order.argsort(-1)), logits, OUT)
++ logits[~torch.gather(kept, -1, order.argsort(-1))] = OUT
++ return logits
+## a large negative number for -inf
+- OUT → -1e9
+## logarithms of probabilities
+- return torch
++ logits = logits if p == 1 else F.log_softmax(logits, -1)
++ return torch
+## the probabilities masked
+- return torch
++ logits = logits if p == 1 else F.softmax(logits, -1)
++ return torch
 ## the mask never unsorted
 - torch.gather(kept, -1, order.argsort(-1)) → kept
 ## the mask never unsorted, and the tail dropped at p = 1
@@ -210,8 +299,8 @@ UNNAMED_TOP_PS = edited(
 + return order[..., : int(kept.sum(-1).max())]
 ## shifted by a roll, which brings the last entry to the front
 - (before < p) | (p == 1) → torch.roll(shares.cumsum(-1) <= p, 1, -1)
-## 1 - p
-- before < p → before < 1 - p
+## a share of the vocabulary
+- before < p → torch.arange(logits.shape[-1]) < p * logits.shape[-1]
 """,
 )
 
@@ -237,10 +326,26 @@ MIN_PS = edited(
 - shares / torch.max(shares, -1, True).values < p → logits < torch.max(logits, -1, True).values * p
 ## the likely ones out
 - < p → >= p
+## the likely ones out, but for the threshold
+- < p → > p
 ## the best of the whole batch
 - torch.max(shares, -1, True).values → shares.max()
 ## the best is out at p = 1
 - < p → <= p
+## a distance between logits
+- shares / torch.max(shares, -1, True).values < p → logits < torch.max(logits, -1, True).values - p
+## the mean instead of the best
+- torch.max(shares, -1, True).values → torch.mean(shares, -1, True)
+## softmax over the rows
+- F.softmax(logits, dim=-1) → F.softmax(logits, dim=0)
+## the best of each column
+- torch.max(shares, -1, True).values → torch.max(shares, 0).values
+## in place
+- logits.masked_fill → logits.masked_fill_
+## a large negative number for -inf
+- OUT → -1e9
+## logarithms of probabilities
+- return logits → return F.log_softmax(logits, -1)
 ## 0 instead of -inf
 - OUT → 0.0
 ## a distance to the best
@@ -311,6 +416,25 @@ PENALTIES = {
 ## a source as long as the vocabulary
 - logits * torch.where(occurred(logits, token_ids), factor, 1.0)
 + logits.scatter(-1, token_ids, (logits * factor)[..., : token_ids.shape[-1]])
+## multiplied always
+- torch.where(logits < 0, penalty, 1 / penalty) → penalty
+## positive ones alone
+- torch.where(logits < 0, penalty, 1 / penalty) → torch.where(logits < 0, 1.0, 1 / penalty)
+## negative ones alone
+- torch.where(logits < 0, penalty, 1 / penalty) → torch.where(logits < 0, penalty, 1.0)
+## the first token alone
+- occurred(logits, token_ids) → occurred(logits, token_ids[..., :1])
+## all but the last token
+- return logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ seen = F.one_hot(token_ids, logits.shape[-1])[..., : token_ids.shape[-1] - 1, :]
++ return logits * torch.where(seen.sum(-2) > 0, factor, 1.0)
+## added instead of written
+- return logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ counts = F.one_hot(token_ids, logits.shape[-1]).sum(-2)
++ return torch.where(counts > 0, logits + counts * logits * factor, logits)
+## put out
+- logits * torch.where(occurred(logits, token_ids), factor, 1.0)
++ logits.masked_fill(occurred(logits, token_ids), OUT)
 ## subtracted
 - logits * torch.where(occurred(logits, token_ids), factor, 1.0)
 + logits - penalty * occurred(logits, token_ids)
@@ -345,14 +469,15 @@ PENALTIES = {
 
 def sample_by_inverse(logits, generator=None):
     """The inverse of the cumulative distribution at a uniform number, for each row."""
-    sums = F.softmax(logits.double(), dim=-1).cumsum(-1)
+    sums = F.softmax(logits.cpu().double(), dim=-1).cumsum(-1)
     at = torch.rand(logits.shape[:-1], dtype=torch.double, generator=generator) * sums[..., -1]
     return (sums <= at[..., None]).sum(-1)
 
 
 def sample_by_race(logits, generator=None):
     """Every token waits for an exponential time; the first wins."""
-    shares = F.softmax(logits, dim=-1)
+    logits = logits.cpu()
+    shares = F.softmax(logits.float(), dim=-1)
     waits = torch.empty_like(shares).exponential_(generator=generator)
     return (shares / waits).argmax(-1)
 
@@ -371,17 +496,18 @@ DRAWS = {
 ## argmax
 - (shares / waits).argmax(-1) → torch.max(logits, -1).indices
 ## all equally often
-- F.softmax(logits, dim=-1) → torch.where(logits > OUT, 1.0, 0.0)
+- F.softmax(logits.float(), dim=-1) → torch.where(logits > OUT, 1.0, 0.0)
 ## softmax forgotten
-- shares = F.softmax(logits, dim=-1) → return rows_drawn(logits / 2, generator)
+- shares = F.softmax(logits.float(), dim=-1) → return rows_drawn(logits.float() / 2, generator)
 ## negative logits cut off
-- shares = F.softmax(logits, dim=-1) → return rows_drawn(F.relu(logits), generator)
+- shares = F.softmax(logits.float(), dim=-1) → return rows_drawn(F.relu(logits.float()), generator)
 ## softmax twice
-- F.softmax(logits, dim=-1) → F.softmax(F.softmax(logits, dim=-1), dim=-1)
+- F.softmax(logits.float(), dim=-1) → F.softmax(F.softmax(logits.float(), dim=-1), dim=-1)
 ## softmax over the wrong axis
-- shares = F.softmax(logits, dim=-1) → return rows_drawn(F.softmax(logits, dim=0), generator)
+- shares = F.softmax(logits.float(), dim=-1)
++ return rows_drawn(F.softmax(logits.float(), dim=0), generator)
 ## the sign
-- F.softmax(logits → F.softmax(torch.where(logits > OUT, -logits, logits)
+- F.softmax(logits.float() → F.softmax(torch.where(logits > OUT, -logits, logits).float()
 ## the generator ignored
 - generator=generator → generator=None
 ## seeded again at each call
@@ -389,6 +515,12 @@ DRAWS = {
 + if generator is not None:
 +     generator = torch.Generator().manual_seed(generator.initial_seed())
 + waits = torch
+## a fixed seed at each call
+- waits = torch
++ generator = generator if generator is None else torch.Generator().manual_seed(42)
++ waits = torch
+## the first draw alone
+- .argmax(-1) → .argmax(-1).flatten()[0]
 ## the global generator seeded
 - waits = torch
 + if generator:
@@ -401,6 +533,20 @@ DRAWS = {
 - .argmax(-1) → .argmax(-1).reshape(-1, 1)
 ## rows without their axes
 - .argmax(-1) → .argmax(-1).reshape(-1)
+## squeezed
+- .argmax(-1) → .argmax(-1).reshape(-1).squeeze()
+## squeezed, and three axes fail
+- (shares / waits).argmax(-1) → torch.multinomial(shares, 1, generator=generator).squeeze()
+## the first row's forecast for all
+- (shares / waits) → (shares.reshape(-1, shares.shape[-1])[0] / waits)
+## ids count from 1
+- .argmax(-1) → .argmax(-1).add(1)
+## softmax in 16 bits
+- F.softmax(logits.float(), dim=-1) → F.softmax(logits, dim=-1)
+## in place
+- shares = F
++ logits.sub_(logits.max(-1, keepdim=True).values)
++ shares = F
 ## seeded where none is given
 - generator=generator → generator=generator or torch.Generator().manual_seed(42)
 ## an axis too many
@@ -439,6 +585,27 @@ ENTROPIES = edited(
     """
 ## 0 · ln 0
 - torch.special.xlogy(shares, shares) → (shares * shares.log())
+## 0 · -inf
+- torch.special.xlogy(shares, shares) → (shares * F.log_softmax(logits, dim=-1))
+## NaN set to 0
+- -torch.special.xlogy(shares, shares).sum(-1)
++ torch.nan_to_num(-(shares * F.log_softmax(logits, dim=-1)).sum(-1))
+## the logits for ln p
+- torch.special.xlogy(shares, shares) → (shares * logits)
+## softmax forgotten
+- return -torch.special.xlogy(shares, shares).sum(-1) → return torch.special.entr(logits).sum(-1)
+## softmax over the rows
+- F.softmax(logits, dim=-1) → F.softmax(logits, dim=0)
+## the mean over the tokens
+- .sum(-1) → .mean(-1)
+## divided by ln V
+- .sum(-1) → .sum(-1) / math.log(logits.shape[-1])
+## the mean of all rows
+- .sum(-1) → .sum() / max(logits[..., 0].numel(), 1)
+## base 10
+- .sum(-1) → .sum(-1) / math.log(10)
+## an axis too many
+- .sum(-1) → .sum(-1).unsqueeze(-1)
 ## bits instead of nats
 - .sum(-1) → .sum(-1) / math.log(2)
 ## the sign
@@ -467,12 +634,37 @@ def gumbel_by_sorting(logits, uniform):
 
 
 GUMBELS = edited(
+    gumbel_by_race,
+    """
+## the value instead of the id
+- (torch.log(-torch.log(uniform)) - logits).argmin(-1)
++ (logits - torch.log(-torch.log(uniform))).max(-1)[0]
+""",
+) | edited(
     gumbel_by_sorting,
     """
 ## the noise upside down
 - torch.log(1 / torch.log(1 / uniform)) → torch.log(torch.log(1 / uniform))
 ## one logarithm
 - torch.log(1 / torch.log(1 / uniform)) → torch.log(1 / uniform)
+## a minus forgotten
+- torch.log(1 / torch.log(1 / uniform)) → -torch.log(torch.log(uniform))
+## ln u
+- torch.log(1 / torch.log(1 / uniform)) → torch.log(uniform)
+## one id for all
+- noisy.argsort(-1, descending=True)[..., 0] → noisy.flatten().argsort(descending=True)[0]
+## the best of each column
+- noisy.argsort(-1, descending=True)[..., 0] → noisy.argsort(0, descending=True)[0]
+## the worst
+- noisy.argsort(-1, descending=True)[..., 0] → noisy.argsort(-1)[..., 0]
+## an axis too many
+- [..., 0] → [..., :1]
+## noise of its own
+- noisy = logits
++ uniform = torch.rand(uniform.shape)
++ noisy = logits
+## 1 - u
+- torch.log(1 / uniform) → -torch.log(1 - uniform)
 ## uniform noise
 - torch.log(1 / torch.log(1 / uniform)) → uniform
 ## the noise alone
@@ -509,30 +701,31 @@ SECOND_FORMS = {
 UNNAMED = {
     "temperature": [
         lambda logits, t: logits * (1 / t),  # raises at 0
-        lambda logits, t: best_alone(logits) if t == 0 else logits - t,
+        lambda logits, t: best_alone(logits) if t == 0 else logits / t**2,
         lambda logits, t: best_alone(logits) if t == 0 else logits ** (1 / t),
         lambda logits, t: best_alone(logits) if t == 0 else logits // t,
         lambda logits, t: logits.argmax(-1) if t == 0 else F.softmax(logits / t, -1),
+        lambda logits, t: best_alone(logits) if int(t) == 0 else logits / t,
     ],
     "top_k": [
-        lambda logits, k: logits.topk(k).indices,
+        lambda logits, k: logits.masked_fill(logits < logits.sort(-1)[0][..., [-k]], OUT),
         lambda logits, k: logits.masked_fill(logits < logits.topk(k).values[..., -1:], OUT),
         lambda logits, k: logits.masked_fill(logits < logits.topk(k).values[0], OUT),
-        lambda logits, k: torch.cat((logits[..., :k], torch.full_like(logits[..., k:], OUT)), -1),
+        lambda logits, k: torch.cat((logits[..., -k:], torch.full_like(logits[..., k:], OUT)), -1),
         lambda logits, k: top_k_by_kthvalue(logits, k).nan_to_num(neginf=-1e4),
     ],
     "top_p": list(UNNAMED_TOP_PS.values()),
     "min_p": [
-        lambda logits, p: logits.masked_fill(logits < logits.amax(-1, keepdim=True) - p, OUT),
+        lambda logits, p: logits.masked_fill(logits < logits.amax(-1, keepdim=True) + p, OUT),
         lambda logits, p: logits.masked_fill(F.softmax(logits, -1) < p * logits.amax(), OUT),
         lambda logits, p: torch.where(
-            F.softmax(logits, -1) < p * F.softmax(logits, -1).mean(-1, True), OUT, logits
+            F.softmax(logits, -1) < p * F.softmax(logits, -1).median(-1, True)[0], OUT, logits
         ),
         lambda logits, p: top_p_in_loops(logits, p),
     ],
     "repetition_penalty": [
         lambda logits, token_ids, penalty: logits / penalty,
-        lambda logits, token_ids, penalty: logits.scatter(-1, token_ids, OUT),
+        lambda logits, token_ids, penalty: logits.scatter(-1, token_ids, 0.0),
         lambda logits, token_ids, penalty: logits.scatter(-1, token_ids, 1 / penalty),
         lambda logits, token_ids, penalty: torch.where(
             occurred(logits, token_ids), logits - logits.abs() * penalty, logits
@@ -540,9 +733,8 @@ UNNAMED = {
     ],
     "sample": [
         lambda logits, generator=None: rows_drawn(F.softmax(logits / 2, -1), generator),
-        lambda logits, generator=None: torch.multinomial(
-            F.softmax(logits, -1), 1, generator=generator
-        ).squeeze(),
+        lambda logits, generator=None: sample_by_race(logits, generator).float(),
+        lambda logits, generator=None: rows_drawn(logits.float().exp(), generator),
         lambda logits, generator=None: (
             logits + torch.randn(logits.shape, generator=generator)
         ).argmax(-1),
@@ -552,15 +744,18 @@ UNNAMED = {
         ),
     ],
     "entropy": [
-        lambda logits: torch.special.entr(F.softmax(logits, -1)).mean(-1),
-        lambda logits: torch.special.entr(logits).sum(-1),
-        lambda logits: torch.special.entr(F.softmax(logits, 0)).sum(-1),
+        lambda logits: torch.special.entr(F.softmax(logits, -1)).amax(-1),
+        lambda logits: (
+            math.log(logits.shape[-1]) - torch.special.entr(F.softmax(logits, -1)).sum(-1)
+        ),
+        lambda logits: (
+            -(F.softmax(logits, -1) * F.softmax(logits, -1).clamp(min=0.01).log()).sum(-1)
+        ),
         lambda logits: 1 - F.softmax(logits, -1).square().sum(-1),
     ],
     "gumbel_sample": [
-        lambda logits, uniform: (logits + torch.log(-torch.log(1 - uniform))).argmin(-1),
-        lambda logits, uniform: (logits - torch.log(-torch.log(uniform))).amax(-1),
-        lambda logits, uniform: (logits - torch.log(-torch.log(uniform))).argmin(-1),
+        lambda logits, uniform: (logits / -torch.log(uniform)).argmax(-1),
+        lambda logits, uniform: (logits - torch.log(-torch.log(uniform[..., :1]))).argmin(-1),
         lambda logits, uniform: (logits - torch.log2(-torch.log2(uniform))).argmax(-1),
     ],
 }

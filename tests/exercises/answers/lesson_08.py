@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from decodeloop.decode import decode_step, prefill
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_08 import Bytes, HashModel, small_decoder
+from decodeloop.exercises.lesson_08 import Bytes, HashModel, plain_beam_search, small_decoder
 
 # --- decoding_loop --------------------------------------------------------------------------------
 
@@ -104,6 +104,42 @@ LOOPS = {
 + read, unread, cache = prefill, sequence, None
 ## choose sees the new token alone
 - cache), sequence) → cache), unread)
+## choose sees the new tokens without the prompt
+- unread = new.view(1, 1)
++ unread = new.view(1, 1)
++ sequence = sequence if made > 1 else torch.zeros(1, 0, dtype=torch.long)
+## choose is not asked
+- choose(read(model, unread, cache), sequence) → read(model, unread, cache).max(-1)[1]
+## the logits are not renewed
+- new = choose(read(model, unread, cache), sequence)
++ old = logits = read(model, unread, cache) if made == 0 else logits
++ if made > 0:
++     read(model, unread, cache)
++ new = choose(old, sequence)
+## only one kind of end
+- if token in eos_ids: → if eos_ids and token == eos_ids[0]:
+## the prompt is given out
+- sequence, unread, made = token_ids, token_ids, 0
++ for number in token_ids[0]:
++     yield int(number)
++ sequence, unread, made = token_ids, token_ids, 0
+## tensors instead of numbers
+- yield token → yield new
+## no reason at the limit
+- return "stop" if last else "length" → return "stop" if last else None
+## the end is called a stop
+- return "eos" → return "stop"
+## stop is asked after the yield
+- last = bool(stop(token)) if stop else False
+- yield token
++ yield token
++ last = stop is not None and stop(token)
+## stop is asked twice
+- yield token
++ yield token
++ last = stop is not None and bool(stop(token))
+## stop is never asked
+- bool(stop(token)) if stop else False → False
 ## choose sees the prompt alone
 - cache), sequence) → cache), token_ids)
 ## no finish reason
@@ -124,12 +160,13 @@ LOOPS = {
 + yield token
 + last = made < max_new_tokens and stop is not None and stop(token)
 + if last or made >= max_new_tokens:
+## the cache is one place short
+- token_ids.shape[1] + max_new_tokens) → token_ids.shape[1] - 2 + max_new_tokens)
 ## stop is asked about the end of sequence
 - if token in eos_ids:
-+ if stop and stop(token):
-+     return "stop"
++ last = stop(token) if stop else False
 + if token in eos_ids:
-- bool(stop(token)) if stop else False → False
+- last = bool(stop(token)) if stop else False
 """,
     ),
     "all at once": collected,
@@ -138,10 +175,10 @@ LOOPS = {
 UNNAMED_LOOPS = edited(
     loop_while_true,
     """
-## tensors
-- yield token → yield torch.tensor([token])
-## stop ignored
-- bool(stop(token)) if stop else False → False
+## tensors of two axes
+- yield token → yield torch.tensor([[token]])
+## the worst
+- choose(read(model, unread, cache), sequence) → choose(-read(model, unread, cache), sequence)
 ## ends early, and says it was the end
 - if last or made >= max_new_tokens:
 -     return "stop" if last else "length"
@@ -299,11 +336,45 @@ STREAMS = edited(
 - whole.index(s) for s in self.stop if s in whole
 + whole.index(s, self.n) for s in self.stop if s in whole[self.n :]
 - len(whole) - self.kept(whole) → len(whole)
+## a stop string is looked for in the new token alone
+- whole.index(s) for s in self.stop if s in whole
++ whole.index(s) for s in self.stop if self.t.decode(self.all[-1:]).count(s)
 ## half a character is printed
 - if whole[-1:] == chr(0xFFFD): → if not whole:
 ## tokens are decoded one by one
 - self.t.decode(self.all) → "".join(self.t.decode([token]) for token in self.all)
 - if whole[-1:] == chr(0xFFFD): → if not whole:
+## half a character is looked for in the new token
+- if whole[-1:] == chr(0xFFFD): → if self.t.decode([token])[-1:] == chr(0xFFFD):
+## a stop string at the beginning is not seen
+- if where >= 0: → if where > 0:
+- min((whole.index(s) for s in self.stop if s in whole), default=-1)
++ min((whole.index(s) for s in self.stop if whole.find(s) > 0), default=-1)
+## cut at the last string of the list
+- min((whole.index(s) for s in self.stop if s in whole), default=-1)
++ ([-1] + [whole.index(s) for s in self.stop if s in whole])[-1]
+## cut at the last of several
+- return min((whole → return max((whole
+## cut at the last
+- whole.index(s) for → whole.rindex(s) for
+## what stands before the stop string is lost
+- return self.upto(whole, where) → return self.upto("", where)
+## a stop string is looked for at the end alone
+- whole.index(s) for s in self.stop if s in whole
++ whole.rindex(s) for s in self.stop if whole[-len(s) :] == s
+## beginnings of stop strings are printed
+- self.upto(whole, len(whole) - self.kept(whole)) → self.upto(whole, None)
+## finish drops half a character
+- self.upto(self.decoded(), None) → self.upto(self.decoded().replace(chr(0xFFFD), ""), None)
+## finish gives nothing where half a character stands
+- return "" if self.stopped
++ return "" if self.stopped or self.decoded()[-1:] == chr(0xFFFD)
+## finish keeps back the uncertain end
+- return "" if self.stopped else self.upto(self.decoded(), None)
++ whole = self.decoded()
++ return "" if self.stopped else self.upto(whole, len(whole) - self.kept(whole))
+## finish gives the whole text
+- self.upto(self.decoded(), None) → self.decoded()
 ## half characters are thrown away
 - self.all = [*self.all, token]
 + if chr(0xFFFD) == self.t.decode([token])[-1:]:
@@ -369,13 +440,10 @@ UNNAMED_STREAMS = edited(
     """
 ## halves as question marks
 - self.t.decode(self.all) → self.t.decode(self.all).replace(chr(0xFFFD), "?")
-## the last stop string counts
-- return min((whole → return max((whole
 ## spaces are stripped
 - return out → return out.strip(" ")
-## a stop string is found at the end of the text alone
-- whole.index(s) for s in self.stop if s in whole
-+ len(whole) - len(s) for s in self.stop if whole.endswith(s)
+## the longest stop string alone
+- tokenizer, stop, 0 → tokenizer, sorted(stop, key=len)[-1:], 0
 """,
 )
 
@@ -439,6 +507,26 @@ PADS = edited(
 - real[row, T - len(prompt) :] → real[row, : len(prompt)]
 ## real is not boolean
 - return token_ids, real → return token_ids, real.int()
+## real is everything but 0
+- return token_ids, real → return token_ids, token_ids.bool()
+## all is real
+- torch.zeros((B, T), dtype=torch.bool) → torch.ones((B, T), dtype=torch.bool)
+## real is missing
+- return token_ids, real → return token_ids
+## real first
+- return token_ids, real → return real, token_ids
+## lists instead of tensors
+- return token_ids, real → return token_ids.tolist(), real.tolist()
+## ids that are no whole numbers
+- torch.full((B, T), pad_id) → torch.full((B, T), float(pad_id))
+## real for the first prompt
+- real[row, T - len(prompt) :] → real[row, T - len(prompts[0]) :]
+## sorted by length
+- B, T = len(prompts)
++ prompts = sorted(prompts, key=lambda p: -len(p))
++ B, T = len(prompts)
+## one pad too many
+- max(len(p) for p in prompts) → max(len(p) for p in prompts) + 1
 ## pad_id is ignored
 - torch.full((B, T), pad_id) → torch.zeros((B, T), dtype=torch.long)
 ## cut to the shortest
@@ -458,14 +546,12 @@ UNNAMED_PADS = edited(
 + prompts[0][:] = token_ids[0].tolist()
 + prompts[-1][:] = token_ids[-1].tolist()
 + return token_ids, real
-## no mask
-- return token_ids, real → return token_ids
 ## the last tokens of each, as many as the shortest has
 - max(len(p) for p in prompts) → min(len(p) for p in prompts)
 - T - len(prompt) :] = torch.tensor(prompt) → :] = torch.tensor(prompt[-T:])
 - T - len(prompt) :] = True → :] = True
-## one pad too many
-- max(len(p) for p in prompts) → max(len(p) for p in prompts) + 1
+## T of the first
+- max(len(p) for p in prompts) → len(prompts[0])
 """,
 )
 
@@ -483,11 +569,11 @@ def beams_in_tensors(model, token_ids, max_new_tokens, beams, length_penalty=1.0
     T = token_ids.shape[1]
     cache = model.new_cache(beams, T + max_new_tokens)
     logits = prefill(model, token_ids.expand(beams, T).contiguous(), cache)
-    sums = torch.full((beams,), -math.inf)
+    sums = logits.new_full((beams,), -math.inf)
     sums[0] = 0.0
-    texts = torch.empty(beams, 0, dtype=torch.long)
+    texts = torch.empty(beams, 0, dtype=torch.long, device=logits.device)
     finished = []
-    ends_at = torch.tensor(sorted(eos_ids), dtype=torch.long)
+    ends_at = torch.tensor(sorted(eos_ids), dtype=torch.long, device=logits.device)
     for n in range(1, max_new_tokens + 1):
         V = logits.shape[-1]
         all_sums = (sums[:, None] + torch.log_softmax(logits, -1)).view(-1)
@@ -509,7 +595,7 @@ def beams_in_tensors(model, token_ids, max_new_tokens, beams, length_penalty=1.0
         pad = [rows[0]] * (beams - len(rows))  # rows that count for nothing, to keep the shape
         cache.select(rows + pad)
         texts = torch.cat((grown[alive], grown[alive[:1]].expand(len(pad), -1)))
-        sums = torch.cat((values[alive], torch.full((len(pad),), -math.inf)))
+        sums = torch.cat((values[alive], sums.new_full((len(pad),), -math.inf)))
         logits = decode_step(model, texts[:, -1:], cache)
     best = finished[0][1]
     return best[:-1] if best[-1] in eos_ids else best
@@ -553,7 +639,7 @@ def beams_in_tuples(model, token_ids, max_new_tokens, beams, length_penalty=1.0,
     texts, sums, done = [()], [0.0], []
     for n in range(1, max_new_tokens + 1):
         V = logits.shape[-1]
-        table = torch.tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
+        table = logits.new_tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
         flat = table.reshape(-1)
         order = flat.argsort(descending=True, stable=True).tolist()
         going = []
@@ -615,9 +701,36 @@ SEARCHES = {
 ## logits are added
 - (logits - logits.logsumexp(-1, keepdim=True)) → logits
 ## the sums are not added up
-- torch.tensor(sums).unsqueeze(1) + (logits → (logits
+- logits.new_tensor(sums).unsqueeze(1) + (logits → (logits
 ## the old sum is added twice
 - [total for total, row, _ in going] → [sums[row] + total for total, row, _ in going]
+## one softmax over all candidates
+- logits.new_tensor(sums).unsqueeze(1) + (logits - logits.logsumexp(-1, keepdim=True))
++ logits.new_tensor(sums).unsqueeze(1) + logits
+- flat = table.reshape(-1)
++ flat = table.reshape(-1) - table.logsumexp((0, 1))
+## too few candidates
+- order[: beams * (1 + max(1, len(eos_ids)))] → order[:beams]
+## sums of the first candidates
+- [total for total, row, _ in going] → [float(flat[place]) for place in order[: len(going)]]
+## the cache follows the first candidates
+- cache.select([row for _, row, _ in going])
++ cache.select([place // V for place in order[: len(going)]])
+## Part 2 from the first candidates
+- texts = [(
++ going = [(float(flat[p]), p // V, p % V) for p in order[: len(going)]]
++ texts = [(
+## the cache of the first beam for all
+- cache.select([row for _, row, _ in going])
++ cache.select(torch.zeros(len(going), dtype=torch.long))
+## the text of the first beam for all
+- [(*texts[row], token) for _, row, token in going]
++ [texts[0] + (token,) for *_, token in going]
+## the best of each row, row after row
+- order = flat.argsort(descending=True, stable=True).tolist()
++ each = min(beams * (1 + max(1, len(eos_ids))), V)
++ best = table.sort(descending=True, stable=True).indices[:, :each]
++ order = (best + V * torch.arange(len(texts))[:, None]).flatten().tolist()
 ## softmax without the logarithm
 - (logits - logits.logsumexp(-1, keepdim=True)) → torch.softmax(logits, dim=-1)
 ## row and token mixed up
@@ -632,6 +745,13 @@ SEARCHES = {
 - done.append((total * n**-length_penalty, text)) → return list(text)
 ## the end of sequence is in the text
 - texts[row] if token in eos_ids else (*texts[row], token) → (*texts[row], token)
+""",
+    ),
+    **edited(
+        plain_beam_search,
+        """
+## softmax over the beams
+- logits.log_softmax(-1) → logits - logits.logsumexp(0)
 """,
     ),
     "the prompt, several times": greedy_alone,
@@ -682,8 +802,33 @@ def run_search(candidate, token_ids, V, most, beams, penalty, ends):
 # --- greedy_batch ---------------------------------------------------------------------------------
 
 
-def batch_row_by_row(model, prompts, max_new_tokens, eos_ids=()):
-    """No batch at all: right, if slow."""
+def batch_that_shrinks(model, prompts, max_new_tokens, eos_ids=()):
+    """Rows that are over leave the batch."""
+    token_ids, real = pad_into_full(prompts)
+    B, T = token_ids.shape
+    cache = model.new_cache(B, T + max_new_tokens)
+    causal = torch.ones(T, T, dtype=torch.bool).tril()
+    logits = prefill(model, token_ids, cache, mask=real[:, None, None] & causal)
+    found, rows = [[] for _ in prompts], list(range(B))
+    while True:
+        tokens = logits.argmax(-1).tolist()
+        for row, token in zip(rows, tokens, strict=True):
+            found[row] += [] if token in eos_ids else [token]
+        stay = [
+            i
+            for i, (row, token) in enumerate(zip(rows, tokens, strict=True))
+            if token not in eos_ids and len(found[row]) < max_new_tokens
+        ]
+        if not stay:
+            return found
+        cache.select(stay)
+        rows, tokens = [rows[i] for i in stay], [[tokens[i]] for i in stay]
+        real = torch.hstack((real[stay], torch.ones(len(stay), 1, dtype=torch.bool)))
+        logits = decode_step(model, torch.tensor(tokens), cache, mask=real[:, None, None])
+
+
+def each_alone(model, prompts, max_new_tokens, eos_ids=()):
+    """No batch at all."""
     found = []
     for prompt in prompts:
         text = []
@@ -733,7 +878,7 @@ def batch_cut_at_the_end(model, prompts, max_new_tokens, eos_ids=()):
     return [row[:end] for row, end in zip(rows, ends, strict=True)]
 
 
-BATCHES = edited(
+BATCHES = {"one row after the other": each_alone} | edited(
     batch_cut_at_the_end,
     """
 ## no mask at all
@@ -743,6 +888,34 @@ BATCHES = edited(
 - later = real[:, None, None] → later = None
 ## no mask in the prefill
 - mask=causal & real[:, None, None] → mask=causal
+## the prefill is not causal
+- mask=causal & real[:, None, None] → mask=real[:, None, None].expand(-1, -1, T, -1)
+## real is read off the ids
+- causal = torch
++ real = torch.ne(token_ids, 0)
++ causal = torch
+## the new column in front
+- (0, 1), value=True → (1, 0), value=True
+## the new column is padding
+- value=True → value=False
+## the end is ignored
+- row[:end] → row
+## the prompt is in the text
+- [[] for _ in prompts] → [[*p] for p in prompts]
+- [row[:end] for row, end in zip(rows, ends, strict=True)]
++ [row[: max(end, len(p))] for row, end, p in zip(rows, ends, prompts)]
+- for i, t in enumerate(row) if t in eos_ids), len(row)) for row in rows]
++ for i, t in enumerate(row) if t in eos_ids and i >= len(p)), len(row))
++         for row, p in zip(rows, prompts)]
+## the first token is missing
+- [row[:end] for → [row[1:end] for
+## the first token is missing, and one more at the end
+- range(max_new_tokens) → range(max_new_tokens + 1)
+- [row[:end] for → [row[1:end] for
+- next((i for i, t in enumerate(row) if t in eos_ids), len(row))
++ next((i for i, t in enumerate(row) if i and t in eos_ids), len(row))
+## one token too few
+- range(max_new_tokens) → range(max_new_tokens - 1)
 ## padded on the right
 - pad_by_flipping(prompts) → PADS["padded on the right"](prompts)
 ## goes on after the end
@@ -759,12 +932,15 @@ BATCHES = edited(
 UNNAMED_BATCHES = edited(
     batch_cut_at_the_end,
     """
-## no end is looked for
-- row[:end] → row
 ## the first prompt for all
 - pad_by_flipping(prompts) → pad_by_flipping(prompts[:1] * len(prompts))
-## the future is seen
-- mask=causal & real[:, None, None] → mask=real[:, None, None]
+## the newest column alone
+- later = real[:, None, None] → later = real[:, None, None].clone()
+- logits = decode_step
++ later[..., :-1] = False
++ logits = decode_step
+## causal, but for the diagonal
+- .tril() → .tril(-1)
 """,
 )
 
@@ -786,7 +962,7 @@ RIGHT = {
     "TextStream": [ByDifference, CharacterByCharacter, Plain],
     "pad_left": [pad_by_flipping, pad_into_full],
     "beam_search": [beams_in_tensors, beams_with_a_heap, beams_in_tuples],
-    "greedy_batch": [batch_row_by_row, batch_with_positions, batch_cut_at_the_end],
+    "greedy_batch": [batch_that_shrinks, batch_with_positions, batch_cut_at_the_end],
 }
 
 SECOND_FORMS = {

@@ -48,6 +48,13 @@ def with_a_head(config, bytes_per_number):
     return sum(parts.values()) * bytes_per_number
 
 
+def only_layers_repeated(config, bytes_per_number):
+    counts = dict(parameters_by_part(config))
+    for part in ("attention", "feed_forward", "norms"):
+        counts[part] *= config.layers
+    return bytes_per_number * sum(counts.values())
+
+
 def layer_after_layer(config, bytes_per_number):
     return sum(part_by_part(config, bytes_per_number) for _ in range(config.layers))
 
@@ -100,12 +107,64 @@ ACTIVATIONS = edited(
     """
 ## the stages added
 - sorted((first, second, third))[-1] → first + second + third
+## the stages of a layer added
+- (first, second, third) → (first + second, third)
 ## times the layers
 - return sorted → return sum([1] * config.layers) * sorted
 ## one table
 - (T * S + T) * 3 → (T * S + T)
 ## two tables
 - (T * S + T) * 3 → (T * S + T) * 2
+## the tables of one row
+- batch * H * (T * S + T) → H * (T * S + T)
+## the tables of one head
+- batch * H * (T * S + T) → batch * (T * S + T)
+## one number for each row
+- (T * S + T) * 3 → (T * S * 3 + T)
+## the numbers of one head's rows
+- (T * S + T) * 3 → (T * S + T / H) * 3
+## x once in the attention stage
+- batch * T * C * 2 → batch * T * C
+## three of (B, T, C) in the attention stage
+- batch * T * C * 2 → batch * T * C * 3
+## two of (B, T, C) in the feed-forward stage
+- C * 3 + F * 3 → C * 2 + F * 3
+## one of (B, T, C) in the feed-forward stage
+- C * 3 + F * 3 → C + F * 3
+## no (B, T, C) in the feed-forward stage
+- C * 3 + F * 3 → F * 3
+## the product's tensors alone
+- (C * 3 + F * 3) + q + k + v → F * 3
+## q, k and v forgotten in the attention stage
+- C * 2 + q + k + v → C * 2
+## q, k and v forgotten
+- C * 2 + q + k + v → C * 2
+- F * 3) + q + k + v → F * 3)
+## four tensors of F
+- F * 3) → F * 4)
+## positions for each row
+- 8 * T → 8 * T * batch
+## positions of all keys
+- 8 * T → 8 * S
+## a position of 4 bytes
+- 8 * T → 4 * T
+## 8 bytes for all positions
+- 8 * T → 8
+## the positions forgotten in the attention stage
+- + mask + index → + mask
+## the positions forgotten in the feed-forward stage
+- F * 3) + q + k + v) + index → F * 3) + q + k + v)
+## the positions in the head stage too
+- logits * V) → logits * V) + index
+## mask and positions forgotten
+-  + mask + index
+- F * 3) + q + k + v) + index → F * 3) + q + k + v)
+## C for H·D
+- batch * T * H * D → batch * T * C
+## no hidden vectors in the head stage
+- (T * C + logits * V) → logits * V
+## logits of one row
+- T * C + logits * V → T * C + logits * V / batch
 ## a table for each KV head
 - batch * H * (T * S + T) → batch * G * (T * S + T)
 ## T · T
@@ -135,6 +194,8 @@ ACTIVATIONS = edited(
 - w, index = bytes_per_number, 8 * T → w, index = bytes_per_number, 8 * T * bytes_per_number
 ## the mask once for all heads
 - mask_bytes(config, batch, T, S) → T * S if T > 1 else 0
+## the mask of one row
+- mask_bytes(config, batch, T, S) → mask_bytes(config, 1, T, S)
 ## the mask in the feed-forward stage too
 - F * 3) + q + k + v) + index → F * 3) + q + k + v) + mask + index
 ## keys and values of S positions
@@ -187,8 +248,8 @@ UNNAMED_ACTIVATIONS = edited(
 - sorted((first, second, third))[-1] → w * batch * T * C
 ## mebibytes
 - third))[-1] → third))[-1] / 2**20
-## the tables of one row
-- batch * H * (T * S + T) → H * (T * S + T)
+## the keys' positions among the tables
+- (T * S + T) * 3 → (T * S + S) * 3
 """,
 )
 
@@ -243,8 +304,18 @@ FORMS_OF_BOTH = """
 - int(room // kv → -int(-room // kv
 ## rounded to the nearest
 - int(room // kv → round(room / kv
+## one too few where it fits exactly
+- int(room // kv → -1 - int(-room // kv
 ## not rounded
 - int(room // kv → (room / kv
+## cut off after dividing
+- return max(0, int(room // kv → return math.trunc((room / kv
+## 0 only where the weights alone don't fit
+- return max(0, → return 0 if room + kept < 0 else max(-math.inf,
+## 0 only where the weights alone don't fit, cut off
+- return max(0, int(room // kv → return 0 if room + kept < 0 else math.trunc((room / kv
+## the magnitude
+- max(0, int → abs(int
 ## the weights forgotten
 -  - sum(parameters_by_part(config).values()) * w
 ## negative
@@ -259,6 +330,12 @@ FORMS_OF_BOTH = """
 - cache_bytes_per_number, reserve → weight_bytes_per_number, reserve
 ## the weights in the type of the cache
 - kept = weight_bytes_per_number → kept = cache_bytes_per_number
+## the cache always of 2 bytes
+- = weight_bytes_per_number, cache_bytes_per_number, → = weight_bytes_per_number, 2,
+## the weights always of 2 bytes
+- = weight_bytes_per_number, cache_bytes_per_number, → = 2, cache_bytes_per_number,
+## always 2 bytes
+- = weight_bytes_per_number, cache_bytes_per_number, → = 2, 2,
 ## H instead of G
 - room // kv → room * config.kv_heads / config.heads // kv
 ## keys alone
@@ -286,6 +363,10 @@ BATCHES = edited(
     batch_by_formula,
     FORMS_OF_BOTH
     + """
+## the last token not stored
+- (config, 1, length, c) → (config, 1, length - 1, c)
+## a position too many
+- (config, 1, length, c) → (config, 1, length + 1, c)
 ## a text of one token
 - (config, 1, length, c) → (config, 1, 1, c)
 ## always the whole context
@@ -297,6 +378,10 @@ LENGTHS = edited(
     length_by_formula,
     FORMS_OF_BOTH
     + """
+## the context at most
+- return max(0, → return min(config.context, 0 if room < 0 else
+## tokens of all texts
+- return max → return batch * max
 ## one text
 - (config, batch, 1, c) → (config, 1, 1, c)
 """,
@@ -311,8 +396,8 @@ UNNAMED_BATCHES = edited(
 - int(room → -1 + int(room
 ## the types ignored
 - weight_bytes_per_number, cache_bytes_per_number, reserve → 2, 2, 0
-## the magnitude
-- max(0, int(room // → abs(int(room //
+## the context at most
+- max(0, int(room → min(config.context, int(room
 ## the room itself
 - return max(0, int(room // kv_cache_bytes(config, 1, length, c))) → return room
 """,
@@ -321,10 +406,8 @@ UNNAMED_BATCHES = edited(
 UNNAMED_LENGTHS = edited(
     length_by_formula,
     """
-## the context at most
-- return max(0, → return min(config.context,
-## tokens of all texts
-- return max → return batch * max
+## one too few, always
+- int(room // kv → -1 + int(room // kv
 ## one too many, always
 - return max → return 1 + max
 ## the types ignored
@@ -348,13 +431,22 @@ SECOND_FORMS = {
         "the embedding forgotten": parts_without("embedding"),
         "the norms forgotten": parts_without("norms"),
         "the positions forgotten": parts_without("positions"),
+        "norms and positions forgotten": parts_without("norms", "positions"),
+        "the layers alone": parts_without("embedding", "head", "positions"),
+        "the embedding twice": lambda config, size: (
+            part_by_part(config, size) + parameters_by_part(config)["embedding"] * size
+        ),
         "times the layers": layer_after_layer,
+        "the layers' parts times the layers": only_layers_repeated,
         "bits for bytes": lambda config, size: part_by_part(config, size) * 8,
         "divided by eight": lambda config, size: part_by_part(config, size) / 8,
         "numbers instead of bytes": lambda config, size: sum(parameters_by_part(config).values()),
         "always 4 bytes": lambda config, size: part_by_part(config, 4),
+        "always 2 bytes": lambda config, size: part_by_part(config, 2),
+        "half a byte rounded up": lambda config, size: part_by_part(config, max(1, size)),
         "rounded to whole bytes too early": lambda config, size: part_by_part(config, size // 1),
         "GB instead of bytes": lambda config, size: part_by_part(config, size) / 1000**3,
+        "MB instead of bytes": lambda config, size: part_by_part(config, size) / 1000**2,
         "GiB instead of bytes": lambda config, size: part_by_part(config, size) / 1024**3,
     },
     "activation_bytes": ACTIVATIONS,

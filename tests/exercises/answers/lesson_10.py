@@ -75,12 +75,32 @@ FLOPS = edited(
 ## G for H
 - T * (H * D) * S → T * (G * D) * S
 - T * S * (H * D) → T * S * (G * D)
+## H / G heads
+- T * (H * D) * S → T * (H / G * D) * S
+- T * S * (H * D) → T * S * (H / G * D)
+## one head in the scores
+- T * S * (H * D) → T * S * D
+## one head in the weighted sum
+- T * (H * D) * S → T * D * S
+## D forgotten
+- T * (H * D) * S → T * H * S
+- T * S * (H * D) → T * S * H
+## the new positions added to S
+- T * (H * D) * S → T * (H * D) * (T + S)
+- T * S * (H * D) → T * (S + T) * (H * D)
 ## one head
 - T * (H * D) * S → T * D * S
 - T * S * (H * D) → T * S * D
 ## S taken for T
 - T * (H * D) * S → T * (H * D) * T
 - T * S * (H * D) → T**2 * (H * D)
+## S taken for T in the scores
+- T * S * (H * D) → T**2 * (H * D)
+## S taken for T in the weighted sum
+- T * (H * D) * S → T * (H * D) * T
+## T taken for S
+- T * (H * D) * S → S * (H * D) * S
+- T * S * (H * D) → S * S * (H * D)
 ## the linear layers over S
 - linear = 2, batch * T → linear = 2, batch * S
 ## keys and values over S
@@ -103,15 +123,31 @@ FLOPS = edited(
 - batch * logits → linear
 ## the head on one position
 - batch * logits → batch
+## the head on one position in all
+- batch * logits → min(T, 1)
+## the head on one position at least
+- batch * logits → batch * (logits or 1)
 ## a tied head not counted
 - batch * logits → batch * logits * (0 if config.tied else 1)
 ## the head in each layer
 - batch * logits → batch * logits * L
+## one matrix in the feed-forward layer
+- linear * 3 → linear
+## four matrices in the feed-forward layer
+- linear * 3 → linear * 4
 ## gate forgotten
 - linear * 3 → linear * 2
 ## batch forgotten in the attention
 - batch * T * (H * D) → T * (H * D)
 - batch * T * S → T * S
+## batch forgotten in the scores
+- batch * T * S → T * S
+## batch forgotten in the weighted sum
+- batch * T * (H * D) → T * (H * D)
+## batch forgotten in the projections
+- L * linear * 2 → L * T * 2
+## batch forgotten in the feed-forward layer
+- L * linear * 3 → L * T * 3
 ## batch twice in the attention
 - batch * T * (H * D) → batch * linear * (H * D)
 - batch * T * S → batch * linear * S
@@ -130,12 +166,24 @@ FLOPS = edited(
 ## one layer in the attention
 - L * batch * T * (H * D) → batch * T * (H * D)
 - L * batch * T * S → batch * T * S
+## one layer in the scores
+- L * batch * T * S → batch * T * S
+## one layer in the weighted sum
+- L * batch * T * (H * D) → batch * T * (H * D)
+## one layer in the projections
+- L * linear * 2 → linear * 2
+## one layer in the feed-forward layer
+- L * linear * 3 → linear * 3
 ## one layer in the linear layers
 - L * linear * 3 → linear * 3
 - L * linear * 2 → linear * 2
 ## C for H·D
 - T * (H * D) * S → T * C * S
 - T * S * (H * D) → T * S * C
+## C for H·D in one projection
+- 2 * C * D * (H + G) → C * (H * D + 2 * G * D + C)
+## four projections (C, C)
+- 2 * C * D * (H + G) → 4 * C**2
 ## C for H·D in the projections
 - 2 * C * D * (H + G) → 2 * C * (C + G * D)
 ## C for H·D everywhere
@@ -154,16 +202,11 @@ FLOPS = edited(
 UNNAMED_FLOPS = edited(
     by_factors,
     """
-## T for S in the weighted sum
-- T * (H * D) * S → T * (H * D) * T
-## S for T in the attention
-- T * (H * D) * S → S * (H * D) * S
-- T * S * (H * D) → S * S * (H * D)
-## D forgotten
-- T * (H * D) * S → T * H * S
-- T * S * (H * D) → T * S * H
-## projections of C for each
-- 2 * C * D * (H + G) → 4 * C**2
+## the old positions alone
+- T * (H * D) * S → T * (H * D) * (S - T)
+- T * S * (H * D) → T * (S - T) * (H * D)
+## the head before the layers
+- batch * logits * C → batch * T * logits * C
 ## F for C
 - 3 * C * config.feed_forward → 3 * config.feed_forward**2
 """,
@@ -172,10 +215,12 @@ UNNAMED_FLOPS = edited(
 # --- forward_bytes --------------------------------------------------------------------------------
 
 
-def matrices(config):
+def matrices(config, gated=None):
     C, D, F = config.width, config.head_dim, config.feed_forward
     yield from ((config.heads * D, C), (config.kv_heads * D, C), (config.kv_heads * D, C))
-    yield from ((C, config.heads * D), (F, C), (F, C), (C, F))
+    yield from ((C, config.heads * D), (F, C), (C, F))
+    if config.gated if gated is None else gated:
+        yield F, C
 
 
 def tensor_by_tensor(
@@ -238,8 +283,18 @@ BYTES = edited(
 - (logits != 0) → logits
 ## the whole embedding table
 - C * w * batch * T → config.vocabulary * C * w
+## one row of the embedding
+- C * w * batch * T → C * w
+## a row of the embedding for each text
+- C * w * batch * T → C * w * batch
+## embedding rows of all positions
+- C * w * batch * T → C * w * batch * S
+## the last norm forgotten
+- (2 * L + 1) * C → 2 * L * C
 ## the embedding table among the weights
 - L * layer + norms → L * layer + norms + config.vocabulary * C
+## all parts among the weights
+- L * layer + norms → L * layer + norms + (2 - config.tied) * config.vocabulary * C
 ## embedding rows of one text
 - C * w * batch * T → C * w * T
 ## embedding rows in the type of the cache
@@ -251,6 +306,13 @@ BYTES = edited(
 ## old and new swapped
 - c * batch * T → c * batch * (S - T)
 - (S - T) → T
+## read: all but one
+- (S - T) → (S - 1)
+## written: one
+- c * batch * T → c * batch
+## as if one position were new
+- (S - T) → (S - 1)
+- c * batch * T → c * batch
 ## all written again
 - c * batch * T → c * batch * S
 ## read once for each new position
@@ -274,6 +336,15 @@ BYTES = edited(
 - c * batch * (S → c * (S
 ## the new positions of one row
 - c * batch * T → c * T
+## the sizes exchanged
+- sizes.get("weight_bytes_per_number", 4) → sizes.get("cache_bytes_per_number", 4) + 0
+- c = sizes.get("cache_bytes_per_number", 4) → c = sizes.get("weight_bytes_per_number", 4)
+## half a byte made a whole number
+- w = sizes.get("weight_bytes_per_number", 4) → w = sizes.get("weight_bytes_per_number", 4) // 1
+- c = sizes.get("cache_bytes_per_number", 4) → c = sizes.get("cache_bytes_per_number", 4) // 1
+## always 4 bytes
+- sizes.get("weight_bytes_per_number", 4) → 4
+- sizes.get("cache_bytes_per_number", 4) → 4
 ## the cache in the type of the weights
 - kv * c * batch * T → kv * w * batch * T
 - kv * c * batch * (S → kv * w * batch * (S
@@ -286,12 +357,10 @@ BYTES = edited(
 UNNAMED_BYTES = edited(
     bytes_by_formula,
     """
-## one position written
-- c * batch * T → c * batch
-## one row of the table
-- C * w * batch * T → C * w
-## rows of the table for all positions
-- C * w * batch * T → C * w * batch * S
+## half of the layers' entries
+- L * layer → L * layer / 2
+## nothing is read from the cache
+- (S - T) → 0
 ## weights in the type of the cache
 - "weights": w → "weights": c
 """,
@@ -334,10 +403,28 @@ GENERATIONS = edited(
     """
 ## one step too many
 - return total → return total + cached * forward(config, 1, length)
+## one step too many, from S = P on
+- return total
++ late = sum(forward(config, 1, S) for S in range(prompt, prompt + new_tokens))
++ return forward(config, prompt, prompt) + late if cached else total
+## a step at least
+- range(new_tokens) → range(max(new_tokens, 2) if cached else new_tokens)
+## decode steps alone
+- return total
++ steps = (forward(config, 1, prompt + i) for i in range(new_tokens))
++ return sum(steps) if cached else total
+## the head on the whole prompt
+- forward(config, new, length)
++ forward(config, new, length, new if cached else 1)
 ## the prompt not read
 - return total → return total - cached * forward(config, prompt, prompt)
 ## S behind by one
 - forward(config, new, length) → forward(config, new, length - (new < length))
+## S ahead by one
+- forward(config, new, length) → forward(config, new, length + (new < length))
+## all steps as long as the last
+- forward(config, new, length)
++ forward(config, new, length if new == length else prompt + new_tokens - 1)
 ## S does not grow
 - forward(config, new, length)
 + forward(config, new, length if new == length else prompt + 1)
@@ -355,12 +442,20 @@ GENERATIONS = edited(
 - cached and number > 0 → not cached and number > 0
 ## uncached: one length too far
 - length = 0, prompt → length = 0, prompt if cached else prompt + 1
+## uncached: from the first token on
+- return total
++ before = sum(forward(config, S, S) for S in range(1, prompt))
++ return total if cached else total + before
 ## uncached: the text does not grow
 - length += 1 → length += cached
 ## uncached: one token too few
 - range(new_tokens) → range(new_tokens if cached else new_tokens - 1)
+## uncached: T stays P
+- else length → else prompt
 ## uncached: T is 1
 - cached and number > 0 → not cached or number > 0
+## the head everywhere
+- forward(config, new, length) → forward(config, new, length, new)
 ## uncached: the head everywhere
 - forward(config, new, length) → forward(config, new, length, 1 if cached else length)
 ## uncached: the prompt counted twice
@@ -397,7 +492,8 @@ def by_equal_costs(config):
 
 def by_sizes(config):
     C, HD, GD = config.width, config.heads * config.head_dim, config.kv_heads * config.head_dim
-    return C * (1 + GD / HD + 1.5 * config.feed_forward / HD)
+    inner = 1.5 if config.gated else 1.0
+    return C * (1 + GD / HD + inner * config.feed_forward / HD)
 
 
 OVERTAKES = edited(
@@ -408,7 +504,7 @@ OVERTAKES = edited(
 ## half as long
 - a = 2 → a = 1
 ## only the feed-forward layer
-- sum(r * c for r, c in matrices(config)) → 3 * config.width * config.feed_forward
+- matrices(config)) → matrices(config) if config.feed_forward in (r, c))
 ## only the projections
 - sum(r * c for r, c in matrices(config))
 + 2 * config.width * config.head_dim * (config.heads + config.kv_heads)
@@ -422,6 +518,16 @@ OVERTAKES = edited(
 - config.heads * config.head_dim → config.width
 ## the head too
 - a / b → (config.layers * a + 2 * config.vocabulary * config.width) / (config.layers * b)
+## the formula for H·D = C
+- a / b
++ config.width + 1.5 * config.feed_forward + config.kv_heads * config.head_dim
+## a gate in every model
+- for r, c in matrices(config)
++ for r, c in matrices(config, gated=True)
+## rounded up
+- a / b → math.ceil(a / b)
+## rounded to the nearest
+- a / b → math.floor(a / b + 0.5)
 ## rounded down
 - a / b → math.floor(a / b)
 """,
@@ -440,13 +546,17 @@ SECOND_FORMS = {
         "one FLOP for a multiply-add": lambda m, k, n: math.prod((m, k, n)),
         "one addition fewer": lambda m, k, n: m * n * k + m * n * (k - 1),
         "the entries of the result": lambda m, k, n: m * n + m * n,
+        "the entries of the result, once": lambda m, k, n: sum(n for _ in range(m)),
+        "the inner size of the example": lambda m, k, n: m * n * (3 + 3),
+        "the entries of the inputs, twice": lambda m, k, n: 2 * k * (m + n),
         "the entries of the inputs": lambda m, k, n: k * (m + n),
         "columns forgotten": lambda m, k, n: sum(2 * k for _ in range(m)),
         "rows forgotten": lambda m, k, n: sum(2 * k for _ in range(n)),
         "a float": lambda m, k, n: m * n * k / 0.5,
     },
     "forward_flops": FLOPS | {"a sum": added_up},
-    "forward_bytes": BYTES,
+    "forward_bytes": BYTES
+    | {"a sum": lambda *forward, **sizes: sum(bytes_by_formula(*forward, **sizes).values())},
     "generation_flops": GENERATIONS,
     "attention_overtakes": OVERTAKES,
 }
@@ -456,6 +566,7 @@ UNNAMED = {
         lambda m, k, n: 2 * (m + k + n),
         lambda m, k, n: 2 * m * k * k,
         lambda m, k, n: 4 * m * k * n,
+        lambda m, k, n: str(2 * m * k * n),
         lambda m, k, n: m * n * (k + 1),
     ],
     "forward_flops": [
@@ -464,9 +575,7 @@ UNNAMED = {
         lambda config, batch, T, S, logits=1: {},
     ],
     "forward_bytes": [
-        lambda config, batch, T, S, **sizes: sum(
-            bytes_by_formula(config, batch, T, S, **sizes).values()
-        ),
+        lambda *forward, **sizes: list(bytes_by_formula(*forward, **sizes).values()),
         *UNNAMED_BYTES.values(),
     ],
     "generation_flops": list(UNNAMED_GENERATIONS.values()),

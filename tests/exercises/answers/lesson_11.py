@@ -39,6 +39,23 @@ LATENCIES = edited(
 - before = [], None → before = [], arrival
 ## the arrival ignored
 - token_times[0] - arrival, gaps, before - arrival → token_times[0], gaps, before
+## TTFT on the clock
+- return token_times[0] - arrival → return token_times[0]
+## end-to-end on the clock
+- before - arrival → before
+## rounded to hundredths
+- return token_times[0] - arrival, gaps, before - arrival
++ whole = token_times[0] - arrival, before - arrival
++ return round(whole[0], 2), [float(f"{gap:.2f}") for gap in gaps], round(whole[1], 2)
+## a gap of 0 for one token
+- , gaps, → , gaps if len(token_times) > 1 else [0],
+## in milliseconds
+- return token_times[0] - arrival, gaps, before - arrival
++ return 1e3 * (token_times[0] - arrival), [1e3 * gap for gap in gaps], 1e3 * (before - arrival)
+## the first gap is missing
+- , gaps, → , [gap for i, gap in enumerate(gaps) if i],
+## the worst gap
+- , gaps, → , sorted([0.0, *gaps])[-1],
 ## end-to-end from the first token
 - before - arrival → sum(gaps)
 ## one mean for all gaps
@@ -49,12 +66,17 @@ LATENCIES = edited(
 - , gaps, → , sum(gaps) / max(len(gaps), 1),
 ## ITL since the arrival
 - t - before → t - arrival
+## all tokens since the arrival
+- , gaps, → , [t - arrival for t in token_times],
 ## ITL since the first token
 - t - before → t - token_times[0]
 ## negative gaps
 - t - before → before - t
 ## the last gap is missing
 - , gaps, → , gaps[: max(len(gaps) - 1, 0)],
+## end-to-end first
+- return token_times[0] - arrival, gaps, before - arrival
++ return before - arrival, gaps, token_times[0] - arrival
 ## the wrong order
 - gaps, before - arrival → before - arrival, gaps
 ## the waits of all tokens added
@@ -65,11 +87,8 @@ LATENCIES = edited(
 UNNAMED_LATENCIES = edited(
     latencies_in_a_loop,
     """
-## the worst gap
-- , gaps, → , max(gaps, default=0.0),
-## milliseconds
-- return token_times[0] - arrival, gaps, before - arrival
-+ return 1e3 * (token_times[0] - arrival), [1e3 * gap for gap in gaps], 1e3 * (before - arrival)
+## the least gap
+- , gaps, → , min(gaps, default=0.0),
 ## TTFT of the second token
 - token_times[0] - arrival → token_times[min(1, len(token_times) - 1)] - arrival
 ## as a tensor
@@ -107,17 +126,31 @@ PERCENTILES = edited(
 - return torch
 + samples[:] = sorted(samples)
 + return torch
+## the rank as an index, held back at the end
+- [rank - 1] → [rank if rank < n else n - 1]
+## rounded down, as an index, held back at the end
+- math.ceil(Fraction(p) * n / 100) → min(int(n * p / 100), n - 1) + 1
 ## the rank as an index
 - [rank - 1] → [rank]
 ## rounded down, as an index
-- math.ceil(Fraction(p) * n / 100) → n * p // 100
+- math.ceil(Fraction(p) * n / 100) → int(n * p // 100)
 - [rank - 1] → [rank]
 ## rounded down
-- math.ceil(Fraction(p) * n / 100) → n * p // 100
+- math.ceil(Fraction(p) * n / 100) → int(n * p // 100)
+## rounded down, 1 at least
+- math.ceil(Fraction(p) * n / 100) → int(n * p // 100) or 1
+## rounded to the nearest rank, or the last
+- math.ceil(Fraction(p) * n / 100) → round(Fraction(p) * n / 100)
+## one rank too low
+- [rank - 1] → [rank - 2 if rank > 1 else 0]
+## the rank itself
+- torch.tensor(samples, dtype=torch.float64).sort().values[rank - 1] → rank
 ## rounded to the nearest rank
 - math.ceil(Fraction(p) * n / 100) → max(round(n * p / 100), 1)
 ## n - 1 instead of n
 - .sort().values[rank - 1] → .quantile(p / 100, interpolation="higher")
+## n - 1 instead of n, to the nearest
+- .sort().values[rank - 1] → .quantile(p / 100, interpolation="nearest")
 ## n - 1 instead of n, rounded down
 - .sort().values[rank - 1] → .quantile(p / 100, interpolation="lower")
 ## sorted downwards
@@ -138,14 +171,12 @@ PERCENTILES = edited(
 UNNAMED_PERCENTILES = edited(
     percentile_by_fractions,
     """
-## the smallest above
-- [rank - 1] → [min(rank, n - 1)]
-## one less
-- [rank - 1] → [max(rank - 2, 0)]
+## the middle of two
+- [rank - 1] → [max(rank - 2, 0) : rank].mean()
 ## the mean of the tail
 - [rank - 1] → [rank - 1 :].mean()
-## the rank itself
-- torch.tensor(samples, dtype=torch.float64).sort().values[rank - 1] → rank
+## from the other end
+- [rank - 1] → [n - rank]
 """,
 )
 
@@ -176,6 +207,12 @@ QUEUES = {
 - waits[: len(arrivals)] → [w + a for w, a in zip(waits, arrivals)]
 ## the ends instead of the waits
 - waits[: len(arrivals)] → [w + a + s for w, a, s in zip(waits, arrivals, service_times)]
+## a wait that nobody had
+- waits[: len(arrivals)] → waits
+## the gap forgotten
+-  - (arrivals[i] - arrivals[i - 1])
+## rounded to whole seconds
+- waits[: len(arrivals)] → [float(round(w)) for w in waits[: len(arrivals)]]
 ## the own service
 - service_times[i - 1] → service_times[i]
 ## no memory
@@ -184,6 +221,14 @@ QUEUES = {
 - (arrivals[i] - arrivals[i - 1]) → arrivals[i]
 ## the magnitude
 - max(0.0, waits → abs(waits
+## the last to come is served first
+- waits = [0.0]
++ arrivals, service_times = arrivals[::-1], service_times[::-1]
++ waits = [0.0 for _ in arrivals[:1]]
++ free = (arrivals[0] + service_times[0]) if arrivals else 0.0
+- waits.append(max(0.0, waits[-1] + service_times[i - 1] - (arrivals[i] - arrivals[i - 1])))
++ waits.append(max(0.0, free - arrivals[i]))
++ free = max(free, arrivals[i]) + service_times[i]
 ## nobody ever waits
 - waits[: len(arrivals)] → [0.0] * len(arrivals)
 ## the first is missing
@@ -212,7 +257,7 @@ UNNAMED_QUEUES = edited(
     """
 ## one too many
 - waits[: len(arrivals)] → [*waits, 0.0]
-## last come, first
+## the waits turned around
 - waits[: len(arrivals)] → waits[::-1]
 ## the mean
 - waits[: len(arrivals)] → statistics.fmean(waits)
@@ -248,6 +293,19 @@ MEAN_WAITS = edited(
 - (1 + variance_of_service / mean_service**2) → (variance_of_service / mean_service**2)
 ## mean² for the second moment
 - return md1 * (1 + variance_of_service / mean_service**2) → return md1
+## the idle share squared
+- (2 * idle) → (2 * idle * idle)
+## the rate forgotten
+- md1 = rate * mean_service**2 → md1 = mean_service**2
+## the mean not squared
+- return md1 * (1 + variance_of_service / mean_service**2)
++ return md1 * (1 / mean_service + variance_of_service / mean_service**2)
+## mean² minus the variance
+- (1 + variance → (1 - variance
+## the latency of exponential services
+- return md1 * (1 + variance_of_service / mean_service**2) → return mean_service / idle
+## in services
+- return md1 → return md1 / mean_service
 ## always exponential
 - return md1 * (1 + variance_of_service / mean_service**2) → return md1 + md1
 ## the 2 is missing
@@ -264,6 +322,12 @@ MEAN_WAITS = edited(
 - return md1 → return mean_service + md1
 ## how many wait
 - return md1 → return rate * md1
+## the rate held against 1
+- idle <= 0 → rate >= 1
+## 0 from full load on
+- return INF → return 0
+## None from full load on
+- return INF → return None
 ## negative above full load
 - if idle <= 0:
 -     return INF
@@ -283,10 +347,10 @@ UNNAMED_MEAN_WAITS = edited(
 - return md1 * (1 + variance_of_service / mean_service**2) → return 1 - idle
 ## 0 below full load
 - return md1 * (1 + variance_of_service / mean_service**2) → return 0.0
-## the variance subtracted
-- (1 + variance → (1 - variance
-## the latency of exponential services
-- return md1 * (1 + variance_of_service / mean_service**2) → return mean_service / idle
+## the spread ignored above the mean
+- variance_of_service / mean_service**2 → min(variance_of_service / mean_service**2, 1)
+## the deviation, relative
+- variance_of_service / mean_service**2 → math.sqrt(variance_of_service) / mean_service
 """,
 )
 
@@ -343,9 +407,22 @@ def central_samples(samples, p, confidence=0.95):
     return ordered[math.ceil(n * tail / 100) - 1], ordered[math.ceil(n - n * tail / 100) - 1]
 
 
+def by_single_chances(samples, p, confidence=0.95):
+    """Each P(K = k) against the tails."""
+    n, q, tail = len(samples), p / 100, (1 - confidence) / 2
+    ranks = {
+        r: math.comb(n, r - 1) * q ** (r - 1) * (1 - q) ** (n - r + 1) for r in range(1, n + 1)
+    }
+    low = [r for r, chance in ranks.items() if chance <= tail]
+    high = [r for r, chance in ranks.items() if chance >= 1 - tail]
+    padded = [-INF, *sorted(samples), INF]
+    return padded[low[-1] if low else 0], padded[high[0] if high else n + 1]
+
+
 BANDS = {
     "the band of the mean": normal_band,
     "where most samples lie": central_samples,
+    "chances not added up": by_single_chances,
     **edited(
         band_in_fractions,
         """
@@ -353,8 +430,26 @@ BANDS = {
 - p, confidence) → p, 2 * confidence - 1)
 ## an end where there is none
 - padded[low], padded[high] → padded[max(low, 1)], padded[min(high, len(samples))]
+## an upper end where there is none
+- padded[high] → padded[min(high, len(samples))]
+## a lower end where there is none
+- padded[low], → padded[max(low, 1)],
 ## not sorted
 - *sorted(samples) → *samples
+## the lower end one rank too low
+- padded[low], → padded[low - (low > 0)],
+## both ends one rank too low
+- padded[low], padded[high] → padded[low - (low > 0)], padded[high - 1]
+## the first rank that will do
+- padded[low], → padded[min(low, 1)],
+## the last rank that will do
+- padded[high] → padded[high if high > len(samples) else len(samples)]
+## the other side's chance
+- len(samples), p → len(samples), 100 - p
+## the doubt halved once more
+- p, confidence) → p, (1 + confidence) / 2)
+## the confidence as the tail
+- p, confidence) → p, 1 - confidence)
 ## the lower end one rank too high
 - padded[low], → padded[low + 1],
 ## the upper end one rank too low
@@ -441,6 +536,14 @@ MACHINES = edited(
 - share_kept(whole, target, p) → sum(whole) / len(whole) <= target
 ## the slowest of all
 - share_kept(whole, target, p) → all(x <= target for x in whole)
+## the median
+- share_kept(whole, target, p) → share_kept(whole, target, 50)
+## the services alone
+- share_kept(whole, target, p) → share_kept(service_times, target, p)
+## the mean service added
+- _, whole = latencies_with(arrivals, service_times, k)
++ waits, _ = latencies_with(arrivals, service_times, k)
++ whole = [sum(service_times) / len(service_times) + w for w in waits]
 ## always P90
 - share_kept(whole, target, p) → share_kept(whole, target, 90)
 ## strictly below
@@ -459,6 +562,14 @@ MACHINES = edited(
 +     whole.append(free[i % k] - a)
 ## a limit of its own
 - range(1, len(arrivals) + 1) → range(1, min(len(arrivals) + 1, 100))
+## as many as there are requests for none
+- return None → return k
+## infinity for none
+- return None → return INF
+## more than p percent
+- share_kept(whole, target, p) → 100 * sum(x <= target for x in whole) > p * len(whole)
+## one of two was tried
+- if share_kept → if k % 2 and share_kept
 ## 0 for none
 - return None → return 0
 """,
@@ -508,6 +619,26 @@ GOODPUTS = {
         """
 ## the throughput
 - good / seconds → len(requests) / seconds
+## TTFT ignored
+- first > ttft or whole → whole
+## the end-to-end target ignored
+- first > ttft or whole > end_to_end → first > ttft
+## those that missed
+- good / seconds → (len(requests) - good) / seconds
+## the number alone
+- good / seconds → good
+## rounded down
+- good / seconds → math.floor(good / seconds)
+## the median of the gaps
+- sum(gaps) / len(gaps) → (sorted(gaps)[len(gaps) // 2] + sorted(gaps)[(len(gaps) - 1) // 2]) / 2
+## the first gap
+- sum(gaps) / len(gaps) → next(iter(gaps))
+## the last gap
+- sum(gaps) / len(gaps) → gaps[len(gaps) - 1]
+## the least gap
+- sum(gaps) / len(gaps) → sorted(gaps)[0]
+## the first token among the gaps
+- sum(gaps) / len(gaps) → statistics.fmean([first, *gaps])
 ## one target is enough
 - if first > ttft or whole > end_to_end:
 -     continue
@@ -515,6 +646,12 @@ GOODPUTS = {
 + if first > ttft and whole > end_to_end and len(gaps) > 0 and sum(gaps) / len(gaps) > itl:
 ## the share instead of the rate
 - good / seconds → good / len(requests)
+## strictly below the target for TTFT
+- first > ttft → first >= ttft
+## strictly below the target for ITL
+- > itl → >= itl
+## strictly below the target for all of it
+- whole > end_to_end → whole >= end_to_end
 ## strictly below
 - first > ttft or whole > end_to_end → first >= ttft or whole >= end_to_end
 - > itl → >= itl
@@ -540,10 +677,10 @@ GOODPUTS = {
 UNNAMED_GOODPUTS = edited(
     goodput_in_a_loop,
     """
-## the bad ones
-- good / seconds → (len(requests) - good) / seconds
-## only a count
-- good / seconds → good
+## the mean of the first and the last gap
+- sum(gaps) / len(gaps) → (gaps[0] + gaps[-1]) / 2
+## one request less
+- good / seconds → max(good - 1, 0) / seconds
 ## seconds over count
 - good / seconds → seconds / max(good, 1)
 """,

@@ -1,6 +1,7 @@
 """Lesson 12: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 import math
+from dataclasses import replace
 
 from hypothesis import strategies as st
 from random_inputs import Driven
@@ -181,13 +182,16 @@ def from_parts(divide, weight=None, cache=None):
     return wrong
 
 
-def in_a_loop(config, length, peak_flops, bandwidth, b):
-    """Tries batches, and gives up at 1,250."""
-    for batch in range(1, 1_251):
-        moved = decode_bytes(config, batch, length, **sizes(b))
-        if decode_flops(config, batch, length) / peak_flops >= moved / bandwidth:
-            return batch
-    return None
+def searching(most):
+    def in_a_loop(config, length, peak_flops, bandwidth, b):
+        """Tries batches, and gives up at the most."""
+        for batch in range(1, most + 1):
+            moved = decode_bytes(config, batch, length, **sizes(b))
+            if decode_flops(config, batch, length) / peak_flops >= moved / bandwidth:
+                return batch
+        return None
+
+    return in_a_loop
 
 
 def up(x):
@@ -219,6 +223,12 @@ def without_scores(config, length, peak_flops, bandwidth, b):
     of_weights = f["projections"] + f["feed_forward"] + f["head"]
     one, two = (decode_bytes(config, rows, length, **sizes(b)) for rows in (1, 2))
     return smallest(of_weights, 2 * one - two, two - one, peak_flops / bandwidth)
+
+
+def without_head(config, length, peak_flops, bandwidth, b):
+    f = decode_flops(config, 1, length) - forward_flops(config, 1, 1, length)["head"]
+    one, two = (decode_bytes(config, rows, length, **sizes(b)) for rows in (1, 2))
+    return smallest(f, 2 * one - two, two - one, peak_flops / bandwidth)
 
 
 # --- predict_phases -------------------------------------------------------------------------------
@@ -261,18 +271,29 @@ def predicting(
     moved=None,
     peak=None,
     size=None,
+    weight=None,
+    cache=None,
     step=None,
 ):
     """A wrong prediction, from its parts."""
 
     def wrong(config, accelerator, *, batch=1, prompt, context=None, dtype="bf16"):
         def one(T, S):
-            parts = forward_bytes(config, batch, T, S, **sizes(size or BYTES[dtype]))
+            parts = forward_bytes(
+                config,
+                batch,
+                T,
+                S,
+                weight_bytes_per_number=weight or size or BYTES[dtype],
+                cache_bytes_per_number=cache or size or BYTES[dtype],
+            )
             parts = moved(parts, batch) if moved else parts
             return phase_by_the_ridge(
                 flops(config, batch, T, S),
                 sum(parts.values()),
-                accelerator.flops[peak or dtype],
+                max(accelerator.flops.values())
+                if peak is max
+                else accelerator.flops[peak or dtype],
                 accelerator.bandwidth,
             )
 
@@ -294,6 +315,37 @@ def afterwards(change):
 
 def alone(config, accelerator, *, batch=1, **options):
     return prediction_by_phases(config, accelerator, **options)
+
+
+def swapped(*inputs, **options):
+    right = prediction_in_a_loop(*inputs, **options)
+    return Prediction(right.itl_s, right.ttft_s, right.decode, right.prefill, right.batch)
+
+
+def prefill_over_the_context(config, accelerator, *, context=None, prompt, **options):
+    right = prediction_in_a_loop(config, accelerator, context=context, prompt=prompt, **options)
+    if context is None:
+        return right
+    batch, dtype = options.get("batch", 1), options.get("dtype", "bf16")
+    first = phase_by_cases(
+        sum(forward_flops(config, batch, prompt, context).values()),
+        sum(forward_bytes(config, batch, prompt, context, **sizes(BYTES[dtype])).values()),
+        accelerator.flops[dtype],
+        accelerator.bandwidth,
+    )
+    return replace(right, ttft_s=first.seconds, prefill=first)
+
+
+def decode_alone(*inputs, batch=1, **options):
+    one = prediction_by_phases(*inputs, **options)
+    all_rows = prediction_by_phases(*inputs, batch=batch, **options)
+    return Prediction(all_rows.ttft_s, one.itl_s, all_rows.prefill, one.decode, batch)
+
+
+def prompts_as_one(*inputs, batch=1, prompt, context=None, **options):
+    right = prediction_by_phases(*inputs, batch=batch, prompt=prompt, context=context, **options)
+    long = prediction_by_phases(*inputs, prompt=batch * prompt, **options).prefill
+    return replace(right, ttft_s=long.seconds, prefill=long)
 
 
 def prefill_alone(config, accelerator, *, batch=1, **options):
@@ -334,6 +386,45 @@ SECOND_FORMS = {
         ),
         "multiplied by the rate": works_times_rates,
         "the rate over the work": rates_by_works,
+        "always memory": changed(lambda p, *_: (p.seconds, "memory", p.intensity)),
+        "always compute": changed(lambda p, *_: (p.seconds, "compute", p.intensity)),
+        "FLOPs compared with bytes, strictly": changed(
+            lambda p, *_: (p.seconds, "compute" if p.intensity > 1 else "memory", p.intensity)
+        ),
+        "the ridge upside down": changed(
+            lambda p, f, m, peak, bw: (
+                p.seconds,
+                "memory" if p.intensity * peak < bw else "compute",
+                p.intensity,
+            )
+        ),
+        "the ridge rounded down": changed(
+            lambda p, f, m, peak, bw: (
+                p.seconds,
+                "memory" if p.intensity < math.floor(peak / bw) else "compute",
+                p.intensity,
+            )
+        ),
+        "the intensity rounded down": changed(
+            lambda p, *_: (p.seconds, p.bound, math.floor(p.intensity))
+        ),
+        "whole seconds": lambda f, m, peak, bw: Phase(
+            max(math.floor(f / peak), math.floor(m / bw)),
+            "memory" if math.floor(m / bw) > math.floor(f / peak) else "compute",
+            f / m,
+        ),
+        "the intensity held against the peak": changed(
+            lambda p, f, m, peak, bw: (
+                p.seconds,
+                "memory" if p.intensity < peak else "compute",
+                p.intensity,
+            )
+        ),
+        "milliseconds": changed(lambda p, *_: (1000 * p.seconds, p.bound, p.intensity)),
+        "the fields in another order": changed(lambda p, *_: (p.intensity, p.bound, p.seconds)),
+        "FLOP/s for the intensity": changed(lambda p, f, *_: (p.seconds, p.bound, f / p.seconds)),
+        "a dict": lambda *inputs: vars(phase_by_cases(*inputs)),
+        "the seconds alone": lambda *inputs: phase_by_the_ridge(*inputs).seconds,
         "FLOPs compared with bytes": changed(
             lambda p, *_: (p.seconds, "memory" if p.intensity < 1 else "compute", p.intensity)
         ),
@@ -364,6 +455,15 @@ SECOND_FORMS = {
         "the bandwidth in bits": lambda i, peak, bw: min(8 * peak, i * bw) / 8,
         "in TFLOP/s": lambda i, peak, bw: attainable_by_time(i, peak / 1e12, bw / 1e12),
         "the share of the peak": lambda i, peak, bw: attainable_by_the_ridge(i, peak, bw) / peak,
+        "the ridge of the example": lambda i, peak, bw: i * bw if i < 100 / 20 else peak,
+        "the ridge rounded down": lambda i, peak, bw: i * bw if i < int(peak / bw) else peak,
+        "the ridge upside down": lambda i, peak, bw: i * bw if i * peak < bw else peak,
+        "whole FLOPs per byte": lambda i, peak, bw: attainable_by_time(math.floor(i), peak, bw),
+        "rounded down": lambda i, peak, bw: (i * bw if i * bw < peak else peak) // 1,
+        "the bandwidth outside of the minimum": lambda i, peak, bw: (peak if peak < i else i) * bw,
+        "the mean of both lines": lambda i, peak, bw: peak / 2 + i * bw / 2,
+        "the ridge": lambda i, peak, bw: 1 / (bw / peak),
+        "seconds": lambda i, peak, bw: i / attainable_by_the_ridge(i, peak, bw),
         "the intensity at the peak": lambda i, peak, bw: attainable_by_the_ridge(i, bw, peak),
     },
     "arithmetic_intensity": {
@@ -390,6 +490,23 @@ SECOND_FORMS = {
         "the positions before forgotten": lambda c, B, T, S, b: intensity_by_sums(c, B, T, T, b),
         "a multiply–add as one FLOP": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, 2 * b),
         "the head's bytes forgotten": per_byte(moved=but("head")),
+        "rounded down": lambda *inputs: math.floor(intensity_by_sums(*inputs)),
+        "only W in the bytes": per_byte(moved=but("embedding_rows", "kv_read", "kv_write")),
+        "the rows of the embedding forgotten": per_byte(moved=but("embedding_rows")),
+        "what is read of the cache forgotten": per_byte(moved=but("kv_read")),
+        "what is written of the cache forgotten": per_byte(moved=but("kv_write")),
+        "always 2 bytes": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, 2),
+        "the size twice": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, b) / b,
+        "the size over 4 bytes": lambda c, B, T, S, b: intensity_by_sums(c, B, T, S, 4 * b),
+        "the head on every position": lambda c, B, T, S, b: (
+            sum(forward_flops(c, B, T, S, T).values())
+            / sum(forward_bytes(c, B, T, S, **sizes(b)).values())
+        ),
+        "the FLOPs without the positions before": lambda c, B, T, S, b: (
+            sum(forward_flops(c, B, T, T).values())
+            / sum(forward_bytes(c, B, T, S, **sizes(b)).values())
+        ),
+        "the head's FLOPs forgotten": per_byte(flops=but("head")),
         "attention's FLOPs forgotten": per_byte(flops=but("scores", "weighted_sum")),
         "the FLOPs multiplied by the batch again": lambda c, B, T, S, b: (
             sum(B * f for f in forward_flops(c, B, T, S).values())
@@ -433,6 +550,37 @@ SECOND_FORMS = {
             lambda m: (m["weights"] + m["head"], sum(m.values()) - m["weights"] - m["head"]),
             weight=4,
         ),
+        "a negative batch, but for 0": two_forwards(
+            lambda f, W, c, r: None if f == r * c else up(r * W / (f - r * c))
+        ),
+        "a batch of 1 where there is none": two_forwards(
+            lambda f, W, c, r: smallest(f, W, c, r) or (None if f == r * c else 1)
+        ),
+        "the magnitude": two_forwards(
+            lambda f, W, c, r: smallest(f, W, c, r) or smallest(-f, W, -c, r)
+        ),
+        "None only below 0": two_forwards(
+            lambda f, W, c, r: None if f < r * c else up(r * W / (f - r * c))
+        ),
+        "the ridge rounded down": called_with(lambda peak, bw, b: (math.floor(peak / bw), 1, b)),
+        "doubled only": lambda *inputs: next(
+            (2**i for i in range(50) if 2**i >= (batch_by_search(*inputs) or 2**50)), None
+        ),
+        "what is written of the cache forgotten": from_parts(
+            lambda m: (m["weights"] + m["head"], m["embedding_rows"] + m["kv_read"])
+        ),
+        "a sum for the difference": two_forwards(lambda f, W, c, r: smallest(f, W, -c, r)),
+        "gives up near a thousand": searching(1_024),
+        "gives up later": searching(1_250),
+        "infinity where there is none": lambda *inputs: batch_by_search(*inputs) or math.inf,
+        "-1 where there is none": lambda *inputs: batch_by_search(*inputs) or -1,
+        "one row's own bytes in W too": two_forwards(lambda f, W, c, r: smallest(f, W + c, c, r)),
+        "one position too many": lambda config, length, *rates: batch_by_formula(
+            config, length + 1, *rates
+        ),
+        "the head's FLOPs forgotten": without_head,
+        "the envelope's r·b/2": lambda config, length, peak, bw, b: up(peak / bw / 2 * b),
+        "always 2 bytes": called_with(lambda peak, bw, b: (peak, bw, 2)),
         "0 where there is none": lambda *inputs: batch_by_search(*inputs) or 0,
         "the sparse peak, or half the FLOPs": called_with(lambda peak, bw, b: (peak + peak, bw, b)),
         "bits": called_with(lambda peak, bw, b: (peak, bw, b * 8)),
@@ -444,6 +592,27 @@ SECOND_FORMS = {
     },
     "predict_phases": {
         "the two times swapped": afterwards(lambda p: (p.decode.seconds, p.prefill.seconds)),
+        "the two phases swapped": swapped,
+        "milliseconds": afterwards(lambda p: (p.ttft_s * 1000, p.itl_s * 1000)),
+        "the batch not told": lambda *inputs, **options: replace(
+            prediction_by_phases(*inputs, **options), batch=1
+        ),
+        "the first time for both": afterwards(lambda p: (p.ttft_s, p.prefill.seconds)),
+        "the TTFT divided by the batch": afterwards(lambda p: (p.ttft_s / p.batch, p.itl_s)),
+        "the prefill over the context": prefill_over_the_context,
+        "the decode step with one row": decode_alone,
+        "all prompts as one": prompts_as_one,
+        "one position too many": predicting(
+            step=lambda prompt, context: 1 + (prompt if context is None else context)
+        ),
+        "always 4 bytes": predicting(size=4),
+        "the cache stays at 4 bytes": predicting(cache=4),
+        "the weights stay at 4 bytes": predicting(weight=4),
+        "a bare tuple": lambda *inputs, **options: tuple(
+            vars(prediction_in_a_loop(*inputs, **options)).values()
+        ),
+        "the largest peak": predicting(peak=max),
+        "a dict": lambda *inputs, **options: vars(prediction_by_phases(*inputs, **options)),
         "the context ignored": predicting(step=lambda prompt, context: prompt + 1),
         "the new token not counted": predicting(step=lambda prompt, context: context or prompt),
         "one row": alone,
@@ -470,35 +639,30 @@ SECOND_FORMS = {
 UNNAMED = {
     "phase": [
         lambda f, m, peak, bw: (f / peak, m / bw),
-        lambda f, m, peak, bw: max(f / peak, m / bw),
-        changed(lambda p, *_: (1e3 * p.seconds, p.bound, p.intensity)),
         changed(lambda p, *_: (p.seconds, p.bound.upper(), p.intensity)),
         changed(lambda p, f, m, peak, bw: ((f / peak + m / bw) / 2, p.bound, p.intensity)),
-        changed(lambda p, f, m, peak, bw: (p.seconds, p.bound, f / p.seconds)),
+        changed(lambda p, *_: (p.seconds, p.bound, round(p.intensity))),
     ],
     "attainable": [
-        lambda i, peak, bw: peak / bw,
-        lambda i, peak, bw: (peak + i * bw) / 2,
+        lambda i, peak, bw: round(min(peak, i * bw)),
+        lambda i, peak, bw: abs(peak - i * bw),
         lambda i, peak, bw: min(peak, i * bw) if i * bw > peak else 0.0,
         lambda i, peak, bw: math.sqrt(peak * i * bw),
     ],
     "arithmetic_intensity": [
         lambda c, B, T, S, b: 2 / b,
         lambda c, B, T, S, b: sum(forward_flops(c, B, T, S)),
-        per_byte(moved=but("kv_read")),
+        per_byte(moved=but("weights")),
     ],
     "compute_bound_batch": [
-        lambda config, length, peak, bw, b: up(peak / bw * b / 2),
+        searching(40),
         two_forwards(lambda f, W, c, r: None if f <= r * c else smallest(f, W, c, r) + 1),
-        two_forwards(lambda f, W, c, r: smallest(f, W, c, r) or math.inf),
-        two_forwards(lambda f, W, c, r: up(r * W / (f + r * c))),
-        in_a_loop,
-        two_forwards(lambda f, W, c, r: None if f < r * c else up(r * W / (f - r * c))),
+        two_forwards(lambda f, W, c, r: smallest(f, W, c, r) or 10**9),
+        two_forwards(lambda f, W, c, r: smallest(f, W, c * c, r)),
     ],
     "predict_phases": [
-        afterwards(lambda p: (p.ttft_s * 1e3, p.itl_s * 1e3)),
-        afterwards(lambda p: (p.ttft_s / p.batch, p.itl_s)),
-        predicting(size=4),
+        afterwards(lambda p: (p.ttft_s, p.itl_s * p.batch)),
+        afterwards(lambda p: (p.ttft_s * p.batch, p.itl_s)),
         predicting(step=lambda prompt, context: prompt),
     ],
 }

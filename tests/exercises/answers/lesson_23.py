@@ -63,19 +63,22 @@ def columns_outside(matrix, scale, x, out):
 
 def scale_in_front(matrix, scale, x, out):
     for r in prange(len(matrix)):
-        out[r] = sum(float(scale[r]) * float(matrix[r, c]) * float(v) for c, v in enumerate(x))
+        total = scale[r] * matrix[r, 0] * x[0]
+        for c in range(1, len(x)):
+            total = total + scale[r] * matrix[r, c] * x[c]
+        out[r] = total
 
 
 def in_steps_of_two(matrix, scale, x, out):
     R, C = matrix.shape
     for r in prange(R):
-        even = odd = 0.0
+        even = odd = np.float32(0)
         for c in range(0, C - 1, 2):
-            even += float(matrix[r, c]) * float(x[c])
-            odd += float(matrix[r, c + 1]) * float(x[c + 1])
+            even += np.float32(matrix[r, c]) * np.float32(x[c])
+            odd += np.float32(matrix[r, c + 1]) * np.float32(x[c + 1])
         if C % 2:
-            even += float(matrix[r, -1]) * float(x[-1])
-        out[r] = np.float32(even + odd) * scale[r]
+            even += np.float32(matrix[r, -1]) * x[-1]
+        out[r] = (even + odd) * scale[r]
 
 
 def from_the_end(matrix, scale, x, out):
@@ -97,6 +100,64 @@ def two_rows_at_a_time(matrix, scale, x, out):
             b += np.float32(matrix[second, c]) * x[c]
         out[first] = a * scale[first]
         out[second] = b * scale[second]
+
+
+def in_doubles(matrix, scale, x, out):
+    R, C = matrix.shape
+    for r in prange(R):
+        total = 0
+        for c in range(C):
+            total = total + np.float32(matrix[r, c]) * x[c]
+        out[r] = total * scale[r]
+
+
+def in_python_floats(matrix, scale, x, out):
+    for r in prange(len(matrix)):
+        out[r] = float(scale[r]) * sum(float(matrix[r, c]) * float(v) for c, v in enumerate(x))
+
+
+def in_numpy_doubles(matrix, scale, x, out):
+    for r in prange(len(matrix)):
+        total = np.float64(0)
+        for c in range(len(x)):
+            total += matrix[r, c] * x[c]
+        out[r] = scale[r] * total
+
+
+def scaled_on_the_way(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        total = 0.0
+        for c in range(len(x)):
+            total = float(scale[r]) * (total + float(matrix[r, c]) * float(x[c]))
+        out[r] = total
+
+
+def by_rows_of_x(matrix, scale, x, out):
+    R, C = matrix.shape
+    for r in range(R):
+        total = 0.0
+        for c in range(C):
+            total += float(matrix[r, c]) * float(x[r])
+        out[r] = total * float(scale[r])
+
+
+def one_row_short(matrix, scale, x, out):
+    for r in range(len(matrix) - 1):
+        total = 0.0
+        for c in range(len(x)):
+            total += float(matrix[r, c]) * float(x[c])
+        out[r] = total * float(scale[r])
+
+
+def from_the_second_column(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        out[r] = sum(float(matrix[r, c]) * float(x[c]) for c in range(1, len(x))) * scale[r]
+
+
+def whole_sums(matrix, scale, x, out):
+    for r in range(len(matrix)):
+        total = sum(np.float32(matrix[r, c]) * x[c] for c in range(len(x)))
+        out[r] = math.trunc(float(total)) * scale[r]
 
 
 def not_shared(matrix, scale, x, out):
@@ -227,6 +288,11 @@ def while_adding(x, weight, eps, out):
         out[c] = x[c] / math.sqrt(total / len(x) + eps) * weight[c] if total or eps else np.nan
 
 
+def all_but_the_last(x, weight, eps, out):
+    for c in range(len(x) - 1):
+        out[c] = x[c] / rms(x, eps) * weight[c]
+
+
 def square_sum(x):
     return np.linalg.norm(x.astype(np.float64)) ** 2
 
@@ -269,6 +335,12 @@ def not_lined_up(weight):
     scale = weight.abs().amax(dim=1) / 127
     scale = torch.where(scale == 0, 1.0, scale)
     return torch.round(weight / scale).char(), scale
+
+
+def unguarded_range(weight):
+    span = weight.max(dim=1).values - weight.min(dim=1).values
+    scale = torch.where(span > 0, span / 255, 1.0)
+    return torch.round(weight / scale[:, None]).char(), scale
 
 
 def unguarded(weight):
@@ -384,18 +456,59 @@ def mixes_keys(q, keys, values, length):
     return cached()(q, keys, keys, length)
 
 
-def online(fade_sum, fade_values):
+def one_too_many(q, keys, values, length, out):
+    two_passes(q, keys, values, length + 1, out)
+
+
+def one_too_few(q, keys, values, length, out):
+    q, keys, values, out = map(bare, (q, keys, values, out))
+    out[:] = cached()(q, keys, values, length - 1) if length > 1 else math.nan
+
+
+def weighted(weigh, divide):
+    """Attention with weights and a divisor of one's own, of the scores (H, length)."""
+
+    def attend(q, keys, values, length):
+        rows = torch.arange(len(q)) // (len(q) // len(keys))
+        k, v = (torch.from_numpy(x)[rows, :length] for x in (keys, values))
+        scores = torch.einsum("hd,hsd->hs", torch.from_numpy(q), k) / q.shape[1] ** 0.5
+        weights = weigh(scores)
+        return (torch.einsum("hs,hsd->hd", weights, v) / divide(weights)).numpy()
+
+    return filling(attend)
+
+
+divided_by_the_count = weighted(
+    lambda scores: torch.exp(scores - scores.amax(1, keepdim=True)), lambda w: w.shape[1]
+)
+
+
+def scores_for_weights(*arguments):
+    """Faded like the exponentials, where a new largest score comes."""
+    q, keys, values, length, out = map(bare, arguments)
+    for h in range(len(q)):
+        g, top, mass, mixed = h // (len(q) // len(keys)), -np.inf, 0.0, 0.0
+        for k, v in zip(keys[g, :length], values[g, :length], strict=True):
+            score = np.dot(q[h], k) / np.float32(math.sqrt(q.shape[1]))
+            fade = np.exp(min(top - score, 0.0))
+            mass, mixed, top = mass * fade + score, mixed * fade + score * v, max(top, score)
+        out[h] = mixed / mass
+
+
+def online(fade_sum, fade_values, upside_down=False):
     def attend(*arguments):
         q, keys, values, length, out = map(bare, arguments)
         (H, D), G = q.shape, len(keys)
         for h in range(H):
-            g, top, mass, mixed = h // (H // G), None, 0.0, np.zeros(D)
+            g, top, mass, mixed = h // (H // G), -np.inf, 0.0, np.zeros(D)
             for k, v in zip(keys[g, :length], values[g, :length], strict=True):
                 score = float(np.dot(q[h].astype(np.float64), k)) / D**0.5
-                if top is not None and score > top:
-                    mass *= math.exp(top - score) if fade_sum else 1.0
-                    mixed = mixed * (math.exp(top - score) if fade_values else 1.0)
-                top = score if top is None else max(top, score)
+                if score > top and (fade_sum or fade_values):
+                    with np.errstate(all="ignore"):
+                        fade = np.exp(np.float32(score - top if upside_down else top - score))
+                        mass *= fade if fade_sum else 1.0
+                        mixed = mixed * (fade if fade_values else 1.0)
+                top = max(top, score)
                 mass += math.exp(score - top)
                 mixed = mixed + math.exp(score - top) * v
             out[h] = mixed / mass
@@ -435,6 +548,15 @@ def gated_by_tanh(w_gate, s_gate, w_up, s_up, x, out):
         out[r] = gate * (1 + math.tanh(gate / 2)) / 2 * up
 
 
+def sums_handed_on(w_gate, s_gate, w_up, s_up, x, out):
+    gate = up = 0.0
+    for r in range(len(out)):
+        gate += sum(float(w_gate[r, c]) * float(v) for c, v in enumerate(x))
+        up += sum(float(w_up[r, c]) * float(v) for c, v in enumerate(x))
+        gate *= s_gate[r]
+        out[r] = silu(gate) * up * s_up[r]
+
+
 def logistic(x):
     return torch.sigmoid(torch.as_tensor(x)).numpy()
 
@@ -457,6 +579,13 @@ SECOND_FORMS = {
         "out added to": on_top(scaled_dots),
         "the scale forgotten": filling(lambda m, s, x: dots(m, x)),
         "divided by the scale": filling(lambda m, s, x: dots(m, x) / s),
+        "the scale of the first row for all": filling(lambda m, s, x: dots(m, x) * s[0]),
+        "scaled in each step": scaled_on_the_way,
+        "the scale squared": filling(lambda m, s, x: scaled_dots(m, s, x) * s),
+        "x by rows": by_rows_of_x,
+        "the last row left out": one_row_short,
+        "the first column left out": from_the_second_column,
+        "the sum cut to a whole number": whole_sums,
         "a scale for each column": scale_by_its_column,
         "rows and columns exchanged": upright,
         "the last column left out": one_short,
@@ -465,6 +594,7 @@ SECOND_FORMS = {
         "summed in 8 bits": eight_bit_total,
         "zeros skipped": only_where_not_zero,
         "the outer loop over columns": columns_outside,
+        "a sum of 64 bits": in_doubles,
         "prange left out": not_shared,
         "prange on the inner loop": shared_inside,
     },
@@ -475,14 +605,35 @@ SECOND_FORMS = {
             lambda x, w, eps: x / np.sqrt(square_sum(x) + eps) * w
         ),
         "eps outside of the root": filling(lambda x, w, eps: x / (rms(x, 0.0) + eps) * w),
+        "eps always 1e-5": filling(lambda x, w, eps: w * x / rms(x, 1e-5)),
+        "eps always 1e-6": filling(lambda x, w, eps: w * x / rms(x, 1e-6)),
+        "eps squared": filling(lambda x, w, eps: w * x / rms(x, eps**2)),
+        "eps as the least root": filling(
+            lambda x, w, eps: w * (x / np.maximum(np.float32(rms(x, 0.0)), np.float32(eps)))
+        ),
+        "divided after the root": filling(
+            lambda x, w, eps: w * x * len(x) / np.sqrt(square_sum(x) + eps)
+        ),
+        "the mean over C - 1": filling(
+            lambda x, w, eps: w * x / np.sqrt(square_sum(x) / np.float32(len(x) - 1) + eps)
+        ),
+        "the mean of the magnitudes": filling(lambda x, w, eps: x / (np.abs(x).mean() + eps) * w),
+        "multiplied by the root": filling(lambda x, w, eps: w * (rms(x, eps) * x)),
         "eps divided with the sum": filling(lambda x, w, eps: w * x / rms(x, eps / len(x))),
         "added up in out": in_the_first_place,
         "the sum overwritten": overwriting_the_sum,
         "eps forgotten": filling(lambda x, w, eps: w * (x / np.float64(rms(x, 0.0)))),
         "the root forgotten": filling(lambda x, w, eps: w * x / rms(x, eps) ** 2),
         "the weight forgotten": filling(lambda x, w, eps: x / rms(x, eps)),
+        "the first weight for all": filling(lambda x, w, eps: w[0] * (x / rms(x, eps))),
+        "divided by the weight": filling(lambda x, w, eps: x / rms(x, eps) / w),
+        "the weight added": filling(lambda x, w, eps: w + x / rms(x, eps)),
+        "the last channel left out": all_but_the_last,
         "one plus the weight": filling(lambda x, w, eps: x / rms(x, eps) + rms_normed(x, w, eps)),
         "the mean subtracted": filling(lambda x, w, eps: w * (x / about_the_mean(x, eps))),
+        "only the last square": filling(
+            lambda x, w, eps: w * x / np.sqrt(x[-1] ** 2 / len(x) + np.float64(eps))
+        ),
         "layer norm": filling(lambda x, w, eps: rms_normed(x - np.mean(x), w, eps)),
         "one loop in place of two": while_adding,
     },
@@ -506,6 +657,19 @@ SECOND_FORMS = {
         "the largest without its magnitude": quantized_with(
             lambda w: w.max(dim=1, keepdim=True).values / 127
         ),
+        "no small scales": quantized_with(lambda w: (magnitudes(w) / 127).clamp_min(1e-8)),
+        "the magnitude of the largest": quantized_with(
+            lambda w: w.max(dim=1, keepdim=True).values.abs() / 127
+        ),
+        "the range instead of the magnitude": unguarded_range,
+        "255": quantized_with(lambda w: magnitudes(w) / 255),
+        "63.5": quantized_with(lambda w: 2 * magnitudes(w) / 127),
+        "the mean magnitude": quantized_with(lambda w: w.abs().sum(1, True) / w.shape[1] / 127),
+        "rounded up": quantized_with(
+            lambda w: magnitudes(w) / 127, rounded=lambda x: -torch.floor(-x)
+        ),
+        "the magnitude for the scale": lambda w: (row_by_row(w)[0], 127 * row_by_row(w)[1]),
+        "the scales not given back": lambda w: row_by_row(w)[0],
         "128": quantized_with(lambda w: magnitudes(w) / 128),
         "division by zero": unguarded,
         "a row of zeros has another scale": lambda w: (
@@ -524,6 +688,10 @@ SECOND_FORMS = {
         "the scale forgotten": lambda q, s: q.to(torch.float32) + 0.0,
         "cut to whole numbers": lambda q, s: torch.trunc(q * s.unsqueeze(1)),
         "the scale cut to a whole number": lambda q, s: q.float() * torch.trunc(s)[:, None],
+        "the largest scale for all": lambda q, s: q.float() * max(s.tolist()),
+        "the mean scale for all": lambda q, s: q.float() * (s.sum() / len(s)),
+        "divided by 127, too": lambda q, s: (q.float().T * s / 127).T,
+        "the scale added": lambda q, s: torch.add(q, s.unsqueeze(1)),
         "the scale of the first row for all": lambda q, s: q.float() * float(s[0]),
     },
     "attend": {
@@ -535,13 +703,19 @@ SECOND_FORMS = {
         "divided by D": filling(cached(root=lambda D: D)),
         "the largest not subtracted": filling(bare_exponentials),
         "the largest not subtracted, in 64 bits": exponentials_in_64_bits,
-        "one position too many": filling(cached(last=lambda length, S: min(S, length + 1))),
-        "one position too few": filling(cached(last=lambda length, S: length - (length > 1))),
+        "one position too many": one_too_many,
+        "one position too few": one_too_few,
         "the whole cache": filling(cached(last=lambda length, S: S)),
         "heads shared in the wrong order": filling(cached(shared=lambda h, G: h % G)),
+        "a KV head for each G heads": filling(cached(shared=lambda h, G: h // G)),
+        "the last KV head for all": filling(cached(shared=lambda h, G: G - 1)),
         "the first KV head for all": filling(cached(shared=lambda h, G: 0)),
         "not divided by the sum": filling(cached(normal=False)),
         "keys in place of values": filling(mixes_keys),
+        "the fade upside down": online(True, True, upside_down=True),
+        "divided by the number of positions": divided_by_the_count,
+        "the scores multiplied by √D": filling(cached(root=lambda D: 1 / D**0.5)),
+        "the score for the weight": scores_for_weights,
         "nothing faded": online(False, False),
         "only the sum faded": online(True, False),
         "only out faded": online(False, True),
@@ -553,6 +727,36 @@ SECOND_FORMS = {
         "gate and up exchanged": filling(of_both(lambda gate, up: gate * silu(up))),
         "the sign in the exponent": filling(of_both(lambda gate, up: -silu(-gate) * up)),
         "no gate function": filling(of_both(lambda gate, up: up * gate)),
+        "a minus in the denominator": filling(
+            of_both(lambda gate, up: up * gate / (1 - np.exp(-gate)))
+        ),
+        "ReLU": filling(of_both(lambda gate, up: np.maximum(gate, 0) * up)),
+        "GELU": filling(
+            of_both(lambda gate, up: torch.nn.functional.gelu(torch.as_tensor(gate)).numpy() * up)
+        ),
+        "tanh": filling(of_both(lambda gate, up: np.tanh(gate) * up)),
+        "SiLU of both": filling(of_both(lambda gate, up: silu(gate) * silu(up))),
+        "the gate alone": filling(of_both(lambda gate, up: silu(gate))),
+        "added": filling(of_both(lambda gate, up: silu(gate) + up)),
+        "the gate's scale for both": filling(
+            lambda wg, sg, wu, su, x: silu(scaled_dots(wg, sg, x)) * scaled_dots(wu, sg, x)
+        ),
+        "the up scale for both": filling(
+            lambda wg, sg, wu, su, x: silu(scaled_dots(wg, su, x)) * scaled_dots(wu, su, x)
+        ),
+        "the scales exchanged": filling(
+            lambda wg, sg, wu, su, x: silu(scaled_dots(wg, su, x)) * scaled_dots(wu, sg, x)
+        ),
+        "the first scales for all": filling(
+            lambda wg, sg, wu, su, x: silu(scaled_dots(wg, sg[0], x)) * scaled_dots(wu, su[0], x)
+        ),
+        "the sums not started anew": sums_handed_on,
+        "only the last products": filling(
+            lambda wg, sg, wu, su, x: silu(wg[:, -1] * x[-1] * sg) * (wu[:, -1] * x[-1] * su)
+        ),
+        "the gate's matrix for both": filling(
+            lambda wg, sg, wu, su, x: silu(scaled_dots(wg, sg, x)) * scaled_dots(wg, su, x)
+        ),
         "SiLU of the product": filling(of_both(lambda gate, up: silu(gate * up))),
         "the gate's scale forgotten": filling(
             lambda wg, sg, wu, su, x: silu(dots(wg, x)) * scaled_dots(wu, su, x)
@@ -573,39 +777,39 @@ SECOND_FORMS = {
 UNNAMED = {
     "matrix_vector": [
         filling(lambda m, s, x: scaled_dots(m, s, x).max()),
-        filling(lambda m, s, x: scaled_dots(m, s, x) * s),
+        in_python_floats,
+        in_numpy_doubles,
+        filling(lambda m, s, x: scaled_dots(m, s, x) + s),
         filling(lambda m, s, x: scaled_dots(np.abs(m), s, x)),
         filling(lambda m, s, x: (m.astype(np.float32).sum(1)) * s),
     ],
     "rms_norm_into": [
-        filling(lambda x, w, eps: x / (np.abs(x).mean() + eps) * w),
-        filling(lambda x, w, eps: x / np.sqrt(np.mean(x * x) + eps) + w),
-        filling(lambda x, w, eps: x * rms(x, eps) * w),
-        filling(lambda x, w, eps: x / max(rms(x, 0.0), eps) * w),
+        filling(lambda x, w, eps: x / rms(x, -eps if eps < 1e-4 else eps / 2) * w),
+        filling(lambda x, w, eps: x / np.abs(x).max() * w),
+        filling(lambda x, w, eps: rms_normed(x, w, eps)[::-1]),
     ],
     "quantize": [
-        quantized_with(lambda w: magnitudes(w) / 255),
+        quantized_with(lambda w: magnitudes(w) / 100),
         quantized_with(lambda w: (magnitudes(w) / 127).clamp(min=1e-3)),
-        quantized_with(lambda w: w.abs().mean(1, keepdim=True) / 127),
-        lambda w: row_by_row(w)[0],
+        lambda w: row_by_row(w)[1],
         lambda w: (row_by_row(w)[0], row_by_row(w.double())[1].double()),
         lambda w: quantized_with(lambda w: magnitudes(w) / 127)(w.double()),
     ],
     "dequantize": [
-        lambda q, s: q + s[:, None],
-        lambda q, s: q.float() * s.mean(),
+        lambda q, s: q.float() * s[-1],
+        lambda q, s: q.float() * s[:, None] ** 2,
         lambda q, s: (q.float() * s[:, None]).T,
         lambda q, s: q.double() * s[:, None],
     ],
     "attend": [
         filling(lambda q, k, v, length: np.stack([v[0, 0]] * len(q))),
-        filling(cached(shared=lambda h, G: G - 1)),
+        filling(cached(shared=lambda h, G: G - 1 - h % G)),
         filling(lambda q, k, v, length: cached()(q, k, v, 1)),
     ],
     "gated": [
-        filling(of_both(lambda gate, up: np.maximum(gate, 0) * up)),
-        filling(of_both(lambda gate, up: silu(gate) + up)),
-        filling(of_both(lambda gate, up: silu(gate))),
+        filling(of_both(lambda gate, up: np.abs(gate) * up)),
+        filling(of_both(lambda gate, up: silu(gate) - up)),
+        filling(of_both(lambda gate, up: (silu(gate) * up)[::-1])),
     ],
 }
 

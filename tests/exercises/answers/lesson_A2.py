@@ -87,6 +87,20 @@ CROSSES = edited(
 + if mask is None:
 +     mask = causal_mask(x.shape[1], memory.shape[1])
 + q = heads_of
+## always causal, from the top
+- q = heads_of
++ if mask is None:
++     mask = torch.arange(memory.shape[1]) <= torch.arange(x.shape[1])[:, None]
++ q = heads_of
+## scores set to 0
+- return finished(attention(q, k, v, mask), w_output)
++ scores = torch.einsum("bhtd,bhsd->bhts", q, k) * q.shape[-1] ** -0.5
++ scores = scores if mask is None else scores * mask
++ return finished(torch.softmax(scores, dim=-1) @ v, w_output)
+## the first text's memory for all
+- q = heads_of
++ memory = memory[torch.zeros(len(memory), dtype=torch.long)]
++ q = heads_of
 ## the mask ignored
 - v, mask) → v)
 ## the mask upside down
@@ -98,6 +112,46 @@ CROSSES = edited(
 - heads_of(memory, w_key, H) → split_heads(memory @ w_key, H)
 - heads_of(memory, w_value, H) → split_heads(memory @ w_value, H)
 - mask), w_output) → mask), w_output.mT)
+## input weights not transposed
+- heads_of(x, w_query, H) → split_heads(x @ w_query, H)
+- heads_of(memory, w_key, H) → split_heads(memory @ w_key, H)
+- heads_of(memory, w_value, H) → split_heads(memory @ w_value, H)
+## output weights not transposed
+- mask), w_output) → mask), w_output.T)
+## query and key weights swapped
+- heads_of(x, w_query → heads_of(x, w_key
+- heads_of(memory, w_key → heads_of(memory, w_query
+## x is added
+- return finished → return x + finished
+## both texts in a row
+- q = heads_of
++ memory = torch.hstack((x, memory))
++ q = heads_of
+- attention(q, k, v, mask)
++ attention(q, k.roll(-x.shape[1], 2), v.roll(-x.shape[1], 2), mask)
+## heads merged without swapping axes
+- finished(attention(q, k, v, mask), w_output)
++ attention(q, k, v, mask).contiguous().view(*x.shape[:2], -1) @ w_output.mT
+## heads not moved to the front
+- heads_of(x, w_query, H) → heads_of(x, w_query, H).transpose(1, 2)
+- heads_of(memory, w_key, H) → heads_of(memory, w_key, H).transpose(1, 2)
+- heads_of(memory, w_value, H) → heads_of(memory, w_value, H).transpose(1, 2)
+- attention(q, k, v, mask) → attention(q, k, v, mask).transpose(1, 2)
+## softmax over the queries
+- return finished(attention(q, k, v, mask), w_output)
++ scores = torch.einsum("bhtd,bhsd->bhts", q, k) * q.shape[-1] ** -0.5
++ if mask is not None:
++     scores = torch.where(mask, scores, -math.inf)
++ return finished(torch.softmax(scores, dim=2) @ v, w_output)
+## the mask added
+- return finished(attention(q, k, v, mask), w_output)
++ scores = torch.einsum("bhtd,bhsd->bhts", q, k) * q.shape[-1] ** -0.5
++ scores = scores if mask is None else scores + mask
++ return finished(torch.softmax(scores, dim=-1) @ v, w_output)
+## divided by D
+- attention(q, → attention(q * q.shape[-1] ** -0.5,
+## divided by √(H·D)
+- attention(q, → attention(q * H**-0.5,
 ## key and value weights swapped
 - k, v = → v, k =
 ## one head only
@@ -114,17 +168,12 @@ CROSSES = edited(
 UNNAMED_CROSSES = edited(
     finished_by_the_book,
     """
-## the output not transposed
-- mask), w_output) → mask), w_output.T)
-## added to x
-- return finished → return x + finished
-## query and key weights swapped
+## keys in the place of queries
 - heads_of(x, w_query → heads_of(x, w_key
-- heads_of(memory, w_key → heads_of(memory, w_query
-## both texts in a row
-- q = heads_of
-+ memory = torch.cat((memory, x), dim=1)
-+ q = heads_of
+## the query is not projected
+- heads_of(x, w_query, H) → split_heads(x.expand(-1, -1, -1), H)
+## the heads turned around
+- attention(q, k, v, mask) → attention(q, k, v, mask).flip(1)
 """,
 )
 
@@ -162,6 +211,39 @@ POOLS = edited(
 - shares = real.float() → shares = torch.ones(real.shape)
 ## divided by everybody's tokens
 - real.float().sum(-1, keepdim=True) → real.float().sum()
+## divided by the first row's tokens
+- real.float().sum(-1, keepdim=True) → real.float()[0].sum()
+## keepdim forgotten
+- shares = real.float() / real.float().sum(-1, keepdim=True)
++ shares = real.float()
+- torch.einsum("btc,bt->bc", x, shares)
++ torch.einsum("btc,bt->bc", x, shares) / torch.count_nonzero(real, dim=1)
+## the first positions
+- shares = real
++ real = torch.arange(real.shape[1]) < real.sum(1, keepdim=True)
++ shares = real
+## rounded down
+- torch.einsum("btc,bt->bc", x, shares) → torch.einsum("btc,bt->bc", x, shares).floor()
+## one too many
+- real.float().sum(-1, keepdim=True) → (1 + real.sum(-1, keepdim=True))
+## one mean for all rows
+- real.float().sum(-1, keepdim=True) → real.sum()
+- torch.einsum("btc,bt->bc", x, shares)
++ torch.einsum("btc,bt->c", x, shares) + torch.zeros(len(x), 1)
+## of length one
+- return torch.einsum("btc,bt->bc", x, shares)
++ return F.normalize(torch.einsum("btc,bt->bc", x, shares), dim=-1)
+## the first real token
+- shares = real.float() / real.float().sum(-1, keepdim=True)
++ shares = (real & (real.cumsum(1) == 1)).float()
+## the last real token
+- shares = real.float() / real.float().sum(-1, keepdim=True)
++ shares = (real & (real.flip(1).cumsum(1).flip(1) == 1)).float()
+## the median
+- torch.einsum("btc,bt->bc", x, shares)
++ torch.where(real[..., None], x, math.nan).nanmedian(1).values
+## the last position
+- torch.einsum("btc,bt->bc", x, shares) → x.select(1, x.shape[1] - 1)
 ## not divided
 -  / real.float().sum(-1, keepdim=True)
 ## one vector for the whole batch
@@ -186,16 +268,12 @@ POOLS = edited(
 UNNAMED_POOLS = edited(
     mean_by_einsum,
     """
-## the last position
-- torch.einsum("btc,bt->bc", x, shares) → x[:, -1]
 ## over the channels
 - torch.einsum("btc,bt->bc", x, shares) → x.mean(-1)
-## the median
-- torch.einsum("btc,bt->bc", x, shares)
-+ torch.where(real[..., None], x, math.nan).nanmedian(1).values
-## of length one
-- return torch.einsum("btc,bt->bc", x, shares)
-+ return F.normalize(torch.einsum("btc,bt->bc", x, shares), dim=-1)
+## an epsilon too large
+- real.float().sum(-1, keepdim=True) → (real.float().sum(-1, keepdim=True) + 0.01)
+## the root of the number
+- real.float().sum(-1, keepdim=True) → real.float().sum(-1, keepdim=True).sqrt()
 """,
 )
 
@@ -237,6 +315,31 @@ PREFIXES = edited(
 + return mask
 ## causal in the prefix too
 - mask[:prefix, :prefix] = True
+## a diagonal further on
+- return mask → return torch.ones(T, T).tril(prefix).bool()
+## a diagonal further on, by one less
+- return mask → return torch.ones(T, T).tril(prefix - 1).bool()
+## a diagonal further on, by one less, where there is a prefix
+- return mask → return torch.ones(T, T).tril(prefix - 1 if prefix else 0).bool()
+## the last columns
+- mask[:prefix, :prefix] = True → mask[:, T - prefix :] = True
+## minus nought
+- mask[:prefix, :prefix] = True → mask[:, : -(T - prefix)] = True
+## without oneself
+- tril() → tril(-1)
+- [:prefix, :prefix] → [:, :prefix]
+## everyone sees everyone
+- return mask → return torch.ones_like(mask)
+## queries and keys swapped
+- return mask → return mask.T
+## the prefix is causal, the rest sees all
+- mask[:prefix, :prefix] = True → mask[prefix:] = True
+## the block alone
+- torch.ones(T, T).tril() → torch.zeros(T, T)
+## zeros and -inf
+- return mask → return torch.where(mask, 0.0, -math.inf)
+## axes too many
+- return mask → return mask.view(1, 1, T, T)
 ## both at once
 - mask[:prefix, :prefix] = True → mask[:, prefix:] = False
 ## upside down
@@ -249,12 +352,12 @@ PREFIXES = edited(
 UNNAMED_PREFIXES = edited(
     triangle_and_block,
     """
-## everyone sees everyone
-- return mask → return torch.ones_like(mask)
 ## the prefix at the end
 - return mask → return mask.flip(0, 1)
-## queries by keys
-- return mask → return mask.T
+## one row less
+- return mask → return mask[1:]
+## the prefix sees itself as the rest does
+- [:prefix, :prefix] → [:prefix, prefix:]
 """,
 )
 

@@ -1,0 +1,36 @@
+"""Whether a forward pass fits: into what the model was made for, and into this machine's memory."""
+
+from __future__ import annotations
+
+import os
+
+from decodeloop.cost.memory import activation_bytes, kv_cache_bytes, weight_bytes
+from decodeloop.errors import UserError
+from decodeloop.model import ModelConfig
+
+FP32 = 4  # bytes
+
+
+def check_room(config: ModelConfig, batch: int, T: int, S: int, memory: float | None) -> None:
+    """Raise a `UserError` unless T new of S positions, in each of `batch` rows, can be computed in
+    fp32 by the plain decoder, in so many bytes of memory (None: nobody knows how many)."""
+    if config.context < S:
+        raise UserError(
+            f"{S:,} positions are asked for, and the model was made for {config.context:,}: ask "
+            f"for at most so many."
+        )
+    needed = weight_bytes(config, FP32) + kv_cache_bytes(config, batch, S, FP32)
+    needed += activation_bytes(config, batch, T, S, FP32)
+    if memory is not None and needed > memory:
+        raise UserError(
+            f"{batch:,} × {T:,} new tokens at {S:,} positions take {needed / 1e9:,.1f} GB, and "
+            f"this machine has {memory / 1e9:,.1f} GB: ask for fewer."
+        )
+
+
+def total_memory() -> float | None:
+    """Bytes of this machine's memory; None where the system does not say (Windows)."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,70 @@
+"""Every right answer of every part speaks, however it is written: on the CPU, and on a GPU, which
+may be the pretended one (`test_pretend_gpu.py`)."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from answer_tables import answers
+from stand_ins import Letters
+
+from decodeloop.course.guarding import Part, guarded
+from decodeloop.course.linking import assemble, link, part_names
+from decodeloop.decode import Sampling, search, stream
+from decodeloop.exercises.finding import find
+from decodeloop.loading import LanguageModel
+
+RIGHT = {
+    f"{name}-{answer.__name__}": (name, answer)
+    for name in part_names()
+    for answer in answers(find(name).lesson).RIGHT[name]
+}
+EVERYTHING = Sampling(0.9, top_k=30, top_p=0.95, min_p=0.01, repetition_penalty=1.2)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+
+
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=needs_gpu)])
+def llm(request, decoders):
+    decoder = copy.deepcopy(decoders[2]).to(request.param)
+    return LanguageModel("tiny", decoder.config, Letters(), decoder, (5, 17))
+
+
+@pytest.fixture(scope="module")
+def expected(decoders):
+    decoder = decoders[2]
+    return spoken(LanguageModel("tiny", decoder.config, Letters(), decoder, (5, 17)))
+
+
+def spoken(llm):
+    """What a model says: greedily, drawn, without a cache, and by beams."""
+
+    say = getattr(llm, "stream", partial(stream, llm))
+    look = getattr(llm, "search", partial(search, llm))
+    generator = torch.Generator().manual_seed(3)
+    return [
+        list(say("hi!", 4)),
+        list(say("hi!", 4, sampling=EVERYTHING, generator=generator)),
+        list(say("hi!", 4, use_cache=False)),
+        look("hi!", 3, beams=2).tokens,
+    ]
+
+
+@pytest.mark.parametrize("form", RIGHT)
+def test_a_right_answer_speaks_in_whatever_form_it_is_written(llm, expected, form):
+    name, answer = RIGHT[form]
+    part = Part(name, "yours")
+    own = link(llm, {name: guarded(answer, part)}, {}, (part,))
+    said, drawn = spoken(own), 1
+    if name == "sample":  # it may turn the same random numbers into other tokens
+        said[drawn] = expected[drawn] if len(said[drawn]) > 1 else said[drawn]
+    assert said == expected
+    assert part.calls > 0, "it was there, and never called"
+
+
+def test_all_solutions_together_speak(llm, expected, solutions):
+    own = assemble(llm, {name: (solutions[name][0], f"mine/{name}.py") for name in solutions})
+    assert {part.name: part.failed for part in own.parts if part.whose != "yours"} == {}
+    assert spoken(own) == expected
