@@ -7,9 +7,11 @@ import os
 import matplotlib
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from decodeloop.course.backend import INLINE, draw_in_notebook
+from decodeloop.course.kernels import apart
 
 BEGIN = "from decodeloop.course import begin\nbegin('01_attention', edition='worked')"
 DRAW = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
@@ -23,7 +25,8 @@ DRAW = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
 def test_a_figure_appears_below_its_cell(monkeypatch, backend, first):
     monkeypatch.setenv("MPLBACKEND", backend)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in (first, DRAW)])
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    kernel = apart(AsyncKernelManager, kernel_name="python3")
+    NotebookClient(notebook, km=kernel, timeout=120).execute()
     [output] = [o for o in notebook.cells[1].outputs if o.output_type == "display_data"]
     assert "image/png" in output.data
     assert not [o for o in notebook.cells[1].outputs if o.get("name") == "stderr"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from decodeloop.course import cheatsheet, contents
+from decodeloop.course.kernels import apart
 from decodeloop.course.lessons import (
     Lesson,
     LessonError,
@@ -137,6 +138,7 @@ def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambd
     Raises:
         LessonError: a cell fails, a figure has no alt text, or an output names this machine.
     """
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -149,8 +151,8 @@ def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambd
 
     client = NotebookClient(
         notebook,
+        km=apart(AsyncKernelManager, kernel_name="python3"),
         timeout=TIMEOUT_S,
-        kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(root / "notebooks")}},
