@@ -6,6 +6,7 @@ Pope et al., "Efficiently Scaling Transformer Inference" (2022), section 2.1. Bu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Protocol
 
@@ -59,6 +60,34 @@ class KVCache(Attends, Protocol):
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
         """Row i becomes what row rows[i] was; a row may be taken several times, or never."""
+
+
+@dataclass(frozen=True)
+class BlockTables:
+    """Where the tokens of one step lie: several texts in one row, each in blocks of one pool.
+
+    A text's positions i · size to (i + 1) · size - 1 are in block `tables[text, i]` of the pool;
+    what stands in a row of `tables` after the last block that its text needs is never read. New
+    token n belongs to `texts[n]`, stands at `positions[n]`, and may attend to positions 0 to
+    `positions[n]` of its text. A text's new tokens are neighbours, in the order of its positions.
+
+    Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention"
+    (2023), section 4.
+
+    Shapes: keys and values (L, blocks, G, size, D); texts and positions (N,), whole numbers;
+    tables (texts, most), whole numbers.
+    """
+
+    keys: Tensor
+    values: Tensor
+    texts: Tensor
+    positions: Tensor
+    tables: Tensor
+
+    @property
+    def size(self) -> int:
+        """How many positions a block has."""
+        return self.keys.shape[3]
 
 
 class NoCache:
