@@ -238,16 +238,25 @@ class ContiguousKVCache:
         self._length = n
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
-        index = torch.as_tensor(rows, device=self.keys.device)
-        whole = not index.is_floating_point() and index.dtype != torch.bool
-        if index.ndim != 1 or index.numel() == 0 or not whole:
-            raise ShapeError(
-                f"select: rows of shape {tuple(index.shape)} and type {index.dtype}: expected a "
-                f"list of row numbers, at least one."
-            )
-        if int(index.min()) < 0 or int(index.max()) >= self.batch:
-            raise UserError(
-                f"select: rows {index.tolist()}: the cache has rows 0 to {self.batch - 1}."
-            )
+        index = row_numbers(rows, self.batch).to(self.keys.device)
         self.keys = self.keys.index_select(1, index)
         self.values = self.values.index_select(1, index)
+
+
+def row_numbers(rows: Tensor | Sequence[int], batch: int) -> Tensor:
+    """The rows that `select` was asked for. Shapes: → (n,), whole numbers.
+
+    Raises:
+        ShapeError: it is not a list of whole numbers, or an empty one.
+        UserError: there is no such row.
+    """
+    index = torch.as_tensor(rows)
+    whole = not index.is_floating_point() and index.dtype != torch.bool
+    if index.ndim != 1 or index.numel() == 0 or not whole:
+        raise ShapeError(
+            f"select: rows of shape {tuple(index.shape)} and type {index.dtype}: expected a "
+            f"list of row numbers, at least one."
+        )
+    if int(index.min()) < 0 or int(index.max()) >= batch:
+        raise UserError(f"select: rows {index.tolist()}: the cache has rows 0 to {batch - 1}.")
+    return index
