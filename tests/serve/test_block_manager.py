@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decodeloop.errors import UserError
 from decodeloop.serve.block_manager import NoRoom
 from decodeloop.serve.blocks import Table, tenant_key
 
