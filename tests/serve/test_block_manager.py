@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serve_kit import Kit
 
+from decodeloop.errors import UserError
 from decodeloop.serve.block_manager import NoRoom
 from decodeloop.serve.blocks import Table, tenant_key
 
@@ -129,6 +132,187 @@ def run_trial(kit, count, size, operations):
 @settings(max_examples=EXAMPLES)
 @given(trials)
 def test_any_operations_keep_what_must_always_hold(trial):
-    from serve_kit import Kit
-
     run_trial(Kit(), *trial)
+
+
+# one thing at a time
+
+
+def stored(blocks, tokens, key=b""):
+    """A text that has read all it has."""
+    table = Table(list(tokens), key)
+    blocks.admit(table, blocks.match(table))
+    blocks.complete(table, table.left)
+    return table
+
+
+def found(blocks, tokens, key=b""):
+    return blocks.match(Table(list(tokens), key))
+
+
+def test_a_beginning_is_found_while_in_use_and_afterwards(kit):
+    blocks = kit.manager(8, 2)
+    table = stored(blocks, [1, 2, 3, 4, 5])
+    assert found(blocks, [1, 2, 3, 4, 9]) == table.blocks[:2]
+    kept = [*table.blocks]
+    blocks.release(table)
+    assert found(blocks, [1, 2, 3, 4, 9]) == kept[:2]
+    assert found(blocks, [1, 2, 9, 4, 9]) == kept[:1]
+    assert kit.manager(8, 2, share=False).match(Table([1, 2, 3, 4, 9])) == []
+
+
+def test_a_block_that_is_used_again_is_not_found_by_its_old_hash(kit):
+    blocks = kit.manager(2, 2)
+    blocks.release(stored(blocks, [1, 2, 3]))
+    stored(blocks, [7, 8, 9])
+    assert found(blocks, [1, 2, 3]) == []
+
+
+def test_a_text_that_is_wholly_known_still_reads_its_last_token(kit):
+    blocks = kit.manager(8, 2)
+    stored(blocks, [1, 2, 3, 4])
+    table = Table([1, 2, 3, 4])
+    assert blocks.admit(table, blocks.match(table)) == 2
+    assert table.left == 2
+
+
+def test_of_two_that_were_computed_at_once_one_is_found(kit):
+    blocks = kit.manager(8, 2)
+    twins = [Table([1, 2, 3]), Table([1, 2, 3])]
+    for twin in twins:
+        blocks.admit(twin, blocks.match(twin))
+    for twin in twins:
+        blocks.complete(twin, twin.left)
+    assert blocks.hash_of == {b: h for h, b in blocks.block_of.items()}
+    blocks.release(twins[1])
+    stored(blocks, [4] * 11)  # takes all that is free
+    assert found(blocks, [1, 2, 3]) == twins[0].blocks[:1]
+
+
+def test_what_is_not_yet_computed_is_not_found(kit):
+    blocks = kit.manager(8, 2)
+    table = Table([1, 2, 3, 4, 5])
+    blocks.admit(table, [])
+    assert found(blocks, [1, 2, 3, 4, 5]) == []
+    blocks.complete(table, 3)
+    assert found(blocks, [1, 2, 3, 4, 5]) == table.blocks[:1]
+
+
+def test_free_blocks_that_are_found_count_as_taken(kit):
+    blocks = kit.manager(4, 2)
+    blocks.release(stored(blocks, [1, 2, 3, 4, 5]))
+    stored(blocks, [9])
+    table = Table([1, 2, 3, 4, 5, 6, 7])  # two found, two new; three are free
+    hit = blocks.match(table)
+    assert blocks.price(table, hit) == 4
+    with pytest.raises(NoRoom, match=r"4 blocks are needed and 3 of 4 are free"):
+        blocks.admit(table, hit)
+
+
+def test_a_refused_text_has_stored_nothing(kit):
+    blocks = kit.manager(2, 2)
+    stored(blocks, [1, 2, 3, 4])
+    table = Table([1, 2, 3, 4, 5, 6])
+    with pytest.raises(NoRoom):
+        blocks.admit(table, blocks.match(table))
+    assert (table.stored, table.blocks, table.hashes, table.left) == (0, [], [], 6)
+    assert blocks.references == [1, 1]
+
+
+def test_what_is_found_cannot_be_taken_by_others(kit):
+    blocks = kit.manager(4, 2)
+    blocks.release(stored(blocks, [1, 2, 3, 4, 5]))
+    table = stored(blocks, [1, 2, 3, 4, 5])
+    assert [blocks.references[b] for b in table.blocks] == [1, 1, 1]
+    assert len(blocks.free) == 1
+    with pytest.raises(NoRoom):
+        stored(blocks, [7, 8, 9])
+
+
+def test_a_text_is_given_back_once(kit):
+    blocks = kit.manager(4, 2)
+    table = stored(blocks, [1, 2, 3])
+    other = stored(blocks, [1, 2, 4])
+    blocks.release(table)
+    blocks.release(table)
+    assert [blocks.references[b] for b in other.blocks] == [1, 1]
+    assert len(blocks.free) == 2
+
+
+def test_a_text_that_went_back_is_known_by_its_new_tokens(kit):
+    blocks = kit.manager(8, 2)
+    table = stored(blocks, [1, 2, 3, 4, 5])
+    blocks.truncate(table, 1)
+    table.tokens[1:] = [7, 8, 9, 6]
+    blocks.grow(table, table.left)
+    blocks.complete(table, table.left)
+    assert found(blocks, [1, 2, 3]) == []
+    assert found(blocks, [1, 7, 8, 9, 0]) == table.blocks[:2]
+
+
+def test_two_that_share_part_when_one_writes(kit):
+    blocks = kit.manager(8, 2)
+    table = stored(blocks, [1, 2, 3])
+    twin = blocks.fork(table)
+    assert twin.blocks == table.blocks
+    shared = table.blocks[1]
+    table.tokens.append(4)
+    assert blocks.grow(table, 1) == [(shared, table.blocks[1])]
+    assert table.blocks[1] != twin.blocks[1] == shared
+    twin.tokens.append(5)
+    assert blocks.grow(twin, 1) == []  # it is alone with the block now
+
+
+def test_a_beginning_outlives_what_followed_it(kit):
+    blocks = kit.manager(4, 2)
+    blocks.release(stored(blocks, [1, 2, 3, 4, 5, 6, 7]))
+    stored(blocks, [8, 9])
+    assert len(found(blocks, [1, 2, 3, 4, 5, 6, 7])) == 3
+    stored(blocks, [8, 8, 8])
+    assert len(found(blocks, [1, 2, 3, 4, 5, 6, 7])) == 1
+
+
+def test_the_longest_unused_is_forgotten_first(kit):
+    blocks = kit.manager(4, 2)
+    old, new = stored(blocks, [1, 2, 3]), stored(blocks, [4, 5, 6])
+    blocks.release(new)
+    blocks.release(old)
+    stored(blocks, [7, 8, 9])
+    assert not found(blocks, [4, 5, 6])
+    assert found(blocks, [1, 2, 3])
+
+
+def test_tenants_share_nothing_with_each_other(kit):
+    blocks = kit.manager(9, 2)
+    table = stored(blocks, [1, 2, 3], tenant_key("one"))
+    assert found(blocks, [1, 2, 3], tenant_key("two")) == []
+    assert found(blocks, [1, 2, 3]) == []
+    assert found(blocks, [1, 2, 3], tenant_key(b"one")) == table.blocks[:1]
+
+
+def test_equal_tokens_after_another_beginning_are_another_block(kit):
+    blocks = kit.manager(9, 2)
+    stored(blocks, [1, 2, 3, 4, 5])
+    assert found(blocks, [3, 4, 3, 4, 5]) == []
+    stored(blocks, [7, 8, 3, 4, 5])
+    assert len({*blocks.block_of}) == 4
+
+
+def test_a_longer_pool(kit):
+    blocks = kit.manager(1, 2)
+    stored(blocks, [1])
+    blocks.extend(2)
+    assert stored(blocks, [4, 5, 6]).blocks == [1, 2]
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 4), (4, 0), (-1, 4), (2.5, 4)])
+def test_a_pool_has_blocks_of_a_size(kit, count, size):
+    with pytest.raises(UserError, match="expected a whole number from 1 up"):
+        kit.manager(count, size)
+
+
+@pytest.mark.parametrize("n", [-1, 4])
+def test_no_text_goes_back_to_where_it_was_not(kit, n):
+    blocks = kit.manager(4, 2)
+    with pytest.raises(UserError, match=r"expected 0 to 3, what is stored"):
+        blocks.truncate(stored(blocks, [1, 2, 3]), n)

@@ -81,7 +81,7 @@ class Engine:
     ) -> None:
         self.model = model
         manager = BlockManager(blocks, size, block_parts, share=share)
-        self.scheduler = Scheduler(manager, most=most, budget=budget, size=chunk, parts=parts)
+        self.scheduler = Scheduler(manager, most=most, budget=budget, chunk=chunk, parts=parts)
         device, dtype = getattr(model, "device", None), getattr(model, "dtype", torch.float32)
         self.memory = BlockMemory(model.config, blocks, size, dtype, device)
         self._attend_paged = attend_paged

@@ -64,7 +64,7 @@ class Scheduler:
     Args:
         most: how many texts run at a time.
         budget: how many tokens a step reads.
-        size: how many tokens of one text a step reads; None means all that the budget allows.
+        chunk: how many tokens of one text a step reads; None means all that the budget allows.
 
     Raises:
         UserError: one of them is less than 1.
@@ -76,12 +76,12 @@ class Scheduler:
         *,
         most: int = 8,
         budget: int = 256,
-        size: int | None = None,
+        chunk: int | None = None,
         parts: SchedulerParts = LIBRARY_PARTS,
     ) -> None:
-        check_whole("Scheduler", most=most, budget=budget, size=1 if size is None else size)
+        check_whole("Scheduler", most=most, budget=budget, chunk=1 if chunk is None else chunk)
         self.blocks, self.parts = blocks, parts
-        self.most, self.budget, self.size = most, budget, size
+        self.most, self.budget, self.chunk = most, budget, chunk
         self.waiting: list[Request] = []
         self.running: list[Request] = []
         self._in_flight: list[Request] = []  # in the step that is being computed
@@ -95,7 +95,8 @@ class Scheduler:
         """
         check_whole("Scheduler.add", tokens=len(tokens), longest=longest)
         blocks = self.blocks
-        needed = blocks.parts.blocks_needed(max(longest, len(tokens)), blocks.size)
+        longest = max(longest, len(tokens))
+        needed = blocks.parts.blocks_needed(longest, blocks.size)
         if needed > blocks.count:  # it would wait for ever, and all behind it
             raise UserError(
                 f"a text of up to {longest} positions needs {needed} blocks of {blocks.size}, and "
@@ -127,7 +128,7 @@ class Scheduler:
             raise UserError("the last step is still computed: update all its pieces, or cancel it.")
         plan, parts = Plan(), self.parts
         left = [request.table.left for request in self.running]
-        counts = parts.take_tokens(left, self.budget, self.size, chunk=parts.chunk)
+        counts = parts.take_tokens(left, self.budget, self.chunk, chunk=parts.chunk)
         for request, count in zip([*self.running], counts, strict=True):
             if count:
                 self._find_room(request, count, plan)
@@ -186,5 +187,5 @@ class Scheduler:
         self.waiting.remove(request)
         insort(self.running, request, key=attrgetter("number"))
         plan.admitted.append(request)
-        self._find_room(request, parts.chunk(table.left, budget, self.size), plan)
+        self._find_room(request, parts.chunk(table.left, budget, self.chunk), plan)
         return True
