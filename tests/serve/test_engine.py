@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ import torch
 from decodeloop.decode import Completion, Sampling, Sequence, generate
 from decodeloop.errors import UserError
 from decodeloop.model import TINY
-from decodeloop.serve import Engine
+from decodeloop.serve import BlockParts, Engine, SchedulerParts, attend_paged
 from decodeloop.serve.blocks import blocks_needed
 
 V = TINY.vocabulary
@@ -138,6 +138,43 @@ def test_so_they_are_when_texts_come_at_any_time(decoder, expected):
         assert all(event.error is None for event in engine.step())
     assert [Completion(s.tokens, s.finish_reason) for s in sequences] == expected[id(THIRSTY)][1:]
     assert_all_free(engine)
+
+
+# what it is made of
+
+
+class Asked(Exception):
+    pass
+
+
+def asking(*arguments, **options):
+    raise Asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [("parts", field.name) for field in fields(SchedulerParts)]
+    + [("block_parts", field.name) for field in fields(BlockParts)]
+    + [("attend_paged", None)],
+)
+def test_each_part_is_asked(decoder, kind, part):
+    """By an engine that shares, runs out of blocks, and makes long texts."""
+    made_of = {"parts": SchedulerParts(), "block_parts": BlockParts(), "attend_paged": asking}
+    if part is not None:
+        made_of["attend_paged"] = attend_paged
+        made_of[kind] = replace(made_of[kind], **{part: asking})
+
+    def run():
+        engine = Engine(decoder, blocks=8, size=2, **made_of)
+        for _ in range(3):
+            engine.add(sequence([1, 2, 3, 4, 5], 8))
+        while engine.busy:
+            for event in engine.step():
+                if event.error is not None:
+                    raise event.error
+
+    with pytest.raises(Asked):
+        run()
 
 
 # what fails

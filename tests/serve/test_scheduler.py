@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import secrets
 from dataclasses import replace
 
 import pytest
 
 from decodeloop.errors import UserError
+from decodeloop.serve import release
 
 
 def pieces(plan):
@@ -256,15 +258,32 @@ def load(kit):
     ], [*drive.blocks.free]
 
 
-OTHERS = {
+def without_order(blocks, references):
+    return sorted(release(blocks, references))
+
+
+POLICIES = {
     "take_tokens": lambda left, budget, size, chunk: [min(n, 1) for n in left],
     "chunk": lambda left, budget, size: min(left, budget, 2),
     "admit": lambda price, free, running, most: price <= free and running < 2,
     "preempt": lambda arrivals: 0,
 }
+BLOCKS = {
+    "blocks_needed": lambda positions, size: -(-positions // size) + 1,
+    "block_hash": lambda parent, tokens, key: secrets.token_bytes(32),
+    "match_prefix": lambda tokens, size, known, key, block_hash: [],
+    "release": without_order,
+    "copy_on_write": lambda blocks, references, start, count, size: [start // size][: start % size],
+}
 
 
-@pytest.mark.parametrize("part", OTHERS)
-def test_each_decision_of_the_policy_is_asked(kit, part):
-    other = replace(kit, parts=replace(kit.parts, **{part: OTHERS[part]}))
+@pytest.mark.parametrize("part", POLICIES)
+def test_each_decision_of_the_policy_counts(kit, part):
+    other = replace(kit, parts=replace(kit.parts, **{part: POLICIES[part]}))
+    assert load(other) != load(kit) == load(kit)
+
+
+@pytest.mark.parametrize("part", BLOCKS)
+def test_each_decision_about_blocks_counts(kit, part):
+    other = replace(kit, block_parts=replace(kit.block_parts, **{part: BLOCKS[part]}))
     assert load(other) != load(kit)
