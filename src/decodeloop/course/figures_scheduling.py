@@ -54,9 +54,10 @@ def spans_of(
         again.update(request.number for request in moment.plan.preempted)
         for piece in moment.plan.pieces:
             row, kind = piece.request.number, MAKING
-            if piece.count > 1 or not piece.last:
+            came = moment.end in result.requests[row].token_times
+            if piece.count > 1 or not came:
                 kind = REREADING if row in again else READING
-            if piece.last:
+            if came:
                 again.discard(row)
             if row in rows:
                 span = moment.start, moment.end - moment.start

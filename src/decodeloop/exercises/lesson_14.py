@@ -113,7 +113,7 @@ Chunk = Callable[[int, int, int | None], int]
 
 
 def dealt_out(
-    left: Sequence[int], budget: int, size: int | None = None, *, chunk: Chunk | None = None
+    left: Sequence[int], budget: int, size: int | None = None, *, chunk: Chunk
 ) -> list[int]:
     """Brute force: token after token is dealt out."""
     counts, most = [0] * len(left), math.inf if size is None else size
@@ -125,11 +125,7 @@ def dealt_out(
 
 
 def first_those_with_one(
-    left: Sequence[int],
-    budget: int,
-    size: int | None = None,
-    *,
-    chunk: Chunk = least_of_the_limits,
+    left: Sequence[int], budget: int, size: int | None = None, *, chunk: Chunk
 ) -> list[int]:
     """A right one."""
     ones = [i for i, n in enumerate(left) if n == 1]
@@ -149,6 +145,10 @@ def with_another_chunk(candidate: Candidate, left: list[int], budget: int) -> An
     return candidate(left, budget, 9, chunk=two_at_a_time)
 
 
+def at_two_steps(candidate: Candidate, first: list[int], then: list[int]) -> Any:
+    return [candidate(left, 8, chunk=least_of_the_limits) for left in (first, then)]
+
+
 TAKE_TOKENS = Exercise(
     name="take_tokens",
     lesson=LESSON,
@@ -157,11 +157,10 @@ TAKE_TOKENS = Exercise(
     difficulty=2,
     cases=(
         *(
-            call(label, *inputs, oracle=dealt_out)
+            call(label, *inputs, chunk=least_of_the_limits, oracle=dealt_out)
             for label, inputs in (
                 ("two prompts and two who wait for a token", ([100, 1, 50, 1], 64)),
                 ("the same, 16 at most of one text", ([100, 1, 50, 1], 64, 16)),
-                ("nobody", ([], 8)),
                 ("one who waits", ([1], 1)),
                 ("more wait than the budget allows", ([1, 1, 1, 1, 1], 3)),
                 ("nothing is left for the prompt", ([40, 1, 1, 1], 3)),
@@ -177,6 +176,7 @@ TAKE_TOKENS = Exercise(
                 ("long ones in long chunks", ([3001, 1, 2500], 4096, 1025)),
             )
         ),
+        trial("nobody, then one", at_two_steps, lambda *_: [[], [8]], [], [9]),
         trial(
             "a `chunk` of another's: 2 at most of one text",
             with_another_chunk,

@@ -93,14 +93,14 @@ UNNAMED_CHUNKS = edited(
 # --- take_tokens ----------------------------------------------------------------------------------
 
 
-def sorted_by_need(left, budget, size=None, *, chunk=chunk_by_sorting):
+def sorted_by_need(left, budget, size=None, *, chunk):
     counts = {}
     for i in sorted(range(len(left)), key=lambda i: left[i] > 1):
         counts[i] = chunk(left[i], budget - sum(counts.values()), size)
     return [counts[i] for i in range(len(left))]
 
 
-def in_two_passes(left, budget, size=None, *, chunk=chunk_by_sorting):
+def in_two_passes(left, budget, size=None, *, chunk):
     n = len(left)
     counts = [0] * n
     for i in range(n):
@@ -459,6 +459,10 @@ def days(draw):
     return jobs, draw(st.integers(5, 30)), limits
 
 
+def with_a_chunk(candidate, left, budget, size):
+    return candidate(left, budget, size, chunk=chunk_by_branches)
+
+
 def through_a_scheduler(candidate, jobs, blocks, limits):
     cost = StepCost(step=0.5, token=0.125, text=0.0625, position=0.015625)
     return told(candidate(jobs, Scheduler(BlockManager(blocks, 4), **limits), cost))
@@ -493,7 +497,9 @@ UNNAMED = {
 
 RANDOM = {
     "chunk": st.tuples(lengths, st.integers(0, 300), sizes),
-    "take_tokens": st.tuples(st.lists(lengths | st.just(1), max_size=12), lengths, sizes),
+    "take_tokens": Driven(
+        st.tuples(st.lists(lengths | st.just(1), max_size=12), lengths, sizes), with_a_chunk
+    ),
     "admit": st.tuples(*[st.integers(0, 9)] * 3, st.integers(1, 9)),
     "preempt": st.tuples(st.lists(st.integers(0, 999), min_size=1, max_size=9, unique=True)),
     "simulate": Driven(days(), through_a_scheduler),
