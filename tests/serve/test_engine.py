@@ -140,6 +140,16 @@ def test_so_they_are_when_texts_come_at_any_time(decoder, expected):
     assert_all_free(engine)
 
 
+def test_so_they_are_of_the_real_model(smollm2):
+    question = "You are a helpful assistant. What is the capital of "
+    prompts = [smollm2.tokenizer.encode(question + land) for land in ("France?", "Peru?", "Japan?")]
+    alone = [list(generate(smollm2.model, torch.tensor([prompt]), 5)) for prompt in prompts]
+    engine = filled_with_nan(Engine(smollm2.model, blocks=10, size=4, chunk=7))
+    made, _, shared = run(engine, [sequence(prompt, 5) for prompt in prompts])
+    assert [completion.tokens for completion in made] == alone
+    assert shared > 0
+
+
 # what it is made of
 
 
