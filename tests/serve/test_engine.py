@@ -111,7 +111,7 @@ def test_so_they_are_at_any_batch_limit(decoder, expected, most):
     assert made == expected[id(JOBS)]
 
 
-@pytest.mark.parametrize(("chunk", "share"), [(7, False), (64, True), (None, True)])
+@pytest.mark.parametrize(("chunk", "share"), [(7, False), (None, True)])
 def test_so_they_are_when_blocks_run_out_again_and_again(decoder, expected, chunk, share):
     size = 2
     smallest = blocks_needed(THIRSTY[0].sequence().positions_needed, size)
