@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from decodeloop.decode import Sequence
 from decodeloop.model import TINY, Decoder, ModelConfig
 
 SPECIAL = 999  # a token without text
@@ -185,3 +186,14 @@ class Letters:
 
     def chat(self, messages):
         return messages[0]["content"]
+
+
+def served(new_engine):
+    """The tokens of three texts, a prompt in chunks, in a pool that is too small for all at once."""
+    engine = new_engine(blocks=5, size=2, budget=3)
+    texts = [Sequence(torch.tensor([ids]), 4) for ids in ([5, 7], [9, 3, 8, 2, 6], [4])]
+    for text in texts:
+        engine.add(text)
+    while engine.busy:
+        engine.step()
+    return [text.tokens for text in texts]

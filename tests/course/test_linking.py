@@ -9,13 +9,14 @@ from functools import partial
 import pytest
 import torch
 from answer_tables import answers
-from stand_ins import Letters
+from stand_ins import Letters, served
 
 from decodeloop.course.guarding import Part, guarded
 from decodeloop.course.linking import assemble, link, part_names
 from decodeloop.decode import Sampling, search, stream
 from decodeloop.exercises.finding import find
 from decodeloop.loading import LanguageModel
+from decodeloop.serve import Engine
 
 RIGHT = {
     f"{name}-{answer.__name__}": (name, answer)
@@ -49,6 +50,7 @@ def spoken(llm):
         list(say("hi!", 4, sampling=EVERYTHING, generator=generator)),
         list(say("hi!", 4, use_cache=False)),
         look("hi!", 3, beams=2).tokens,
+        served(getattr(llm, "engine", partial(Engine, llm.model))),
     ]
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 import torch
-from stand_ins import Letters
+from stand_ins import Letters, served
 
 from decodeloop.course.guarding import Part, PartFailed, guarded
 from decodeloop.course.linking import assemble, part_names
 from decodeloop.course.own import mine
+from decodeloop.course.own_engine import engine_parts
 from decodeloop.course.progress import Progress
 from decodeloop.course.session import KEY, Session
 from decodeloop.decode import Sampling, search, stream
 from decodeloop.loading import LanguageModel
+from decodeloop.serve import Engine
 
 PARTS = part_names()
+ENGINE = [name for name in PARTS if name in engine_parts(lambda name, part: part).by_name()]
 SAMPLINGS = {
     "greedy": Sampling(),
     "all at once": Sampling(0.9, top_k=30, top_p=0.95, min_p=0.01, repetition_penalty=1.2),
@@ -90,6 +94,8 @@ def test_every_part_of_the_learners_runs(llm, solutions):
     list(own.stream("hello", 6))
     list(own.stream("hello", 6, use_cache=False))
     own.search("hello", 4, beams=2)
+    assert set(own.used().split(": ")[-1].split(", ")) == set(ENGINE), "without an engine"
+    assert served(own.engine) == served(partial(Engine, llm.model))
     assert "not needed" not in own.used(), own.used()
 
 
@@ -105,7 +111,9 @@ def test_one_part_alone_speaks_among_the_librarys(llm, solutions, name):
     same_answers(own, llm, "hello")
     expected = search(llm, "hello", 4, beams=2).tokens
     assert own.search("hello", 4, beams=2).tokens == expected
+    assert served(own.engine) == served(partial(Engine, llm.model))
     assert name in own.used().split(";")[0], "it was there, and never called"
+    assert ("preempt " in own.report()) == (name in ENGINE)
 
 
 def test_without_any_it_is_the_librarys(llm):
@@ -183,7 +191,8 @@ def test_answers_come_from_the_work_folder(llm, solutions, notebook, tmp_path, c
     Progress(tmp_path).exercise("rope", "right", solutions["rope"][0])
     own = mine(llm, tmp_path)
     assert [part.name for part in own.parts if part.whose == "yours"] == ["rope"]
-    assert f"1 of {len(PARTS)} parts are yours" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"1 of {len(PARTS) - len(ENGINE)} parts are yours" in said, "none of the engine's"
 
 
 def test_answers_accepted_in_the_notebook_count_without_a_work_folder(llm, solutions, notebook):

@@ -19,6 +19,7 @@ from decodeloop import decode, model
 from decodeloop.course.answers import Namespace, run_answer
 from decodeloop.course.guarding import Part, guarded
 from decodeloop.course.on_device import judge_here
+from decodeloop.course.own_engine import engine_parts
 from decodeloop.course.own_model import OwnDecoder, OwnModel
 from decodeloop.course.surroundings import undisturbed
 from decodeloop.decode.loop import FinishReason
@@ -119,6 +120,7 @@ def link(
     sampling_parts = decode.SamplingParts(
         **{name: choose(name, getattr(decode, name)) for name in sampling_names}
     )
+    engine = engine_parts(choose)
     uncached = own.get("generate_without_cache")
     text_stream = choose("TextStream", decode.TextStream)
 
@@ -140,6 +142,7 @@ def link(
         "decoding_loop": loop,
         "TextStream": text_stream,
         "beam_search": beam_search,
+        **{name: part for name, part in engine.by_name().items() if name in part_names()},
     }
     for name, namespace in namespaces.items():
         for other, function in linked.items():
@@ -156,6 +159,7 @@ def link(
         without_gradients(simplest_loop(uncached) if uncached else decode.loop_without_cache),
         text_stream,
         torch.inference_mode()(beam_search),
+        engine,
         llm.prompt_ids,
     )
 

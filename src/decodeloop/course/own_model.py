@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from decodeloop import decode, model
+from decodeloop import decode, model, serve
 from decodeloop.course.guarding import Part
+from decodeloop.course.own_engine import EngineParts
 
 
 class OwnDecoder:
@@ -69,6 +70,7 @@ class OwnModel:
     loop_without_cache: decode.loop.Loop
     text_stream: Callable[..., Any]
     beam_search: Callable[..., Any]
+    engine_parts: EngineParts
     prompt_ids: Callable[..., list[int]] = field(repr=False)
 
     @property
@@ -106,14 +108,24 @@ class OwnModel:
             **options,
         )
 
+    def engine(self, **limits: Any) -> serve.Engine:
+        """An engine for many texts at once; limits as those of `decodeloop.serve.Engine`.
+
+        It goes the library's way through the learner's layers, since its texts share one row.
+        """
+        return self.engine_parts.engine(self.model, **limits)
+
     def report(self) -> str:
-        """Part by part, whose it is."""
+        """Part by part, whose it is; the engine's, once one of them was written."""
+        served = self.engine_parts.by_name()
+        reached = any(p.whose == "yours" or p.failed for p in self.parts if p.name in served)
+        parts = [part for part in self.parts if reached or part.name not in served]
         lines = [f"{'part':<26}whose"]
-        for part in self.parts:
+        for part in parts:
             note = f"   yours failed: {part.failed}" if part.failed else ""
             lines.append(f"{part.name:<26}{part.whose}{note}")
-        own = sum(part.whose == "yours" for part in self.parts)
-        return "\n".join([*lines, f"{own} of {len(self.parts)} parts are yours"])
+        own = sum(part.whose == "yours" for part in parts)
+        return "\n".join([*lines, f"{own} of {len(parts)} parts are yours"])
 
     def used(self) -> str:
         """Which of the learner's parts have run so far."""
