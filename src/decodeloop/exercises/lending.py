@@ -143,7 +143,7 @@ def same_tensor(a: Tensor, b: Tensor) -> bool:
         return False
     if not has_memory(b):
         return False
-    return bool(((a == b) | ((a != a) & (b != b))).all())
+    return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def has_memory(tensor: Tensor) -> bool:
