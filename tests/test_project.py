@@ -39,17 +39,18 @@ ROOMS = {
     "assembling": GROUND | {"model", "kernels", "checkpoints"},
     "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling"},
     "cost": GROUND | {"model", "checkpoints"},
-    "measure": COMPUTES | {"cost"},
-    "bench": COMPUTES | {"cost", "measure"},
-    "exercises": COMPUTES | {"cost"},
-    "course": COMPUTES | {"cost", "measure", "exercises"},
+    "serve": GROUND | {"model", "decode", "kernels", "cost"},
+    "measure": COMPUTES | {"cost", "serve"},
+    "bench": COMPUTES | {"cost", "serve", "measure"},
+    "exercises": COMPUTES | {"cost", "serve"},
+    "course": COMPUTES | {"cost", "serve", "measure", "exercises"},
     "doctor": COMPUTES | {"measure", "course"},
-    "commands": COMPUTES | {"cost", "measure", "bench", "exercises", "course", "doctor"},
+    "commands": COMPUTES | {"cost", "serve", "measure", "bench", "exercises", "course", "doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load
 }
-PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "measure", "exercises"]
-PUBLIC += ["course", "commands"]
+PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "serve", "measure"]
+PUBLIC += ["exercises", "course", "commands"]
 MODULES = [
     info.name
     for room in PUBLIC
@@ -151,6 +152,13 @@ def test_a_module_fits_on_a_few_screens():
         name = path.relative_to(SOURCE).as_posix()
         if name not in TABLES and not name.startswith("exercises/lesson_"):
             assert len(path.read_text("utf-8").splitlines()) <= 350, name
+
+
+def test_a_module_of_the_engine_is_one_idea():
+    paths = list((SOURCE / "serve").glob("*.py"))
+    assert len(paths) > 8
+    for path in paths:
+        assert len(path.read_text("utf-8").splitlines()) < 200, path
 
 
 def test_the_package_says_that_it_is_typed():

@@ -12,6 +12,7 @@ from decodeloop.decode.loop import Model, decode_step, prefill
 from decodeloop.decode.sampling import Sampling
 from decodeloop.decode.sequence import Completion, Sequence, token_budget
 from decodeloop.errors import UserError
+from decodeloop.model import ModelConfig
 
 
 def generate_batch(
@@ -34,24 +35,14 @@ def generate_batch(
     Raises:
         UserError: as `generate`; the message names the prompt.
     """
-    if not prompts:
-        raise UserError("generate_batch was given no prompts: expected a list of token id lists.")
-    if generators is not None and len(generators) != len(prompts):
-        raise UserError(
-            f"generate_batch was given {len(generators)} generators for {len(prompts)} prompts: "
-            f"expected one each, or none."
-        )
-    sequences = []
-    for row, prompt in enumerate(prompts):
-        try:
-            ids = torch.tensor([list(prompt)], dtype=torch.long)
-            budget = token_budget(model.config, ids, max_new_tokens)
-        except UserError as error:
-            raise UserError(f"prompt {row} of the batch: {error}") from None
-        generator = generators[row] if generators else None
-        sequences.append(
-            Sequence(ids, budget, sampling=sampling, generator=generator, eos_ids=eos_ids)
-        )
+    sequences = sequences_of(
+        model.config,
+        prompts,
+        max_new_tokens,
+        sampling=sampling,
+        generators=generators,
+        eos_ids=eos_ids,
+    )
     B, T = len(prompts), max(map(len, prompts))
 
     token_ids, real = pad_left(prompts)  # (B, T) both
@@ -74,6 +65,37 @@ def generate_batch(
         positions = positions[:, -1:] + 1
         real = torch.cat((real, torch.ones(B, 1, dtype=torch.bool)), dim=1)
         logits = decode_step(model, next_ids, cache, positions, real[:, None, None, :])
+
+
+def sequences_of(
+    config: ModelConfig,
+    prompts: abc.Sequence[abc.Sequence[int]],
+    max_new_tokens: int,
+    *,
+    sampling: Sampling | None = None,
+    generators: abc.Sequence[torch.Generator] | None = None,
+    eos_ids: Collection[int] = (),
+) -> list[Sequence]:
+    """A sequence for each prompt of a batch; arguments and errors as `generate_batch`."""
+    if not prompts:
+        raise UserError("generate_batch was given no prompts: expected a list of token id lists.")
+    if generators is not None and len(generators) != len(prompts):
+        raise UserError(
+            f"generate_batch was given {len(generators)} generators for {len(prompts)} prompts: "
+            f"expected one each, or none."
+        )
+    sequences = []
+    for row, prompt in enumerate(prompts):
+        try:
+            ids = torch.tensor([list(prompt)], dtype=torch.long)
+            budget = token_budget(config, ids, max_new_tokens)
+        except UserError as error:
+            raise UserError(f"prompt {row} of the batch: {error}") from None
+        generator = generators[row] if generators else None
+        sequences.append(
+            Sequence(ids, budget, sampling=sampling, generator=generator, eos_ids=eos_ids)
+        )
+    return sequences
 
 
 def pad_left(prompts: abc.Sequence[abc.Sequence[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:

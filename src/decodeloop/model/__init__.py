@@ -17,7 +17,7 @@ from decodeloop.model.block import (
 )
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
 from decodeloop.model.decoder import Decoder, Parts
-from decodeloop.model.kv_cache import Attends, ContiguousKVCache, KVCache, NoCache
+from decodeloop.model.kv_cache import Attends, BlockTables, ContiguousKVCache, KVCache, NoCache
 from decodeloop.model.multi_head import (
     grouped_query_attention,
     merge_heads,
@@ -31,6 +31,7 @@ __all__ = [
     "Attends",
     "Block",
     "BlockParts",
+    "BlockTables",
     "ContiguousKVCache",
     "Decoder",
     "FeedForward",

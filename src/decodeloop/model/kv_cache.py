@@ -6,6 +6,7 @@ Pope et al., "Efficiently Scaling Transformer Inference" (2022), section 2.1. Bu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Protocol
 
@@ -59,6 +60,34 @@ class KVCache(Attends, Protocol):
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
         """Row i becomes what row rows[i] was; a row may be taken several times, or never."""
+
+
+@dataclass(frozen=True)
+class BlockTables:
+    """Where the tokens of one step lie: several texts in one row, each in blocks of one pool.
+
+    A text's positions i · size to (i + 1) · size - 1 are in block `tables[text, i]` of the pool;
+    what stands in a row of `tables` after the last block that its text needs is never read. New
+    token n belongs to `texts[n]`, stands at `positions[n]`, and may attend to positions 0 to
+    `positions[n]` of its text. A text's new tokens are neighbours, in the order of its positions.
+
+    Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention"
+    (2023), section 4.
+
+    Shapes: keys and values (L, blocks, G, size, D); texts and positions (N,), whole numbers;
+    tables (texts, most), whole numbers.
+    """
+
+    keys: Tensor
+    values: Tensor
+    texts: Tensor
+    positions: Tensor
+    tables: Tensor
+
+    @property
+    def size(self) -> int:
+        """How many positions a block has."""
+        return self.keys.shape[3]
 
 
 class NoCache:
@@ -209,16 +238,25 @@ class ContiguousKVCache:
         self._length = n
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
-        index = torch.as_tensor(rows, device=self.keys.device)
-        whole = not index.is_floating_point() and index.dtype != torch.bool
-        if index.ndim != 1 or index.numel() == 0 or not whole:
-            raise ShapeError(
-                f"select: rows of shape {tuple(index.shape)} and type {index.dtype}: expected a "
-                f"list of row numbers, at least one."
-            )
-        if int(index.min()) < 0 or int(index.max()) >= self.batch:
-            raise UserError(
-                f"select: rows {index.tolist()}: the cache has rows 0 to {self.batch - 1}."
-            )
+        index = row_numbers(rows, self.batch).to(self.keys.device)
         self.keys = self.keys.index_select(1, index)
         self.values = self.values.index_select(1, index)
+
+
+def row_numbers(rows: Tensor | Sequence[int], batch: int) -> Tensor:
+    """The rows that `select` was asked for. Shapes: → (n,), whole numbers.
+
+    Raises:
+        ShapeError: it is not a list of whole numbers, or an empty one.
+        UserError: there is no such row.
+    """
+    index = torch.as_tensor(rows)
+    whole = not index.is_floating_point() and index.dtype != torch.bool
+    if index.ndim != 1 or index.numel() == 0 or not whole:
+        raise ShapeError(
+            f"select: rows of shape {tuple(index.shape)} and type {index.dtype}: expected a "
+            f"list of row numbers, at least one."
+        )
+    if int(index.min()) < 0 or int(index.max()) >= batch:
+        raise UserError(f"select: rows {index.tolist()}: the cache has rows 0 to {batch - 1}.")
+    return index
