@@ -60,7 +60,7 @@ def load_own(dtype: str, compiled: bool) -> Callable[[str, int], Run]:
         from decodeloop.kernels import obstacle
         from decodeloop.loading import load as load_model
 
-        reason = obstacle(torch.device("cpu"), dtype == "int8") if compiled else None
+        reason = obstacle(torch.device("cpu"), dtype) if compiled else None
         if reason:  # or the plain path would stand in the table twice
             raise UserError(f"no compiled decode step: {reason}")
         torch.set_num_threads(threads)
