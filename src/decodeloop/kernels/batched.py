@@ -8,9 +8,7 @@ loops of `compiled`, more of them in PyTorch's products; inputs in 8 bits have l
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,59 +16,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.kernels import compiled, paged, w8a8
+from decodeloop.kernels import compiled, paged
 from decodeloop.kernels.int8 import ROWS
 from decodeloop.model import BlockTables, ModelConfig
 
 Array = np.ndarray[Any, Any]
-One = tuple[Array, Array]  # a matrix, and a scale for each row
-Two = tuple[Array, Array, Array, Array]
-Three = tuple[Array, Array, Array, Array, Array, Array]
-FEW = 8  # tokens; with more, PyTorch's products in fp32 are faster than loops
+MOST_IN_LOOPS = 8  # tokens; with more, PyTorch's products in fp32 are faster
 SLAB = 256  # tokens whose attention is in memory at a time
 
 
-class Layer(NamedTuple):
-    """The weights of one layer, by what reads them together."""
-
-    attention_norm: Array
-    query_key_value: Three
-    output: One
-    feed_forward_norm: Array
-    gate_up: Two
-    down: One
-
-    @classmethod
-    def of(cls, arrays: tuple[Array, ...]) -> Layer:
-        """From the order of `compiled.decode_layer`."""
-        norm, *matrices = arrays
-        q, k, v, output = (cast(One, tuple(matrices[i : i + 2])) for i in (0, 2, 4, 6))
-        second, gate, s_gate, up, s_up, down, s_down = matrices[8:]
-        return cls(norm, (*q, *k, *v), output, second, (gate, s_gate, up, s_up), (down, s_down))
-
-    @property
-    def queries(self) -> int:
-        """H·D"""
-        return len(self.query_key_value[0])
-
-    @property
-    def inner(self) -> int:
-        """F"""
-        return len(self.gate_up[0])
-
-
-@dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """Where the tokens of a step stand, and who attends to what when: the same for all layers."""
 
     cos: Array  # (N, D/2)
     sin: Array
     blocks: Array  # (N,): which block each new token goes to
     offsets: Array  # (N,): and its place there
+    tables: Array  # (texts, most)
     texts: Array  # (N,)
     positions: Array  # (N,)
-    tables: Array  # (texts, most)
-    slabs: list[tuple[slice, Array]]  # some tokens, and the jobs of `paged.attend_chunks` for them
+    jobs: Array  # (J, 3) and (slabs + 1, 2), as in `paged.attend`
+    slabs: Array
 
 
 def pieces_of(texts: Array) -> list[tuple[int, int]]:
@@ -83,18 +49,20 @@ def pieces_of(texts: Array) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def jobs_of(texts: Array, positions: Array) -> Array:
-    """Tokens from, to, and the chunk that they meet: (J, 3). A text's tokens go together, `TILE`
-    at most; the chunks are those that the last of them sees."""
-    return np.array(
-        [
-            (begin, min(begin + paged.TILE, last), chunk)
-            for first, last in pieces_of(texts)
-            for begin in range(first, last, paged.TILE)
-            for chunk in range(positions[min(begin + paged.TILE, last) - 1] // paged.CHUNK + 1)
-        ],
-        np.int64,
-    )
+def jobs_of(texts: Array, positions: Array) -> tuple[Array, Array]:
+    """The jobs of `paged.attend`, and its slabs. A text's tokens go together, `TILE` at most; the
+    chunks are those that the last of them sees."""
+    jobs: list[tuple[int, int, int]] = []
+    slabs = []
+    for start in range(0, len(texts), SLAB):
+        slabs.append((start, len(jobs)))
+        for first, last in pieces_of(texts[start : start + SLAB]):
+            for begin in range(first, last, paged.TILE):
+                end = min(begin + paged.TILE, last)
+                chunks = int(positions[start + end - 1]) // paged.CHUNK + 1
+                jobs += [(begin, end, chunk) for chunk in range(chunks)]
+    slabs.append((len(texts), len(jobs)))
+    return np.array(jobs, np.int64), np.array(slabs, np.int64)
 
 
 def check_tables(tables: BlockTables, config: ModelConfig, N: int) -> None:
@@ -149,84 +117,16 @@ def places_of(tables: BlockTables, frequencies: Array) -> Places:
         for x in (tables.texts, tables.positions, tables.tables)
     )
     angles = positions[:, None].astype(np.float32) * frequencies
-    slabs = [slice(n, min(n + SLAB, len(texts))) for n in range(0, len(texts), SLAB)]
     return Places(
         np.cos(angles),
         np.sin(angles),
         table[texts, positions // tables.size],
         positions % tables.size,
+        np.ascontiguousarray(table),
         texts,
         positions,
-        np.ascontiguousarray(table),
-        [(slab, jobs_of(texts[slab], positions[slab])) for slab in slabs],
+        *jobs_of(texts, positions),
     )
-
-
-def attend(projected: Array, keys: Array, values: Array, places: Places, out: Array) -> None:
-    """Store the new keys and values of one layer, and attend. projected (N, H + 2·G, D): queries,
-    keys, values, not yet turned; keys and values (blocks, G, size, D) → out (N, H, D)"""
-    paged.turn_and_store(
-        projected, places.cos, places.sin, places.blocks, places.offsets, keys, values
-    )
-    for slab, jobs in places.slabs:
-        positions = places.positions[slab]
-        _, H, D = out.shape
-        shape = (len(positions), int(positions.max()) // paged.CHUNK + 1, H)
-        part = np.empty((*shape, D), np.float32)
-        peak, mass = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        paged.attend_chunks(
-            projected[slab], keys, values, places.tables, places.texts[slab], positions, jobs,
-            part, peak, mass,
-        )  # fmt: skip
-        paged.merge_chunks(part, peak, mass, positions, out[slab])
-
-
-# one layer, in three ways: x (N, C) in place
-
-
-def layer_in_8_bits(
-    x: Array, layer: Layer, keys: Array, values: Array, places: Places, eps: float
-) -> None:
-    """One layer whose matrices and their inputs have 8 bits."""
-    N, C = x.shape
-    _, G, _, D = keys.shape
-    queries = layer.queries
-    projected = np.empty((N, queries + 2 * G * D), np.float32)
-    normed, inputs = np.empty_like(x), w8a8.room(N, C)
-    w8a8.norm_and_quantize(x, layer.attention_norm, eps, normed, *inputs)
-    w8a8.query_key_value(*layer.query_key_value, *inputs, projected)
-    attended = np.empty((N, queries // D, D), np.float32)
-    attend(projected.reshape(N, -1, D), keys, values, places, attended)
-    heads = w8a8.room(N, queries)
-    w8a8.quantize_rows(attended.reshape(N, queries), *heads)
-    w8a8.product(*layer.output, *heads, normed)
-    x += normed
-    w8a8.norm_and_quantize(x, layer.feed_forward_norm, eps, normed, *inputs)
-    inner, hidden = np.empty((2, N, layer.inner), np.float32), w8a8.room(N, layer.inner)
-    w8a8.gated(*layer.gate_up, *inputs, inner)
-    w8a8.silu_and_quantize(inner, *hidden)
-    w8a8.product(*layer.down, *hidden, normed)
-    x += normed
-
-
-def layer_of_few(
-    x: Array, layer: Layer, keys: Array, values: Array, places: Places, eps: float
-) -> None:
-    """One layer for a few tokens: each matrix is read once, in loops."""
-    N = len(x)
-    _, G, _, D = keys.shape
-    queries = layer.queries
-    normed = np.empty_like(x)
-    compiled.rms_norm_rows(x, layer.attention_norm, eps, normed)
-    projected = np.zeros((N, queries + 2 * G * D), np.float32)
-    compiled.query_key_value(*layer.query_key_value, normed, projected)
-    attended = np.empty((N, queries // D, D), np.float32)
-    attend(projected.reshape(N, -1, D), keys, values, places, attended)
-    compiled.add_product(*layer.output, attended.reshape(N, queries), x)
-    compiled.rms_norm_rows(x, layer.feed_forward_norm, eps, normed)
-    inner = np.zeros((2, N, layer.inner), np.float32)
-    compiled.gated(*layer.gate_up, normed, inner)
-    compiled.add_product(*layer.down, inner[0], x)
 
 
 def linear(x: Tensor, matrix: Array, scale: Array) -> Tensor:
@@ -240,27 +140,24 @@ def linear(x: Tensor, matrix: Array, scale: Array) -> Tensor:
 
 
 def layer_of_many(
-    x: Array, layer: Layer, keys: Array, values: Array, places: Places, eps: float
+    x: Array, keys: Array, values: Array, places: Places, eps: float, weights: tuple[Array, ...]
 ) -> None:
-    """One layer for many tokens: PyTorch's products."""
+    """One layer for many tokens, in place: PyTorch's products, with matrices in fp32 or int8.
+    x (N, C), keys and values (blocks, G, size, D); weights as `compiled.decode_layer` has them"""
     N, D = len(x), keys.shape[-1]
-    q, s_q, k, s_k, v, s_v = layer.query_key_value
-    gate, s_gate, up, s_up = layer.gate_up
+    first_norm, q, s_q, k, s_k, v, s_v, output, s_output, second_norm, *rest = weights
+    gate, s_gate, up, s_up, down, s_down = rest
     normed, stream = np.empty_like(x), torch.from_numpy(x)
     inputs = torch.from_numpy(normed)
-    compiled.rms_norm_rows(x, layer.attention_norm, eps, normed)
+    compiled.rms_norm_rows(x, first_norm, eps, normed)
     three = [linear(inputs, *one) for one in ((q, s_q), (k, s_k), (v, s_v))]
-    projected = torch.cat(three, dim=-1).view(N, -1, D).numpy()
-    attended = torch.empty(N, layer.queries)
-    attend(projected, keys, values, places, attended.view(N, -1, D).numpy())
-    stream += linear(attended, *layer.output)
-    compiled.rms_norm_rows(x, layer.feed_forward_norm, eps, normed)
+    heads = torch.cat(three, dim=-1).view(N, -1, D).numpy()
+    cos, sin, blocks, offsets, *who = places
+    paged.turn_and_store(heads, cos, sin, blocks, offsets, keys, values)
+    attended = torch.empty(N, len(q))
+    attend: Any = paged.attend
+    attend(heads, keys, values, *who, attended.view(N, -1, D).numpy())
+    stream += linear(attended, output, s_output)
+    compiled.rms_norm_rows(x, second_norm, eps, normed)
     inner = F.silu(linear(inputs, gate, s_gate), inplace=True).mul_(linear(inputs, up, s_up))
-    stream += linear(inner, *layer.down)
-
-
-def way_of(N: int, eight_bits: bool) -> Callable[..., None]:
-    """How a layer takes N tokens."""
-    if eight_bits:
-        return layer_in_8_bits
-    return layer_of_few if N <= FEW else layer_of_many
+    stream += linear(inner, down, s_down)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.kernels import compiled, w8a8
-from decodeloop.kernels.batched import Layer, check_tables, layer_of_many, places_of, way_of
+from decodeloop.kernels.batched import MOST_IN_LOOPS, check_tables, layer_of_many, places_of
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.kernels.layers import layer_in_8_bits, layer_of_few
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
 from decodeloop.kernels.threads import LOCK, numba_threads, pytorch_at_pace, run_at_pace
@@ -238,21 +239,17 @@ class FastDecoder(Decoder):
         places, eps = places_of(tables, self.frequencies), self.config.norm_eps
         ids = token_ids[0].numpy()
         x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (N, C)
-        way = way_of(len(ids), self.in_8_bits)
-        layers = (
-            (x, Layer.of(weights), keys, values, places, eps)
-            for weights, keys, values in zip(
-                self.weights, tables.keys.numpy(), tables.values.numpy(), strict=True
-            )
-        )
-        kind = (way.__name__, len(ids), int(places.positions.sum()).bit_length())
-        if way is layer_of_many:
-            for arguments in layers:
-                with pytorch_at_pace(self.pace, kind), numba_threads():
-                    way(*arguments)
-        else:
+        caches = zip(tables.keys.numpy(), tables.values.numpy(), self.weights, strict=True)
+        kind = ("packed", len(ids), int(places.positions.sum()).bit_length())
+        if self.in_8_bits or len(ids) <= MOST_IN_LOOPS:
+            way = layer_in_8_bits if self.in_8_bits else layer_of_few
+            layers = ((x, keys, values, *places, eps, *weights) for keys, values, weights in caches)
             with numba_threads() as most:
                 run_at_pace(self.pace, kind, most, way, layers)
+        else:
+            for keys, values, weights in caches:
+                with pytorch_at_pace(self.pace, kind), numba_threads():
+                    layer_of_many(x, keys, values, places, eps, weights)
         return normalised(torch.from_numpy(x), self.norm.weight, eps)[None]
 
     def can_fill(self, cache: Attends | None) -> TypeGuard[ContiguousKVCache | None]:

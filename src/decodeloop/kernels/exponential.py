@@ -1,15 +1,13 @@
-"""e^x for kernels, in steps that the compiler takes for sixteen numbers at once.
-
-Numba's cache on disk misses edits here: after one, empty `__pycache__`.
-"""
+"""e^x for kernels, in steps that the compiler takes for sixteen numbers at once."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from decodeloop.kernels.jit import kernel
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
+@kernel()
 def exp(x: np.float32) -> np.float32:
     """e^x to seven digits, six times as fast as NumPy's: 2^n · e^f with a whole n and f within
     ±ln(2)/2, where a polynomial is near (Moshier's Cephes, 1984). Below -87 it stays at 1e-38,

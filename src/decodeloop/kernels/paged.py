@@ -3,8 +3,6 @@
 Nothing is gathered and nothing padded. A text's positions are taken in chunks of `CHUNK`, which
 begin at the same positions whoever else is in the step and however many threads there are; so the
 same numbers are added in the same order, and a text gets the same bits alone and in company.
-
-They all stand in this file, `exp` aside: Numba's cache on disk misses edits in others.
 """
 
 from __future__ import annotations
@@ -12,18 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from decodeloop.kernels.exponential import exp
+from decodeloop.kernels.jit import kernel
+from decodeloop.kernels.prefetch import LINE, prefetch
 
-REORDER = {"reassoc", "contract", "nsz", "arcp"}  # as in `compiled`
 CHUNK = 128  # positions that one thread attends to at a time
 TILE = 8  # new tokens of a text that meet them together: a key is fetched once for all of them
 
 Array = np.ndarray[Any, Any]
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def turn_and_store(
     projected: Array,
     cos: Array,
@@ -53,7 +52,7 @@ def turn_and_store(
                 values[blocks[n], g, offsets[n], d] = projected[n, rows - G + g, d]
 
 
-@njit(cache=True, fastmath=REORDER)
+@kernel()
 def scores_of(page: Array, q: Array, scale: np.float32, out: Array) -> None:
     """The scores of one query with some keys. page (n, D), q (D,) → out (n,)"""
     for s in range(page.shape[0]):
@@ -63,7 +62,7 @@ def scores_of(page: Array, q: Array, scale: np.float32, out: Array) -> None:
         out[s] = total * scale
 
 
-@njit(cache=True, fastmath=REORDER)
+@kernel()
 def soften(scores: Array) -> tuple[np.float32, np.float32]:
     """Each score becomes its weight before the division, in place → the largest score, and the sum
     of the weights. scores (n,)"""
@@ -77,7 +76,7 @@ def soften(scores: Array) -> tuple[np.float32, np.float32]:
     return top, total
 
 
-@njit(cache=True, fastmath=REORDER)
+@kernel()
 def add_weighted(weights: Array, page: Array, out: Array) -> None:
     """Add values, each times its weight, by fours. weights (n,), page (n, D), out (D,)"""
     n, s = page.shape[0], 0
@@ -94,7 +93,15 @@ def add_weighted(weights: Array, page: Array, out: Array) -> None:
         s += 1
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel()
+def ask_for(page: Array) -> None:
+    """Have keys or values of a block on their way from the memory. page (n, D)"""
+    for s in range(min(page.shape[0], CHUNK)):
+        for d in range(0, page.shape[1], LINE):
+            prefetch(page[s, d:])  # type: ignore[call-arg]
+
+
+@kernel(parallel=True)
 def attend_chunks(
     projected: Array,
     keys: Array,
@@ -129,6 +136,9 @@ def attend_chunks(
             offset = s % size
             n = min(size - offset, stop - s)
             page = keys[table[s // size], g, offset : offset + n]
+            ask_for(values[table[s // size], g, offset : offset + n])
+            if s + n < stop:
+                ask_for(keys[table[(s + n) // size], g, : min(size, stop - s - n)])
             for t in range(begin, end):
                 seen = min(n, positions[t] + 1 - s)
                 for h in range(share if seen > 0 else 0):
@@ -157,7 +167,7 @@ def attend_chunks(
             s += n
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def merge_chunks(part: Array, peak: Array, mass: Array, positions: Array, out: Array) -> None:
     """What the chunks found, together. part (N, chunks, H, D), peak and mass (N, chunks, H),
     positions (N,) → out (N, H, D)"""
@@ -178,3 +188,40 @@ def merge_chunks(part: Array, peak: Array, mass: Array, positions: Array, out: A
                     out[n, h, d] += part[n, c, h, d] * factor
             for d in range(D):
                 out[n, h, d] /= total
+
+
+@kernel()
+def attend(
+    projected: Array,
+    keys: Array,
+    values: Array,
+    tables: Array,
+    texts: Array,
+    positions: Array,
+    jobs: Array,
+    slabs: Array,
+    out: Array,
+) -> None:
+    """Attention of a step. jobs (J, 3) of slab after slab: those of the i-th begin at slabs[i, 1],
+    and count tokens from slabs[i, 0], its first one; slabs (n + 1, 2). The rest as in
+    `attend_chunks`, → out (N, H, D)"""
+    _, H, D = out.shape
+    for i in range(slabs.shape[0] - 1):
+        begin, end = slabs[i, 0], slabs[i + 1, 0]
+        places = positions[begin:end]
+        shape = (end - begin, places.max() // CHUNK + 1, H)
+        part = np.empty((shape[0], shape[1], H, D), np.float32)
+        peak, mass = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        attend_chunks(
+            projected[begin:end],
+            keys,
+            values,
+            tables,
+            texts[begin:end],
+            places,
+            jobs[slabs[i, 1] : slabs[i + 1, 1]],
+            part,
+            peak,
+            mass,
+        )
+        merge_chunks(part, peak, mass, places, out[begin:end])

@@ -18,11 +18,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from decodeloop.kernels.prefetch import BYTE, WORD, fetch_line
+
 WIDTH = 64  # bytes of a vector of the processor's
 FOUR = 4  # rows of a matrix that meet as many tokens: sixteen sums, half of the registers
 AHEAD = 4608  # bytes: a row is asked from the memory so far ahead of its use
 
-BYTE, WORD = ir.IntType(8), ir.IntType(32)
 BYTES, WORDS = ir.VectorType(BYTE, WIDTH), ir.VectorType(WORD, WIDTH // 4)
 
 
@@ -85,10 +86,6 @@ def vector_dots(_typing: Any, rows: Any, tokens: Any, blocks: Any, out: Any) -> 
         dot = module.declare_intrinsic(
             "llvm.x86.avx512.vpdpbusd.512", (), ir.FunctionType(WORDS, [WORDS] * 3)
         )
-        pointer = BYTE.as_pointer()
-        fetch = module.declare_intrinsic(
-            "llvm.prefetch.p0", (), ir.FunctionType(ir.VoidType(), [pointer, WORD, WORD, WORD])
-        )
         sums = [
             cgutils.alloca_once_value(builder, ir.Constant(WORDS, None)) for _ in range(FOUR * FOUR)
         ]
@@ -101,7 +98,7 @@ def vector_dots(_typing: Any, rows: Any, tokens: Any, blocks: Any, out: Any) -> 
                 return builder.load(place, align=1)
 
             for start in w:
-                builder.call(fetch, [builder.gep(start, [ahead]), WORD(0), WORD(3), WORD(1)])
+                fetch_line(builder, builder.gep(start, [ahead]))
             flip = ir.Constant(BYTES, [-128] * WIDTH)  # w + 128, by its highest bit
             unsigned = [builder.bitcast(builder.xor(load(start), flip), WORDS) for start in w]
             for t in range(FOUR):

@@ -3,9 +3,6 @@
 The sums are whole numbers, so they are exact whoever adds them up and in whatever order: a token
 gets the same bits alone and in company, and on every machine. (A scale for each token: Yao et al.,
 "ZeroQuant", 2022, section 4.1.)
-
-They all stand in this file, `exp` and the vector instruction aside: Numba's cache on disk misses
-edits in others.
 """
 
 from __future__ import annotations
@@ -13,23 +10,25 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int32, njit, prange
+from numba import int32, prange
 
 from decodeloop.kernels.exponential import exp
+from decodeloop.kernels.jit import kernel
 from decodeloop.kernels.vnni import FOUR, WIDTH, has_vnni, vector_dots
 
-REORDER = {"reassoc", "contract", "nsz", "arcp"}  # as in `compiled`
 LARGEST = 127
+SHARE = 32  # rows of a matrix that a thread takes at a time
 VECTORS = has_vnni()
 
 
 Array = np.ndarray[Any, Any]
 
 
+@kernel()
 def room(N: int, C: int) -> tuple[Array, Array, Array]:
     """Room for N tokens in 8 bits: (N', C) int8, a scale and a sum for each; N' is N, made a
     multiple of four with zeros: products are made for four tokens at a time."""
-    padded = -(-N // FOUR) * FOUR
+    padded = (N + FOUR - 1) // FOUR * FOUR
     return (
         np.zeros((padded, C), np.int8),
         np.zeros(padded, np.float32),
@@ -37,7 +36,7 @@ def room(N: int, C: int) -> tuple[Array, Array, Array]:
     )
 
 
-@njit(cache=True, fastmath=REORDER)
+@kernel()
 def quantize(x: Array, out: Array) -> tuple[np.float32, np.int32]:
     """One token in 8 bits → its scale, and the sum of its numbers. x (C,), out (C,) int8"""
     top = np.float32(0)
@@ -52,14 +51,14 @@ def quantize(x: Array, out: Array) -> tuple[np.float32, np.int32]:
     return top / np.float32(LARGEST), total
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def quantize_rows(x: Array, out: Array, scale: Array, total: Array) -> None:
     """`quantize`, of each token. x (N, C), out (N', C), scale and total (N',)"""
     for n in prange(x.shape[0]):
         scale[n], total[n] = quantize(x[n], out[n])
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def norm_and_quantize(
     x: Array, weight: Array, eps: float, normed: Array, out: Array, scale: Array, total: Array
 ) -> None:
@@ -75,7 +74,7 @@ def norm_and_quantize(
         scale[n], total[n] = quantize(normed[n], out[n])
 
 
-@njit(cache=True, fastmath=REORDER)
+@kernel()
 def plain_dots(rows: Array, tokens: Array, first: int, out: Array) -> None:
     """`vnni.vector_dots`, in Python: add the products of some rows, 128 added to each of their
     numbers, with some tokens, over the columns from `first` on.
@@ -93,53 +92,57 @@ def plain_dots(rows: Array, tokens: Array, first: int, out: Array) -> None:
             out[R * t + r] += total
 
 
-@njit(cache=True, fastmath=REORDER)
+@kernel()
 def products_of(
     matrix: Array,
     scale: Array,
-    group: int,
+    share: int,
     tokens: Array,
     token_scale: Array,
     total: Array,
     out: Array,
 ) -> None:
-    """The products of the group-th four rows (or of those that are left at the end) with each
-    token. matrix (R, C) int8, scale (R,), tokens (N', C) int8, token_scale and total (N',),
+    """The products of the share-th `SHARE` rows with each token, four rows and four tokens at a
+    time. matrix (R, C) int8, scale (R,), tokens (N', C) int8, token_scale and total (N',),
     out (N, R)"""
-    begin = group * FOUR
-    end = min(begin + FOUR, matrix.shape[0])
-    rows, R, C = matrix[begin:end], end - begin, matrix.shape[1]
+    R, C = matrix.shape
+    N, vectors = out.shape[0], C // WIDTH if VECTORS else 0
     sums = np.empty(FOUR * FOUR, np.int32)
-    for n in range(0, out.shape[0], FOUR):
-        some, first = tokens[n : n + FOUR], 0
-        sums[:] = 0
-        if VECTORS and R == FOUR and C >= WIDTH:
-            vector_dots(rows, some, C // WIDTH, sums)  # type: ignore[call-arg]
-            first = C // WIDTH * WIDTH
-        if first < C:
-            plain_dots(rows, some, first, sums)
-        for t in range(min(FOUR, out.shape[0] - n)):
-            for r in range(R):
-                exact = np.float32(sums[R * t + r] - int32(128) * total[n + t])
-                out[n + t, begin + r] = exact * (scale[begin + r] * token_scale[n + t])
+    for row in range(share * SHARE, min((share + 1) * SHARE, R), FOUR):
+        rows = matrix[row : row + FOUR]
+        count = rows.shape[0]  # four, but at the end of a matrix
+        first = vectors * WIDTH if count == FOUR else 0
+        for n in range(0, N, FOUR):
+            some = tokens[n : n + FOUR]
+            if first:
+                vector_dots(rows, some, vectors, sums)  # type: ignore[call-arg]
+            else:
+                sums[:] = 0
+            if first < C:
+                plain_dots(rows, some, first, sums)
+            for t in range(min(FOUR, N - n)):
+                excess = int32(128) * total[n + t]
+                for r in range(count):
+                    exact = np.float32(int32(sums[count * t + r] - excess))
+                    out[n + t, row + r] = exact * (scale[row + r] * token_scale[n + t])
 
 
-@njit(cache=True, fastmath=REORDER)
-def groups(R: int) -> int:
-    """Into how many groups of four rows a matrix falls."""
-    return (R + FOUR - 1) // FOUR
+@kernel()
+def shares(R: int) -> int:
+    """Into how many shares the rows of a matrix fall."""
+    return (R + SHARE - 1) // SHARE
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def product(
     matrix: Array, scale: Array, tokens: Array, token_scale: Array, total: Array, out: Array
 ) -> None:
     """out = tokens @ matrixᵀ, times the scales. Shapes as in `products_of`."""
-    for group in prange(groups(matrix.shape[0])):
-        products_of(matrix, scale, group, tokens, token_scale, total, out)
+    for share in prange(shares(matrix.shape[0])):
+        products_of(matrix, scale, share, tokens, token_scale, total, out)
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def query_key_value(
     w_query: Array,
     s_query: Array,
@@ -154,20 +157,20 @@ def query_key_value(
 ) -> None:
     """Three projections in one parallel region. out (N, H·D + 2·G·D): query, key, value"""
     queries, keys = w_query.shape[0], w_key.shape[0]
-    first, second = groups(queries), groups(keys)
-    for group in prange(first + 2 * second):
-        if group < first:
+    first, second = shares(queries), shares(keys)
+    for share in prange(first + 2 * second):
+        if share < first:
             to = out[:, :queries]
-            products_of(w_query, s_query, group, tokens, token_scale, total, to)
-        elif group < first + second:
+            products_of(w_query, s_query, share, tokens, token_scale, total, to)
+        elif share < first + second:
             to = out[:, queries : queries + keys]
-            products_of(w_key, s_key, group - first, tokens, token_scale, total, to)
+            products_of(w_key, s_key, share - first, tokens, token_scale, total, to)
         else:
             to = out[:, queries + keys :]
-            products_of(w_value, s_value, group - first - second, tokens, token_scale, total, to)
+            products_of(w_value, s_value, share - first - second, tokens, token_scale, total, to)
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def gated(
     w_gate: Array,
     s_gate: Array,
@@ -179,15 +182,15 @@ def gated(
     out: Array,
 ) -> None:
     """gate and up of each token, in one parallel region. out (2, N, F)"""
-    half = groups(w_gate.shape[0])
-    for group in prange(2 * half):
-        if group < half:
-            products_of(w_gate, s_gate, group, tokens, token_scale, total, out[0])
+    half = shares(w_gate.shape[0])
+    for share in prange(2 * half):
+        if share < half:
+            products_of(w_gate, s_gate, share, tokens, token_scale, total, out[0])
         else:
-            products_of(w_up, s_up, group - half, tokens, token_scale, total, out[1])
+            products_of(w_up, s_up, share - half, tokens, token_scale, total, out[1])
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@kernel(parallel=True)
 def silu_and_quantize(inner: Array, out: Array, scale: Array, total: Array) -> None:
     """silu(gate) · up of each token, then `quantize`. inner (2, N, F), of which the first half
     gets that; out (N', F), scale and total (N',)"""
