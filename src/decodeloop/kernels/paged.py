@@ -62,13 +62,20 @@ def scores_of(page: Array, q: Array, scale: np.float32, out: Array) -> None:
         out[s] = total * scale
 
 
+@kernel(no_nan=True)
+def largest(x: Array) -> np.float32:
+    """The largest number; any of them, if one is NaN. x (n,)"""
+    top = x[0]
+    for i in range(1, x.shape[0]):
+        top = max(top, x[i])
+    return top
+
+
 @kernel()
 def soften(scores: Array) -> tuple[np.float32, np.float32]:
     """Each score becomes its weight before the division, in place → the largest score, and the sum
     of the weights. scores (n,)"""
-    top = scores[0]
-    for s in range(1, scores.shape[0]):
-        top = max(top, scores[s])
+    top = largest(scores)
     total = np.float32(0)
     for s in range(scores.shape[0]):
         scores[s] = exp(scores[s] - top)
@@ -94,9 +101,10 @@ def add_weighted(weights: Array, page: Array, out: Array) -> None:
 
 
 @kernel()
-def ask_for(page: Array) -> None:
-    """Have keys or values of a block on their way from the memory. page (n, D)"""
-    for s in range(min(page.shape[0], CHUNK)):
+def ask_for(page: Array, part: int, parts: int) -> None:
+    """Have a part of the keys or values of a block on their way from the memory. page (n, D)"""
+    n = min(page.shape[0], CHUNK)
+    for s in range(part * n // parts, (part + 1) * n // parts):
         for d in range(0, page.shape[1], LINE):
             prefetch(page[s, d:])  # type: ignore[call-arg]
 
@@ -136,12 +144,14 @@ def attend_chunks(
             offset = s % size
             n = min(size - offset, stop - s)
             page = keys[table[s // size], g, offset : offset + n]
-            ask_for(values[table[s // size], g, offset : offset + n])
-            if s + n < stop:
-                ask_for(keys[table[(s + n) // size], g, : min(size, stop - s - n)])
+            more = values[table[s // size], g, offset : offset + n]
+            following = keys[table[(s + n) // size], g] if s + n < stop else page
             for t in range(begin, end):
                 seen = min(n, positions[t] + 1 - s)
                 for h in range(share if seen > 0 else 0):
+                    if t == begin:
+                        ask_for(more, h, share)
+                        ask_for(following, h, share)
                     row = scores[t - begin, h, s - start : s - start + seen]
                     scores_of(page[:seen], projected[t, g * share + h], scale, row)
             s += n
