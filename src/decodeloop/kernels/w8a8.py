@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numba import int32, prange
 
+from decodeloop.kernels.amx import ROWS, TILE_BYTES, TOKENS, has_amx, tile_dots
 from decodeloop.kernels.exponential import exp
 from decodeloop.kernels.jit import kernel
 from decodeloop.kernels.vnni import FOUR, WIDTH, has_vnni, vector_dots
 
 LARGEST = 127
-SHARE = 32  # rows of a matrix that a thread takes at a time
-VECTORS = has_vnni()
+SHARE = ROWS  # of a matrix, that a thread takes at a time
+ENOUGH = 8  # tokens for the matrix unit
+VECTORS, TILES = has_vnni(), has_amx()
 
 
 Array = np.ndarray[Any, Any]
@@ -93,22 +95,61 @@ def plain_dots(rows: Array, tokens: Array, first: int, out: Array) -> None:
 
 
 @kernel()
+def interleaved(tokens: Array) -> Array:
+    """Tokens in the order that `amx.tile_dots` wants: sixteen of them at a time, and of those 64
+    columns, by fours. tokens (N', C) int8 → (N'/16, C/64, 16, 16, 4); nothing where that is not
+    used: for want of the unit, for an odd C, or for few tokens, with which vectors are as fast"""
+    N, C = tokens.shape
+    used = TILES and N >= ENOUGH and C % TILE_BYTES == 0
+    groups = (N + TOKENS - 1) // TOKENS if used else 0
+    out = np.zeros((groups, C // 4, TOKENS), np.int32)  # four bytes are one number
+    for n in range(N if groups else 0):
+        words = tokens[n].view(np.int32)
+        for c in range(C // 4):
+            out[n // TOKENS, c, n % TOKENS] = words[c]
+    return out
+
+
+@kernel()
+def tile_products(rows: Array, scale: Array, inputs: Array, token_scale: Array, out: Array) -> None:
+    """The products of 32 rows with each token. rows (32, C) int8, scale (32,), inputs as
+    `interleaved` makes them, token_scale (N',), out (N, 32)"""
+    half = ROWS // 2
+    sums = np.empty((2, TOKENS, half), np.int32)
+    for group in range(inputs.shape[0]):
+        tile_dots(rows, inputs[group], rows.shape[1] // TILE_BYTES, sums)  # type: ignore[call-arg]
+        first = group * TOKENS
+        for t in range(min(TOKENS, out.shape[0] - first)):
+            factor = token_scale[first + t]
+            for h in range(2):
+                for r in range(half):
+                    exact = np.float32(sums[h, t, r])
+                    out[first + t, h * half + r] = exact * (scale[h * half + r] * factor)
+
+
+@kernel()
 def products_of(
     matrix: Array,
     scale: Array,
     share: int,
     tokens: Array,
+    inputs: Array,
     token_scale: Array,
     total: Array,
     out: Array,
 ) -> None:
-    """The products of the share-th `SHARE` rows with each token, four rows and four tokens at a
-    time. matrix (R, C) int8, scale (R,), tokens (N', C) int8, token_scale and total (N',),
-    out (N, R)"""
+    """The products of the share-th `SHARE` rows with each token: by the matrix unit, or four rows
+    and four tokens at a time. matrix (R, C) int8, scale (R,), tokens (N', C) int8 and interleaved,
+    token_scale and total (N',), out (N, R)"""
     R, C = matrix.shape
+    begin, end = share * SHARE, min((share + 1) * SHARE, R)
+    if inputs.shape[0] and end - begin == SHARE:
+        own = out[:, begin:end]
+        tile_products(matrix[begin:end], scale[begin:end], inputs, token_scale, own)
+        return
     N, vectors = out.shape[0], C // WIDTH if VECTORS else 0
     sums = np.empty(FOUR * FOUR, np.int32)
-    for row in range(share * SHARE, min((share + 1) * SHARE, R), FOUR):
+    for row in range(begin, end, FOUR):
         rows = matrix[row : row + FOUR]
         count = rows.shape[0]  # four, but at the end of a matrix
         first = vectors * WIDTH if count == FOUR else 0
@@ -138,8 +179,9 @@ def product(
     matrix: Array, scale: Array, tokens: Array, token_scale: Array, total: Array, out: Array
 ) -> None:
     """out = tokens @ matrixᵀ, times the scales. Shapes as in `products_of`."""
+    inputs = interleaved(tokens)
     for share in prange(shares(matrix.shape[0])):
-        products_of(matrix, scale, share, tokens, token_scale, total, out)
+        products_of(matrix, scale, share, tokens, inputs, token_scale, total, out)
 
 
 @kernel(parallel=True)
@@ -157,17 +199,19 @@ def query_key_value(
 ) -> None:
     """Three projections in one parallel region. out (N, H·D + 2·G·D): query, key, value"""
     queries, keys = w_query.shape[0], w_key.shape[0]
-    first, second = shares(queries), shares(keys)
+    first, second, inputs = shares(queries), shares(keys), interleaved(tokens)
     for share in prange(first + 2 * second):
         if share < first:
             to = out[:, :queries]
-            products_of(w_query, s_query, share, tokens, token_scale, total, to)
+            products_of(w_query, s_query, share, tokens, inputs, token_scale, total, to)
         elif share < first + second:
             to = out[:, queries : queries + keys]
-            products_of(w_key, s_key, share - first, tokens, token_scale, total, to)
+            products_of(w_key, s_key, share - first, tokens, inputs, token_scale, total, to)
         else:
             to = out[:, queries + keys :]
-            products_of(w_value, s_value, share - first - second, tokens, token_scale, total, to)
+            products_of(
+                w_value, s_value, share - first - second, tokens, inputs, token_scale, total, to
+            )
 
 
 @kernel(parallel=True)
@@ -182,12 +226,12 @@ def gated(
     out: Array,
 ) -> None:
     """gate and up of each token, in one parallel region. out (2, N, F)"""
-    half = shares(w_gate.shape[0])
+    half, inputs = shares(w_gate.shape[0]), interleaved(tokens)
     for share in prange(2 * half):
         if share < half:
-            products_of(w_gate, s_gate, share, tokens, token_scale, total, out[0])
+            products_of(w_gate, s_gate, share, tokens, inputs, token_scale, total, out[0])
         else:
-            products_of(w_up, s_up, share - half, tokens, token_scale, total, out[1])
+            products_of(w_up, s_up, share - half, tokens, inputs, token_scale, total, out[1])
 
 
 @kernel(parallel=True)
