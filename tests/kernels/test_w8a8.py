@@ -14,6 +14,9 @@ from decodeloop.kernels.vnni import WIDTH, has_vnni, vector_dots
 
 
 @settings(max_examples=30)
+@example(R=64, C=128, N=16, seed=0)  # these for the matrix unit: whole tiles, more than one of
+@example(R=97, C=576, N=17, seed=1)  # tokens, rows that are left
+@example(R=32, C=64, N=8, seed=2)
 @given(R=st.integers(1, 70), C=st.integers(1, 200), N=st.integers(1, 18), seed=st.integers(0, 999))
 def test_products_are_exact(R, C, N, seed):
     g = np.random.default_rng(seed)
