@@ -106,10 +106,10 @@ def test_exp():
         for i in range(x.shape[0]):
             out[i] = exp(x[i])
 
-    x = np.linspace(-86, 87, 10_001, dtype=np.float32)
+    x = np.linspace(-80, 87, 10_001, dtype=np.float32)
     out = np.empty_like(x)
     each(x, out)
     np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=2e-7)
     odd = np.array([np.nan, -np.inf, np.inf, -1e30, 0.0], np.float32)
     each(odd, odd)
-    assert np.isnan(odd[0]) and odd[1] < 1e-37 and odd[2] > 1e37 and odd[3] < 1e-37 and odd[4] == 1
+    assert np.isnan(odd[0]) and odd[1] == 0 and odd[2] > 1e37 and odd[3] == 0 and odd[4] == 1

@@ -99,6 +99,8 @@ def tile_dots(_typing: Any, rows: Any, inputs: Any, steps: Any, out: Any) -> Any
         steps = builder.zext(values[2], wide) if values[2].type.width < 64 else values[2]
         stride = builder.mul(steps, wide(TILE_BYTES))
         half = builder.mul(stride, wide(TILE_ROWS))
+        before = builder.bitcast(builder.alloca(ir.ArrayType(BYTE, 64)), pointer)
+        call("sttilecfg", before)
         call("ldtilecfg", builder.bitcast(told, pointer))
         for tile in SUMS:
             call("tilezero", BYTE(tile))
@@ -123,7 +125,7 @@ def tile_dots(_typing: Any, rows: Any, inputs: Any, steps: Any, out: Any) -> Any
             place = at(sums, wide(number * TILE_ROWS * TILE_BYTES))
             call("tilestored64", BYTE(SUMS[number]), place, wide(TILE_BYTES))
             transpose(builder, builder.bitcast(place, WORDS.as_pointer()))
-        call("tilerelease")
+        call("ldtilecfg", before)  # another library may count on what it told the unit once
         return context.get_dummy_value()
 
     return signature, generate

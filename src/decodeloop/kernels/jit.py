@@ -9,6 +9,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from decodeloop.kernels.amx import has_amx
+from decodeloop.kernels.vnni import has_vnni
+
 # The compiler may add up in another order, and so use vector instructions. It may not assume that
 # NaN and infinity never come: they propagate as in PyTorch.
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
@@ -22,14 +25,17 @@ def stamp() -> tuple[tuple[str, float], ...]:
     return tuple((file.name, file.stat().st_mtime) for file in files)
 
 
-STAMP = stamp()
+# Kernels differ by what this process may use, and would end it if they used more.
+UNITS = (has_vnni(), has_amx())
+STAMP = (stamp(), UNITS)
 
 
 def kernel(parallel: bool = False, no_nan: bool = False) -> Callable[[Function], Function]:
     """Compile a function by Numba, and keep its machine code on disk.
 
     Numba takes the code anew where the function's own file has changed, and misses edits of what it
-    calls in other files. So here what is kept belongs to the state of all files of this room.
+    calls in other files. So here what is kept belongs to the state of all files of this room, and
+    to the units that this process may use.
 
     `no_nan` lets it assume that no number is NaN: vector instructions can then compare.
     """

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numba import int32, prange
 
-from decodeloop.kernels.amx import ROWS, TILE_BYTES, TOKENS, has_amx, tile_dots
+from decodeloop.kernels.amx import ROWS, TILE_BYTES, TOKENS, tile_dots
 from decodeloop.kernels.exponential import exp
-from decodeloop.kernels.jit import kernel
-from decodeloop.kernels.vnni import FOUR, WIDTH, has_vnni, vector_dots
+from decodeloop.kernels.jit import UNITS, kernel
+from decodeloop.kernels.vnni import FOUR, WIDTH, vector_dots
 
 LARGEST = 127
 SHARE = ROWS  # of a matrix, that a thread takes at a time
 ENOUGH = 8  # tokens for the matrix unit
-VECTORS, TILES = has_vnni(), has_amx()
+VECTORS, TILES = UNITS
 
 
 Array = np.ndarray[Any, Any]
@@ -38,12 +38,19 @@ def room(N: int, C: int) -> tuple[Array, Array, Array]:
     )
 
 
-@kernel()
-def quantize(x: Array, out: Array) -> tuple[np.float32, np.int32]:
-    """One token in 8 bits → its scale, and the sum of its numbers. x (C,), out (C,) int8"""
+@kernel(no_nan=True)
+def largest(x: Array) -> np.float32:
+    """The largest magnitude; any, if a number is NaN. x (C,)"""
     top = np.float32(0)
     for c in range(x.shape[0]):
         top = max(top, abs(x[c]))
+    return top
+
+
+@kernel()
+def quantize(x: Array, out: Array) -> tuple[np.float32, np.int32]:
+    """One token in 8 bits → its scale, and the sum of its numbers. x (C,), out (C,) int8"""
+    top = largest(x)
     inverse = np.float32(LARGEST) / top if top > 0 else np.float32(0)
     total = int32(0)
     for c in range(x.shape[0]):
