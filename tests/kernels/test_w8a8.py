@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from decodeloop.kernels import Int8Linear, Int8Matrix, w8a8
-from decodeloop.kernels.exponential import exp
+from decodeloop.kernels.elementary import exp, largest, largest_magnitude
 from decodeloop.kernels.int8 import quantize_tokens
 from decodeloop.kernels.jit import kernel
 from decodeloop.kernels.vnni import WIDTH, has_vnni, vector_dots
@@ -113,3 +113,13 @@ def test_exp():
     odd = np.array([np.nan, -np.inf, np.inf, -1e30, 0.0], np.float32)
     each(odd, odd)
     assert np.isnan(odd[0]) and odd[1] == 0 and odd[2] > 1e37 and odd[3] == 0 and odd[4] == 1
+
+
+def test_the_largest():
+    g = np.random.default_rng(0)
+    for n in (1, 7, 130):
+        for x in (g.standard_normal(n, np.float32), -g.random(n, np.float32)):
+            assert largest(x) == x.max() and largest_magnitude(x) == np.abs(x).max()
+    odd = np.array([0.0, np.nan, np.inf, -np.inf], np.float32)
+    assert np.isnan(largest(odd)) and np.isnan(largest_magnitude(odd))
+    assert largest(odd[3:]) == -np.inf and largest(odd[:1]) == 0

@@ -30,20 +30,18 @@ UNITS = (has_vnni(), has_amx())
 STAMP = (stamp(), UNITS)
 
 
-def kernel(parallel: bool = False, no_nan: bool = False) -> Callable[[Function], Function]:
+def kernel(parallel: bool = False) -> Callable[[Function], Function]:
     """Compile a function by Numba, and keep its machine code on disk.
 
     Numba takes the code anew where the function's own file has changed, and misses edits of what it
     calls in other files. So here what is kept belongs to the state of all files of this room, and
     to the units that this process may use.
-
-    `no_nan` lets it assume that no number is NaN: vector instructions can then compare.
     """
 
-    flags = REORDER | {"nnan"} if no_nan else REORDER
-
     def compiled(function: Function) -> Function:
-        dispatcher = cast(Any, numba.njit(cache=True, parallel=parallel, fastmath=flags))(function)
+        dispatcher = cast(Any, numba.njit(cache=True, parallel=parallel, fastmath=REORDER))(
+            function
+        )
         with contextlib.suppress(AttributeError):  # a newer Numba may keep it elsewhere
             kept = dispatcher._cache._cache_file
             kept._source_stamp = (kept._source_stamp, STAMP)

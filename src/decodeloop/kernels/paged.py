@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from decodeloop.kernels.exponential import exp
+from decodeloop.kernels.elementary import exp, largest
 from decodeloop.kernels.jit import kernel
 from decodeloop.kernels.prefetch import LINE, prefetch
+from decodeloop.kernels.vectors import LANES, add_rows, dot_sixteen
 
 CHUNK = 128  # positions that one thread attends to at a time
 TILE = 8  # new tokens of a text that meet them together: a key is fetched once for all of them
@@ -53,51 +54,40 @@ def turn_and_store(
 
 
 @kernel()
-def scores_of(page: Array, q: Array, scale: np.float32, out: Array) -> None:
-    """The scores of one query with some keys. page (n, D), q (D,) → out (n,)"""
-    for s in range(page.shape[0]):
+def scores_of(page: Array, q: Array, out: Array) -> None:
+    """The products of one query with some keys, sixteen at a time. page (n, D), q (D,) →
+    out (n,)"""
+    (n, D), first = page.shape, 0
+    while D % LANES == 0 and first + LANES <= n:
+        dot_sixteen(page[first : first + LANES], q, out[first : first + LANES])  # type: ignore[call-arg]
+        first += LANES
+    for s in range(first, n):
         total = np.float32(0)
-        for d in range(q.shape[0]):
+        for d in range(D):
             total += page[s, d] * q[d]
-        out[s] = total * scale
-
-
-@kernel(no_nan=True)
-def largest(x: Array) -> np.float32:
-    """The largest number; any of them, if one is NaN. x (n,)"""
-    top = x[0]
-    for i in range(1, x.shape[0]):
-        top = max(top, x[i])
-    return top
+        out[s] = total
 
 
 @kernel()
-def soften(scores: Array) -> tuple[np.float32, np.float32]:
-    """Each score becomes its weight before the division, in place → the largest score, and the sum
-    of the weights. scores (n,)"""
-    top = largest(scores)
-    total = np.float32(0)
+def soften(scores: Array, scale: np.float32) -> tuple[np.float32, np.float32]:
+    """Each product, times the scale, becomes its weight before the division, in place → the largest
+    score, and the sum of the weights. scores (n,)"""
+    top, total = largest(scores), np.float32(0)
     for s in range(scores.shape[0]):
-        scores[s] = exp(scores[s] - top)
+        scores[s] = exp((scores[s] - top) * scale)
         total += scores[s]
-    return top, total
+    return top * scale, total
 
 
 @kernel()
 def add_weighted(weights: Array, page: Array, out: Array) -> None:
-    """Add values, each times its weight, by fours. weights (n,), page (n, D), out (D,)"""
-    n, s = page.shape[0], 0
-    while s + 4 <= n:
-        a, b, c, e = weights[s], weights[s + 1], weights[s + 2], weights[s + 3]
-        for d in range(out.shape[0]):
-            out[d] += (a * page[s, d] + b * page[s + 1, d]) + (
-                c * page[s + 2, d] + e * page[s + 3, d]
-            )
-        s += 4
-    while s < n:
+    """Add values, each times its weight. weights (n,), page (n, D), out (D,)"""
+    if out.shape[0] % LANES == 0:
+        add_rows(weights, page, out)  # type: ignore[call-arg]
+        return
+    for s in range(page.shape[0]):
         for d in range(out.shape[0]):
             out[d] += weights[s] * page[s, d]
-        s += 1
 
 
 @kernel()
@@ -153,7 +143,7 @@ def attend_chunks(
                         ask_for(more, h, share)
                         ask_for(following, h, share)
                     row = scores[t - begin, h, s - start : s - start + seen]
-                    scores_of(page[:seen], projected[t, g * share + h], scale, row)
+                    scores_of(page[:seen], projected[t, g * share + h], row)
             s += n
         for t in range(begin, end):
             seen = min(CHUNK, positions[t] + 1 - start)
@@ -162,7 +152,7 @@ def attend_chunks(
                 for d in range(D):
                     part[t, chunk, head, d] = 0
                 if seen > 0:
-                    top, total = soften(scores[t - begin, h, :seen])
+                    top, total = soften(scores[t - begin, h, :seen], scale)
                     peak[t, chunk, head], mass[t, chunk, head] = top, total
         s = start
         while s < stop:

@@ -19,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from decodeloop.kernels.prefetch import BYTE, WORD, fetch_line
+from decodeloop.kernels.vectors import sums_of
 
 WIDTH = 64  # bytes of a vector of the processor's
 FOUR = 4  # rows of a matrix that meet as many tokens: sixteen sums, half of the registers
@@ -33,32 +34,6 @@ def has_vnni() -> bool:
     if config.CPU_NAME:  # another processor than this one may have been asked for
         return "+avx512vnni" in (config.CPU_FEATURES or "").split(",")
     return bool(llvmlite.binding.get_host_cpu_features().get("avx512vnni", False))
-
-
-def shuffled(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
-    """Some numbers of two vectors: 0 to 15 are those of a, 16 to 31 those of b."""
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(WORD, 16), lanes))
-
-
-def folded(builder: Any, a: Any, b: Any, group: int) -> Any:
-    """Half of the sums of two vectors, and beside them those of the other: neighbours of `group`
-    numbers change places so that one addition serves both."""
-    parts = [range(start, start + group) for start in range(0, 16, group)]
-    even, odd = [list(p) for p in parts[::2]], [list(p) for p in parts[1::2]]
-
-    def both(half: list[list[int]]) -> list[int]:
-        return [lane for p in half for lane in p] + [16 + lane for p in half for lane in p]
-
-    return builder.add(shuffled(builder, a, b, both(even)), shuffled(builder, a, b, both(odd)))
-
-
-def sums_of(builder: Any, vectors: list[Any]) -> Any:
-    """Sixteen vectors of sixteen numbers → the vector of their sums, in their order."""
-    for group in (8, 4, 2, 1):
-        vectors = [
-            folded(builder, a, b, group) for a, b in zip(vectors[::2], vectors[1::2], strict=True)
-        ]
-    return vectors[0]
 
 
 @intrinsic
@@ -107,7 +82,7 @@ def vector_dots(_typing: Any, rows: Any, tokens: Any, blocks: Any, out: Any) -> 
                     total = sums[FOUR * t + r]
                     added = builder.call(dot, [builder.load(total), unsigned[r], token])
                     builder.store(added, total)
-        found = sums_of(builder, [builder.load(total) for total in sums])
+        found = sums_of(builder.add, builder.shuffle_vector, [builder.load(t) for t in sums])
         array = context.make_array(out_kind)(context, builder, values[3])
         place = builder.bitcast(array.data, WORDS.as_pointer())
         builder.store(found, place, align=4)

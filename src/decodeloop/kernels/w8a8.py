@@ -13,7 +13,7 @@ import numpy as np
 from numba import int32, prange
 
 from decodeloop.kernels.amx import ROWS, TILE_BYTES, TOKENS, tile_dots
-from decodeloop.kernels.exponential import exp
+from decodeloop.kernels.elementary import exp, largest_magnitude
 from decodeloop.kernels.jit import UNITS, kernel
 from decodeloop.kernels.vnni import FOUR, WIDTH, vector_dots
 
@@ -31,26 +31,15 @@ def room(N: int, C: int) -> tuple[Array, Array, Array]:
     """Room for N tokens in 8 bits: (N', C) int8, a scale and a sum for each; N' is N, made a
     multiple of four with zeros: products are made for four tokens at a time."""
     padded = (N + FOUR - 1) // FOUR * FOUR
-    return (
-        np.zeros((padded, C), np.int8),
-        np.zeros(padded, np.float32),
-        np.zeros(padded, np.int32),
-    )
-
-
-@kernel(no_nan=True)
-def largest(x: Array) -> np.float32:
-    """The largest magnitude; any, if a number is NaN. x (C,)"""
-    top = np.float32(0)
-    for c in range(x.shape[0]):
-        top = max(top, abs(x[c]))
-    return top
+    tokens = np.empty((padded, C), np.int8)
+    tokens[N:] = 0
+    return tokens, np.zeros(padded, np.float32), np.zeros(padded, np.int32)
 
 
 @kernel()
 def quantize(x: Array, out: Array) -> tuple[np.float32, np.int32]:
     """One token in 8 bits → its scale, and the sum of its numbers. x (C,), out (C,) int8"""
-    top = largest(x)
+    top = largest_magnitude(x)
     inverse = np.float32(LARGEST) / top if top > 0 else np.float32(0)
     total = int32(0)
     for c in range(x.shape[0]):
