@@ -24,10 +24,15 @@ PARTS = ("step", "token", "text", "position")
 
 
 def described(found: Any) -> Any:
-    """A cost by its parts, each in units of its own, so that small ones count as much."""
-    if not isinstance(found, StepCost):
-        return found
-    return {name: getattr(found, name) for name in PARTS}
+    """A cost by its parts, without the digits that differ from run to run; a dict, which would look
+    like one, in words."""
+    if isinstance(found, StepCost):
+        return {name: digits(getattr(found, name)) for name in PARTS}
+    return f"a dict of {', '.join(map(str, found))}" if isinstance(found, dict) else found
+
+
+def digits(value: Any) -> Any:
+    return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
 def by_normal_equations(measured: Sequence[StepTime]) -> dict[str, float]:
@@ -47,7 +52,7 @@ def by_normal_equations(measured: Sequence[StepTime]) -> dict[str, float]:
             if k != i:
                 factor = system[k][i]
                 system[k] = [x - factor * y for x, y in zip(system[k], system[i], strict=True)]
-    return {name: float(row[4]) for name, row in zip(PARTS, system, strict=True)}
+    return {name: digits(float(row[4])) for name, row in zip(PARTS, system, strict=True)}
 
 
 def by_least_squares(measured: Sequence[StepTime]) -> StepCost:
@@ -165,7 +170,7 @@ together know better.
 - torch.linalg.lstsq(rows, target).solution → torch.linalg.pinv(rows) @ target
 The last step plays no part in your fit.
 ## in milliseconds
-- found[:, 0] → 1000 * found[:, 0]
+- found[:, 0].tolist() → [1000 * x for x in found[:, 0].tolist()]
 Those are milliseconds. `seconds` is in seconds, and so are the costs.
 ## rounded
 - found[:, 0].tolist() → [round(x, 3) for x in found[:, 0].tolist()]
