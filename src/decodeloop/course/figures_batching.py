@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from decodeloop.cost import Request
 from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, doubling_axis
 from decodeloop.serve import StepCost, StepTime
 
-PALE = "#c4d7e8"
+PALE, MIDDLE = "#c4d7e8", "#7fa8c9"
 MARKERS = "os^Dv"
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis 10, 20, 50, 100, and nothing between."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def step_and_rate(
@@ -35,6 +44,7 @@ def step_and_rate(
         right.loglog(doubled, [b / s for b, s in zip(batches, times, strict=True)], **look)
     for axis in (left, right):
         doubling_axis(axis, batches)
+        plain_numbers(axis.yaxis)
         axis.set_xlabel("texts in the step")
     left.set(ylabel="ms for a step")
     right.set(ylabel="tokens per second, all texts")
@@ -57,6 +67,8 @@ def fit_over_steps(measured: Sequence[StepTime], cost: StepCost) -> Axes:
     ends = [0.8e3 * min(m.seconds for m in measured), 1.25e3 * max(m.seconds for m in measured)]
     axis.plot(ends, ends, color="black", linewidth=1, linestyle="-", label="as fitted")
     axis.set(xscale="log", yscale="log", xlabel="ms by the fitted cost", ylabel="ms measured")
+    plain_numbers(axis.xaxis)
+    plain_numbers(axis.yaxis)
     axis.legend(fontsize=9)
     return axis
 
@@ -102,9 +114,20 @@ def static_batch(prompts: Sequence[int], answers: Sequence[int]) -> Axes:
             names.add(kind)
     axis.axvline(T - 0.04, color="black", linewidth=1.5, linestyle="-")
     axis.set(xlim=(-0.2, columns), ylim=(len(prompts) - 0.4, -0.6))
-    axis.set(xlabel="position: left of the line one step, right of it one step each", ylabel="text")
+    axis.set(xlabel="column: left of the line one step, right of it one step each", ylabel="text")
+    axis.set_xticks([c + 0.46 for c in range(columns)], [str(c + 1) for c in range(columns)])
     axis.set_yticks(range(len(prompts)), [str(row + 1) for row in range(len(prompts))])
-    axis.legend(ncols=4, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    named = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    in_order = [kind for kind in ("prompt", "padding", "answer", "ended") if kind in named]
+    axis.legend(
+        [named[kind] for kind in in_order],
+        in_order,
+        ncols=4,
+        fontsize=9,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        frameon=False,
+    )
     return axis
 
 
@@ -122,7 +145,8 @@ def who_waits(schedules: Mapping[str, Sequence[Request]]) -> list[Axes]:
             first = row == 1
             bars = (
                 ("waits", r.arrival, r.start, PALE, ""),
-                ("is served", r.start, r.end, BLUE, ""),
+                ("its prompt is read", r.start, r.token_times[0], MIDDLE, ""),
+                ("its answer is made", r.token_times[0], r.end, BLUE, ""),
                 ("its place, unused", r.end, over, "white", "////"),
             )
             for name, start, end, colour, hatch in bars:
@@ -138,8 +162,9 @@ def who_waits(schedules: Mapping[str, Sequence[Request]]) -> list[Axes]:
                     label=name if first else None,
                 )
         axis.set(xlabel="seconds", title=title, ylim=(len(requests) + 1, 0))
+        axis.set_yticks([1, *range(5, len(requests) + 1, 5)])
     axes[0][0].set_ylabel("request")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return list(axes[0])
 
 
@@ -174,7 +199,7 @@ def gain_by_batch(batches: Sequence[int], gains: Mapping[str, Sequence[float]]) 
     for (name, values), marker in zip(gains.items(), MARKERS, strict=False):
         axis.loglog(batches, values, marker=marker, label=name)
     axis.axhline(1, color="black", linewidth=1, linestyle="-")
-    axis.text(batches[0], 1.03, "one at a time", fontsize=9, va="bottom")
+    axis.text(batches[-1], 1.03, "one at a time", fontsize=9, va="bottom", ha="right")
     doubling_axis(axis, batches)
     ticks = [0.5, 1, 2, 4, 8, 16]
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
