@@ -88,6 +88,8 @@ def fitting(label: str, measured: list[StepTime]) -> Case:
     )
 
 
+NOISY_REST = steps(BY_HAND, KINDS[7:], 0.08, seed=10)
+
 FIT_STEP_COST = Exercise(
     name="fit_step_cost",
     lesson=LESSON,
@@ -102,6 +104,7 @@ FIT_STEP_COST = Exercise(
         fitting("other steps, with more noise", steps(StepCost(90, 2, 4, 0.5), KINDS, 0.09, 8)),
         fitting("three of each", steps(StepCost(5, 3, 2, 0.25), KINDS * 3, 0.05, seed=3)),
         fitting("in the opposite order", steps(BY_HAND, KINDS[::-1], 0.03, seed=5)),
+        fitting("some measured twice", 2 * steps(BY_HAND, KINDS[:7], 0.08, 9) + NOISY_REST),
         fitting("a machine that takes minutes", steps(StepCost(900, 70, 50, 3), KINDS, 0.02, 6)),
     ),
     mistakes=edits(
@@ -244,7 +247,7 @@ BREAK_EVEN_BATCH = Exercise(
         ),
         call("tokens cost nothing", StepCost(9.0, 0.0, 0.75, 0.03), 55, oracle=two_halves),
         call("nothing is paid once", StepCost(0.0, 1.5, 0.5, 0.01), 40, oracle=two_halves),
-        call("a large machine", StepCost(4800.0, 16.0, 1.0, 0.039), 4096, oracle=two_halves),
+        call("a large machine", StepCost(4.8e6, 16.0, 1.0, 0.039), 4096, oracle=two_halves),
         trial("a text that costs nothing", nearly_free_and_free, lambda: [16.0, math.inf]),
     ),
     mistakes=edits(
