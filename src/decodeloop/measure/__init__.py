@@ -1,4 +1,4 @@
-"""What inference costs by the clock: times, this machine's peaks, load, memory, a look inside."""
+"""What inference costs by the clock: times, peaks, steps, load, memory, and a look inside."""
 
 from decodeloop.measure.inspecting import SilencedCache, attention_maps, bytes_held, peak_bytes
 from decodeloop.measure.load import Load, run_alone, run_load, single_stream
@@ -11,6 +11,7 @@ from decodeloop.measure.machine import (
     narrow,
 )
 from decodeloop.measure.process import peak_resident_bytes, resident_bytes
+from decodeloop.measure.steps import step_times
 from decodeloop.measure.timing import fitted_exponent, fresh_mib, median_seconds
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "run_alone",
     "run_load",
     "single_stream",
+    "step_times",
 ]
