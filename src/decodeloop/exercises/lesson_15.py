@@ -738,7 +738,16 @@ def pool(G: int, size: int, D: int, count: int, seed: int) -> tuple[Tensor, Tens
 
 
 def laid_out(
-    H: int, G: int, T: int, start: int, size: int, blocks: list[int], D: int, seed: int, tail: float
+    H: int,
+    G: int,
+    T: int,
+    start: int,
+    size: int,
+    blocks: list[int],
+    D: int,
+    seed: int,
+    *,
+    tail: float,
 ) -> tuple[Any, ...]:
     """q, keys, values, blocks and start; behind the text's end stands `tail`."""
     keys, values = pool(G, size, D, max(blocks) + 2, seed)
@@ -839,7 +848,7 @@ ATTEND_PAGED = Exercise(
             "a long text, without a copy of it",
             without_copies,
             never_copied,
-            *laid_out(2, 2, 1, 38, 4, [3, 4, 5, 0, 9, 8, 7, 11, 1, 10], 64, 13, 9.0),
+            *laid_out(2, 2, 1, 38, 4, [3, 4, 5, 0, 9, 8, 7, 11, 1, 10], 64, 13, tail=9.0),
         ),
     ),
     mistakes=edits(
