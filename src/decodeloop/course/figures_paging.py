@@ -22,14 +22,17 @@ def memory_strips(strips: Mapping[str, Sequence[Span]], places: int) -> None:
         for start, held, taken in spans:
             axis.barh(y, taken, 0.6, left=start, color="white", edgecolor=ORANGE, hatch="////")
             axis.barh(y, held, 0.6, left=start, color=BLUE, edgecolor="white", linewidth=0.6)
-    for colour, hatch, name in ((BLUE, "", "holds a token"), ("white", "////", "taken, empty")):
-        axis.barh(0, 0, color=colour, hatch=hatch, edgecolor=ORANGE, label=name)
-    axis.barh(0, 0, color="white", edgecolor="black", label="free")
+    looks = {"holds a token": (BLUE, BLUE, ""), "taken, empty": ("white", ORANGE, "////")}
+    looks["free"] = ("white", "black", "")
+    patches = [
+        plt.Rectangle((0, 0), 1, 1, facecolor=face, edgecolor=edge, hatch=hatch, label=name)
+        for name, (face, edge, hatch) in looks.items()
+    ]
     axis.set_yticks(range(len(strips)), list(strips))
     axis.set(xlabel="places in the cache", xlim=(0, places), ylim=(len(strips) - 0.5, -0.5))
     axis.tick_params(left=False)
     axis.spines[:].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(handles=patches, loc="outside upper center", ncols=3, frameon=False)
     plt.show()
 
 
@@ -51,7 +54,7 @@ def tables_and_pool(
     texts: Mapping[str, Sequence[str]], tables: Mapping[str, Sequence[int]], size: int, count: int
 ) -> None:
     """Each text as its reader sees it, its table, and the pool where its blocks lie."""
-    _, axis = plt.subplots(figsize=(9.5, 1.5 + 0.8 * len(texts)))
+    _, axis = plt.subplots(figsize=(9.5, 1.0 + 0.8 * len(texts)))
     colours = dict(zip(texts, (BLUE, ORANGE), strict=False))
     owners: dict[int, list[str]] = {}
     held: dict[int, Sequence[str]] = {}
@@ -62,13 +65,13 @@ def tables_and_pool(
             _block(axis, 1.35 * size * i, 0.85 - y, part, size, colours[name], f"→ {block}")
             owners.setdefault(block, []).append(name)
             held[block] = part
-    below = -len(texts) - 0.35
+    below = -len(texts) + 0.45
     axis.text(-0.3, below + 0.35, "pool", ha="right", va="center")
     for block in range(count):
         names = owners.get(block, [])
         colour = GREY if len(names) > 1 else colours.get(names[0], "white") if names else "#bbbbbb"
         _block(axis, 1.15 * size * block, below, held.get(block, ()), size, colour, str(block))
-    axis.set(xlim=(-1.2 * size, 1.15 * size * count), ylim=(below - 0.55, 1.7))
+    axis.set(xlim=(-1.2 * size, 1.15 * size * count), ylim=(below - 0.4, 1.55))
     axis.axis("off")
     plt.show()
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from decodeloop import serve
 from decodeloop.exercises.edits import edits
@@ -715,19 +715,19 @@ Each entry comes once, however many positions in it are written.
 # --- attend_paged ---------------------------------------------------------------------------------
 
 
-class Copies(TorchDispatchMode):
-    """Looks for the largest tensor that is made anew, beside views."""
+class Copies(TorchFunctionMode):
+    """Looks for the largest tensor that an operation makes anew, beside views."""
 
     def __init__(self) -> None:
         super().__init__()
         self.largest = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         given = [a for x in args for a in (x if isinstance(x, list | tuple) else [x])]
-        old = {a.untyped_storage().data_ptr() for a in given if isinstance(a, Tensor)}
+        old = {a.untyped_storage().data_ptr() for a in given if type(a) is Tensor}
         for made in out if isinstance(out, list | tuple) else [out]:
-            if isinstance(made, Tensor) and made.untyped_storage().data_ptr() not in old:
+            if type(made) is Tensor and made.untyped_storage().data_ptr() not in old:
                 self.largest = max(self.largest, made.numel())
         return out
 

@@ -55,9 +55,7 @@ def table(findings: Sequence[Finding]) -> str:
         if finding.shipped is not None:
             lines.append(f"    yours: {finding.shipped}")
     shipped = sum(finding.shipped is not None for finding in findings)
-    lines.append(
-        f"\nof {len(findings)} faults an engine of these parts would have shipped {shipped}"
-    )
+    lines.append(f"\n{shipped} of {len(findings)} faults would have been shipped with these parts")
     return "\n".join(lines)
 
 
