@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from decodeloop import serve
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Candidate, Case, Exercise, call, trial
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, call, lend, trial
 
 LESSON = "15_paged_cache"
 ROOT = bytes(32)
@@ -80,7 +80,7 @@ A text without positions needs no block: 0.
 That is a fraction of blocks. A block that is only begun counts whole: round up.
 ## always blocks of 16
 - divmod(positions, size) → divmod(positions, 16)
-You ignore `size`.
+You ignore `size`: a block has as many places as it says.
 ## the other way round
 - divmod(positions, size) → divmod(size, max(positions, 1))
 You divide the size by the positions.
@@ -114,7 +114,7 @@ Block = tuple[bytes, list[int], bytes]
 
 def equal_names(block_hash: Candidate, blocks: Sequence[Block]) -> dict[str, Any]:
     """Of each block the place of the first one with its name, and what kind of thing a name is."""
-    names = [block_hash(parent, [*tokens], key) for parent, tokens, key in blocks]
+    names = [lend(block_hash, *block) for block in blocks]
     return {
         "the first block that has its name": [names.index(name) for name in names],
         "bytes": [isinstance(name, bytes) for name in names],
@@ -289,34 +289,37 @@ Stored = Mapping[tuple[int, ...], int]  # a beginning, in whole blocks → the b
 
 def matched(
     match_prefix: Candidate,
-    tokens: list[int],
+    texts: list[list[int]],
     size: int,
     stored: Stored,
     key: bytes = b"",
     owner: bytes = b"",
 ) -> Any:
-    """What is found by an answer, of beginnings that a tenant has stored."""
+    """What is found of each text by an answer, of beginnings that a tenant has stored."""
     known = {}
     for beginning, block in stored.items():
         name = ROOT
         for end in range(size, len(beginning) + 1, size):
             name = spelled(name, beginning[end - size : end], owner)
         known[name] = block
-    before = dict(known)
-    found = match_prefix(tokens, size, known, key, block_hash=spelled)
-    return {"found": found, "the table of known blocks is as it was": known == before}
+    return {
+        f"of {text}": lend(match_prefix, text, size, known, key, block_hash=spelled)
+        for text in texts
+    }
 
 
 def by_beginnings(
-    tokens: list[int], size: int, stored: Stored, key: bytes = b"", owner: bytes = b""
+    texts: list[list[int]], size: int, stored: Stored, key: bytes = b"", owner: bytes = b""
 ) -> Any:
     """The oracle: no name, but the beginnings themselves."""
-    found: list[int] = []
-    end = size
-    while key == owner and end < len(tokens) and tuple(tokens[:end]) in stored:
-        found.append(stored[tuple(tokens[:end])])
-        end += size
-    return {"found": found, "the table of known blocks is as it was": True}
+    found: dict[str, list[int]] = {}
+    for text in texts:
+        blocks = found.setdefault(f"of {text}", [])
+        end = size
+        while key == owner and end < len(text) and tuple(text[:end]) in stored:
+            blocks.append(stored[tuple(text[:end])])
+            end += size
+    return found
 
 
 def by_names(
@@ -347,8 +350,20 @@ FOUR = beginnings(SAID, 2, [6, 0, 3, 5])
 REPEATED = {**beginnings([5, 7, 5, 7, 5, 7], 2, [4, 2, 8]), (9, 2): 1}
 
 
-def finding(label: str, *inputs: Any) -> Case:
-    return trial(label, matched, by_beginnings, *inputs)
+def finding(
+    label: str, texts: list[list[int]], size: int, stored: Stored, key: bytes = b""
+) -> Case:
+    """A tenant's own texts are found; what another has asked is not, as the oracle says too."""
+
+    def both(match_prefix: Candidate) -> Any:
+        own = matched(match_prefix, texts, size, stored, key, key)
+        return own, matched(match_prefix, texts, size, stored, b"another", key)
+
+    def expected() -> Any:
+        own = by_beginnings(texts, size, stored, key, key)
+        return own, by_beginnings(texts, size, stored, b"another", key)
+
+    return Case(label, both, expected)
 
 
 MATCH_PREFIX = Exercise(
@@ -358,29 +373,23 @@ MATCH_PREFIX = Exercise(
     minutes=8,
     difficulty=2,
     cases=(
-        finding("all but the last token is known", SAID, 2, FOUR, b"", b""),
-        finding("the whole text is known, in blocks", SAID[:8], 2, FOUR, b"", b""),
-        finding("half of it is known", [*SAID[:4], 1, 1, 8, 1, 3], 2, FOUR, b"", b""),
+        finding("all but the last token is known", [SAID], 2, FOUR),
+        finding("the whole text is known, in blocks", [SAID[:8]], 2, FOUR),
+        finding("half of it is known", [[*SAID[:4], 1, 1, 8, 1, 3]], 2, FOUR),
         finding(
             "a block in the middle was forgotten",
-            *(SAID, 2, {k: v for k, v in FOUR.items() if len(k) != 4}, b"", b""),
+            *([SAID], 2, {k: v for k, v in FOUR.items() if len(k) != 4}),
         ),
         finding(
-            "the first block was forgotten",
-            *(SAID, 2, {k: v for k, v in FOUR.items() if len(k) != 2}, b"", b""),
+            "the first block was forgotten, of one of two texts",
+            *([SAID, [6, 6, 9]], 2, {**{k: v for k, v in FOUR.items() if len(k) != 2}, (6, 6): 1}),
         ),
-        finding("a longer text is known", SAID[:6], 2, FOUR, b"", b""),
-        finding("a longer text, to the middle of a block", SAID[:5], 2, FOUR, b"", b""),
-        finding("shorter than a block", [5], 2, FOUR, b"", b""),
-        finding("just one block", [5, 7], 2, FOUR, b"", b""),
-        finding("one block and a token", [5, 7, 1], 2, FOUR, b"", b""),
-        finding("blocks of 3", [*SAID, 3, 6], 3, beginnings(SAID, 3, [2, 7, 1]), b"", b""),
-        finding("blocks of 1", [5, 7, 9, 9], 1, beginnings([5, 7, 9], 1, [1, 0, 2]), b"", b""),
-        finding("blocks that repeat", [5, 7, 5, 7, 9, 2, 1], 2, REPEATED, b"", b""),
-        finding("of the same tenant", SAID, 2, FOUR, b"we", b"we"),
-        finding("of another tenant", SAID, 2, FOUR, b"we", b"they"),
-        finding("nothing is known", SAID, 2, {}, b"", b""),
-        finding("an empty text", [], 2, FOUR, b"", b""),
+        finding("longer texts are known", [SAID[:6], SAID[:5]], 2, FOUR),
+        finding("texts of 0 to 3 tokens", [[], [5], [5, 7], [5, 7, 1]], 2, FOUR),
+        finding("blocks of 3", [[*SAID, 3, 6]], 3, beginnings(SAID, 3, [2, 7, 1])),
+        finding("blocks of 1", [[5, 7, 9, 9], [5]], 1, beginnings([5, 7, 9], 1, [1, 0, 2])),
+        finding("blocks that repeat", [[5, 7, 5, 7, 9, 2, 1]], 2, REPEATED),
+        finding("of the same tenant", [SAID], 2, FOUR, b"we"),
     ),
     mistakes=edits(
         by_names,
@@ -439,14 +448,6 @@ The blocks come in the order of the text.
 ## sorted
 - return found → return sorted(found)
 The blocks come in the order of the text, and not in that of their numbers.
-## looked up and taken out
-- if name not in known:
--     break
-- found.append(known[name])
-+ if name not in known:
-+     break
-+ found.append(known.pop(name))
-You take what is found out of `known`: others want to find it, too.
 """,
     ),
     hints=(
@@ -462,17 +463,24 @@ You take what is found out of `known`: others want to find it, too.
 # --- release --------------------------------------------------------------------------------------
 
 
-def released(release: Candidate, blocks: list[int], references: list[int]) -> Any:
-    """What comes back, and what became of the table and the references."""
-    own, counts = [*blocks], [*references]
-    return {"free": release(own, counts), "references": counts, "the table": own}
+def released(release: Candidate, texts: list[list[int]], references: list[int]) -> Any:
+    """Texts that end one after another: what comes back, and what became of the references."""
+    counts, said = [*references], []
+    for blocks in texts:
+        table = [*blocks]
+        free = release(table, counts)
+        said.append({"free": free, "references": [*counts], "the table": table})
+    return said
 
 
-def by_counting(blocks: list[int], references: list[int]) -> Any:
+def by_counting(texts: list[list[int]], references: list[int]) -> Any:
     """The oracle."""
-    left = [n - (i in blocks) for i, n in enumerate(references)]
-    free = [block for block in blocks[::-1] if left[block] == 0]
-    return {"free": free, "references": left, "the table": blocks}
+    left, said = references, []
+    for blocks in texts:
+        left = [n - (i in blocks) for i, n in enumerate(left)]
+        free = [block for block in blocks[::-1] if left[block] == 0]
+        said.append({"free": free, "references": left, "the table": blocks})
+    return said
 
 
 def one_by_one(blocks: Sequence[int], references: MutableSequence[int]) -> list[int]:
@@ -485,8 +493,8 @@ def one_by_one(blocks: Sequence[int], references: MutableSequence[int]) -> list[
     return free
 
 
-def releasing(label: str, blocks: list[int], references: list[int]) -> Case:
-    return trial(label, released, by_counting, blocks, references)
+def releasing(label: str, references: list[int], *texts: list[int]) -> Case:
+    return trial(label, released, by_counting, list(texts), references)
 
 
 RELEASE = Exercise(
@@ -496,15 +504,16 @@ RELEASE = Exercise(
     minutes=4,
     difficulty=1,
     cases=(
-        releasing("nobody else uses them", [4, 2, 0], [1, 0, 1, 0, 1]),
-        releasing("one is shared", [4, 2, 0], [1, 0, 2, 0, 1]),
-        releasing("the beginning is shared", [1, 3, 2], [0, 3, 1, 2, 1]),
-        releasing("all are shared", [0, 1], [2, 3]),
-        releasing("one block", [1], [5, 1, 2]),
-        releasing("no block", [], [1, 0, 2]),
-        releasing("not in the order of their numbers", [2, 4, 1], [1, 1, 1, 0, 1]),
-        releasing("block 0 at the end", [2, 1, 0], [1, 1, 1, 1]),
-        releasing("the last one is shared", [3, 0, 2], [1, 4, 2, 1]),
+        releasing("nobody else uses them", [1, 0, 1, 0, 1], [4, 2, 0]),
+        releasing("one is shared", [1, 0, 2, 0, 1], [4, 2, 0]),
+        releasing("the beginning is shared", [0, 3, 1, 2, 1], [1, 3, 2]),
+        releasing("not in the order of their numbers", [1, 1, 1, 0, 1], [2, 4, 1]),
+        releasing("one block", [5, 1, 2], [1]),
+        releasing("the last one is shared", [1, 4, 2, 1], [3, 0, 2]),
+        releasing("block 0 at the end", [1, 1, 1, 1], [2, 1, 0]),
+        releasing("two texts that share all", [2, 2, 0], [1, 0], [1, 0]),
+        releasing("two that begin alike", [1, 2, 1, 1], [1, 3, 0], [1, 2]),
+        releasing("one without blocks, and another", [1, 0, 1], [], [2, 0]),
     ),
     mistakes=edits(
         one_by_one,
@@ -586,20 +595,37 @@ You stop at the first block that others use, too: those before it keep a referen
 # --- copy_on_write --------------------------------------------------------------------------------
 
 
+Write = tuple[int, int]  # start, count
+
+
 def by_positions(
-    blocks: list[int], references: list[int], start: int, count: int, size: int
-) -> list[int]:
+    blocks: list[int], references: list[int], writes: list[Write], size: int
+) -> dict[str, Any]:
     """The oracle: every position that is written."""
-    entries = {position // size for position in range(start, start + count)}
-    return [i for i, block in enumerate(blocks) if i in entries and references[block] > 1]
+    said = {}
+    for start, count in writes:
+        entries = {position // size for position in range(start, start + count)}
+        copied = [i for i, b in enumerate(blocks) if i in entries and references[b] > 1]
+        said[f"{count} from {start} on"] = copied
+    return said
 
 
-def asked(copy_on_write: Candidate, *inputs: Any) -> Any:
+def asked(
+    copy_on_write: Candidate,
+    blocks: list[int],
+    references: list[int],
+    writes: list[Write],
+    size: int,
+) -> dict[str, Any]:
     """An entry that the table has not counts as an output: many answers fail in no other way."""
-    try:
-        return copy_on_write(*inputs)
-    except IndexError as error:
-        return f"IndexError: {error}"
+    said: dict[str, Any] = {}
+    for start, count in writes:
+        try:
+            copied = lend(copy_on_write, blocks, references, start, count, size)
+        except IndexError as error:
+            copied = f"IndexError: {error}"
+        said[f"{count} from {start} on"] = copied
+    return said
 
 
 def by_entries(
@@ -623,20 +649,18 @@ COPY_ON_WRITE = Exercise(
     cases=tuple(
         trial(label, asked, by_positions, *inputs)
         for label, *inputs in (
-            ("the last block is shared, and half full", [4, 2], [0, 0, 2, 0, 2], 6, 1, 4),
-            ("nobody else reads the last block", [4, 2], [0, 0, 1, 0, 2], 6, 1, 4),
-            ("the next token needs a new block", [4, 2], [0, 0, 2, 0, 2], 8, 1, 4),
-            ("five tokens, into a new block, too", [4, 2], [0, 0, 2, 0, 2], 6, 5, 4),
-            ("into the last place of a block", [4, 2], [0, 0, 2, 0, 2], 7, 1, 4),
-            ("to the end of a block", [4, 2, 0], [2, 0, 2, 0, 2], 3, 1, 4),
-            ("over the end of a block", [4, 2, 0], [2, 0, 2, 0, 2], 3, 2, 4),
-            ("from the start of a block", [4, 2, 0], [2, 0, 2, 0, 2], 4, 4, 4),
-            ("three readers", [1, 3], [0, 3, 0, 3], 5, 1, 4),
-            ("one of two that are written", [1, 3, 0], [2, 1, 1, 2], 4, 9, 4),
-            ("a text that went back to its beginning", [2, 0, 1], [3, 1, 2], 1, 8, 3),
-            ("all of a text", [2, 0, 1], [2, 2, 2], 0, 6, 2),
-            ("blocks of 1", [3, 1, 0], [2, 2, 0, 2], 2, 1, 1),
-            ("an empty table", [], [1, 1], 0, 3, 2),
+            ("the last block is shared, and half full", [4, 2], [0, 0, 2, 0, 2], [(6, 1)], 4),
+            ("a new block, and the last place", [4, 2], [0, 0, 2, 0, 2], [(8, 1), (7, 1)], 4),
+            ("five tokens, into a new block, too", [4, 2], [0, 0, 2, 0, 2], [(6, 5)], 4),
+            ("to the end of a block", [4, 2, 0], [2, 0, 2, 0, 2], [(3, 1)], 4),
+            ("over the end of a block", [4, 2, 0], [2, 0, 2, 0, 2], [(3, 2)], 4),
+            ("from the start of a block", [4, 2, 0], [2, 0, 2, 0, 2], [(4, 4)], 4),
+            ("one of two is shared", [4, 2], [0, 0, 1, 0, 2], [(6, 1), (2, 1)], 4),
+            ("three readers", [1, 3], [0, 3, 0, 3], [(5, 1)], 4),
+            ("one of two that are written", [1, 3, 0], [2, 1, 1, 2], [(4, 9)], 4),
+            ("a text that went back", [2, 0, 1], [3, 1, 2], [(1, 8), (3, 2)], 3),
+            ("all of a text", [2, 0, 1], [2, 2, 2], [(0, 6)], 2),
+            ("blocks of 1", [3, 1, 0], [2, 2, 0, 2], [(2, 1), (0, 2), (3, 1)], 1),
         )
     ),
     mistakes=edits(
