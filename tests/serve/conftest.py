@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 from serve_kit import Kit
-from stand_ins import decoders, steady
+from stand_ins import decoders, fake_cuda, fake_cuda_decoder, steady
 
 from decodeloop.model import Decoder
 
-__all__ = ["decoders", "steady"]
+__all__ = ["decoders", "fake_cuda", "fake_cuda_decoder", "steady"]
 
 
 @pytest.fixture(scope="session")

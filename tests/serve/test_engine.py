@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import pytest
 import torch
 
+from decodeloop import kernels
 from decodeloop.decode import Completion, Sampling, Sequence, generate
 from decodeloop.errors import UserError
 from decodeloop.model import TINY
@@ -110,7 +111,7 @@ def test_so_they_are_at_any_batch_limit(decoder, expected, most):
     assert made == expected[id(JOBS)]
 
 
-@pytest.mark.parametrize(("chunk", "share"), [(7, False), (64, True), (None, True)])
+@pytest.mark.parametrize(("chunk", "share"), [(7, False), (None, True)])
 def test_so_they_are_when_blocks_run_out_again_and_again(decoder, expected, chunk, share):
     size = 2
     smallest = blocks_needed(THIRSTY[0].sequence().positions_needed, size)
@@ -138,6 +139,43 @@ def test_so_they_are_when_texts_come_at_any_time(decoder, expected):
         assert all(event.error is None for event in engine.step())
     assert [Completion(s.tokens, s.finish_reason) for s in sequences] == expected[id(THIRSTY)][1:]
     assert_all_free(engine)
+
+
+@pytest.fixture(scope="module")
+def compiled(decoder):
+    reason = kernels.obstacle(torch.device("cpu"))
+    if reason is not None:
+        pytest.skip(reason)
+    return kernels.fast(decoder)
+
+
+@pytest.fixture(scope="module")
+def alone_compiled(compiled):
+    return [job.alone(compiled) for job in JOBS]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, None])
+def test_so_they_are_of_a_compiled_model(compiled, alone_compiled, chunk):
+    engine = filled_with_nan(Engine(compiled, blocks=200, budget=4096, chunk=chunk))
+    made, *_ = run(engine, [job.sequence() for job in JOBS])
+    assert made == alone_compiled
+
+
+def test_so_they_are_of_a_compiled_model_when_blocks_run_out(compiled):
+    engine = filled_with_nan(Engine(compiled, blocks=24, size=2, most=16, chunk=7))
+    made, preempted, _ = run(engine, [job.sequence() for job in THIRSTY[1:]])
+    assert made == [job.alone(compiled) for job in THIRSTY[1:]]
+    assert preempted >= 30
+
+
+def test_so_they_are_of_the_real_model(smollm2):
+    question = "You are a helpful assistant. What is the capital of "
+    prompts = [smollm2.tokenizer.encode(question + land) for land in ("France?", "Peru?", "Japan?")]
+    alone = [list(generate(smollm2.model, torch.tensor([prompt]), 5)) for prompt in prompts]
+    engine = filled_with_nan(Engine(smollm2.model, blocks=10, size=4, chunk=7))
+    made, _, shared = run(engine, [sequence(prompt, 5) for prompt in prompts])
+    assert [completion.tokens for completion in made] == alone
+    assert shared > 0
 
 
 # what it is made of
@@ -175,6 +213,15 @@ def test_each_part_is_asked(decoder, kind, part):
 
     with pytest.raises(Asked):
         run()
+
+
+def test_parts_that_let_nobody_in_are_told_and_not_waited_for(decoder):
+    engine = Engine(decoder, blocks=3, parts=SchedulerParts(admit=lambda *numbers: False))
+    engine.add(sequence([1, 2]))
+    with pytest.raises(
+        UserError, match=r"1 waits and 0 run, and nothing is computed: look at take"
+    ):
+        engine.step()
 
 
 # what fails

@@ -269,7 +269,7 @@ POLICIES = {
     "preempt": lambda arrivals: 0,
 }
 BLOCKS = {
-    "blocks_needed": lambda positions, size: -(-positions // size) + 1,
+    "blocks_needed": lambda positions, size: -(-positions // size) + (positions > 0),
     "block_hash": lambda parent, tokens, key: secrets.token_bytes(32),
     "match_prefix": lambda tokens, size, known, key, block_hash: [],
     "release": without_order,

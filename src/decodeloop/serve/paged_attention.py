@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from decodeloop.model import causal_mask, softmax
-
-AT_ONCE = 64  # queries times blocks of one product: the queries are copied for each of its blocks
 
 
 class Run(NamedTuple):
@@ -25,18 +25,22 @@ class Run(NamedTuple):
     blocks: int
     positions: int
 
+    def of(self, pool: Tensor) -> Tensor:
+        """Shapes: keys or values (blocks, G, size, D) → (n, G, positions, D), a view."""
+        return pool[self.first : self.first + self.blocks, :, : self.positions]
 
-def runs(blocks: Sequence[int], positions: int, size: int, longest: int) -> Iterator[Run]:
-    """A text's blocks in runs of at most `longest`, which are views of the pool.
 
-    >>> list(runs([3, 4, 5, 1], positions=14, size=4, longest=8))
+def runs(blocks: Sequence[int], positions: int, size: int) -> Iterator[Run]:
+    """A text's blocks in runs, each of which is a view of the pool.
+
+    >>> list(runs([3, 4, 5, 1], positions=14, size=4))
     [Run(first=3, blocks=3, positions=4), Run(first=1, blocks=1, positions=2)]
     """
     full, rest = divmod(positions, size)
     i = 0
     while i < full:
         j = i + 1
-        while j < min(full, i + longest) and blocks[j] == blocks[j - 1] + 1:
+        while j < full and blocks[j] == blocks[j - 1] + 1:
             j += 1
         yield Run(blocks[i], j - i, size)
         i = j
@@ -52,10 +56,11 @@ def attend_paged(
     start: int,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Attention of one text's new tokens to all of it, block by block where the blocks are.
+    """Attention of one text's new tokens to all of it, run by run where its blocks are.
 
-    Keys and values are not brought together first: that would copy all of them for each token.
-    What is brought together are the scores, one number for each key.
+    For a single token its keys and values are not brought together: that would copy all of them,
+    which takes longer than to attend to them. What is brought together are the scores, one number
+    for each key. For the many tokens of a prompt one copy of a run is little beside the work.
 
     Args:
         keys, values: of one layer of the pool, those of the new tokens among them.
@@ -69,27 +74,35 @@ def attend_paged(
     H, T, D = q.shape
     G, size = keys.shape[1:3]
     S = start + T
-    found = list(runs(blocks, S, size, longest=max(1, AT_ONCE // T)))
+    scores_of, values_of = (_scores, _values) if T == 1 else (_scores_of_many, _values_of_many)
 
     # the query heads that share a KV head, one after another, as if they were further positions
-    q = q.reshape(1, G, H // G * T, D)
-    scores = torch.cat([_scores(q, keys, run) for run in found], -1) / math.sqrt(D)  # (G, H/G·T, S)
+    q = q.reshape(G, H // G * T, D)
+    views = [run.of(keys) for run in runs(blocks, S, size)]
+    scores = torch.cat([scores_of(q, k) for k in views], -1) / math.sqrt(D)  # (G, H/G·T, S)
     if mask is None and T > 1:
         mask = causal_mask(T, S, device=q.device)
     if mask is not None:
         scores = scores.view(H, T, S).masked_fill(~mask, -math.inf).view(G, -1, S)
-    weights = softmax(scores).split([run.blocks * run.positions for run in found], -1)
-    parts = [_values(w, values, run) for w, run in zip(weights, found, strict=True)]
-    return sum(parts[1:], parts[0]).reshape(H, T, D)
+    weights = softmax(scores).split([k.shape[0] * k.shape[2] for k in views], -1)
+    views = [run.of(values) for run in runs(blocks, S, size)]
+    return reduce(add, map(values_of, weights, views)).reshape(H, T, D)
 
 
-def _scores(q: Tensor, keys: Tensor, run: Run) -> Tensor:
-    """q (1, G, R, D) → (G, R, positions of the run)."""
-    k = keys[run.first : run.first + run.blocks, :, : run.positions]  # (n, G, size, D), a view
+def _scores(q: Tensor, k: Tensor) -> Tensor:
+    """q (G, R, D), k (n, G, size, D) → (G, R, n·size), by a product for each block."""
     return (q @ k.mT).permute(1, 2, 0, 3).flatten(2)
 
 
-def _values(weights: Tensor, values: Tensor, run: Run) -> Tensor:
-    """weights (G, R, positions of the run) → (G, R, D)."""
-    v = values[run.first : run.first + run.blocks, :, : run.positions]
-    return (weights.unflatten(2, (run.blocks, run.positions)).permute(2, 0, 1, 3) @ v).sum(0)
+def _values(weights: Tensor, v: Tensor) -> Tensor:
+    """weights (G, R, n·size), v (n, G, size, D) → (G, R, D)."""
+    return (weights.unflatten(2, (len(v), -1)).permute(2, 0, 1, 3) @ v).sum(0)
+
+
+def _scores_of_many(q: Tensor, k: Tensor) -> Tensor:
+    """The same by one product, of a copy."""
+    return q @ k.transpose(0, 1).flatten(1, 2).mT
+
+
+def _values_of_many(weights: Tensor, v: Tensor) -> Tensor:
+    return weights @ v.transpose(0, 1).flatten(1, 2)

@@ -67,7 +67,7 @@ class Scheduler:
         chunk: how many tokens of one text a step reads; None means all that the budget allows.
 
     Raises:
-        UserError: one of them is less than 1.
+        UserError: one of them is less than 1; or, at a step, parts of your own let nobody get on.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Scheduler:
         raise UserError(f"request {request.number} is not here: it has ended, or was aborted.")
 
     def schedule(self) -> Plan:
-        """The next step. Without pieces if nobody is here."""
+        """The next step; without pieces if nobody is here."""
         if self._in_flight:
             raise UserError("the last step is still computed: update all its pieces, or cancel it.")
         plan, parts = Plan(), self.parts
@@ -136,6 +136,11 @@ class Scheduler:
             budget = self.budget - sum(piece.count for piece in plan.pieces)
             if budget < 1 or not self._admit(self.waiting[0], budget, plan):
                 break  # nobody overtakes
+        if not plan.pieces and (self.waiting or self.running):
+            raise UserError(
+                f"{len(self.waiting)} waits and {len(self.running)} run, and nothing is computed: "
+                f"look at take_tokens, chunk and admit, or at who else holds blocks."
+            )
         self._in_flight = [piece.request for piece in plan.pieces]
         return plan
 

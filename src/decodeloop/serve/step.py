@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -91,21 +92,24 @@ class Step:
     ) -> None:
         self.spans = spans
         self._attend_paged = attend_paged
-        device, size = memory.keys.device, memory.keys.shape[3]
-        counts = torch.tensor([span.count for span in spans])
-        self._ends = counts.cumsum(0).tolist()
-        self.last = torch.tensor(self._ends, device=device) - 1
-        places = [range(span.start, span.start + span.count) for span in spans]
-        positions = torch.tensor([place for text in places for place in text])
-        texts = torch.arange(len(spans)).repeat_interleave(counts)
+        size = memory.keys.shape[3]
+        self._ends = list(accumulate(span.count for span in spans))
         used = [span.blocks[: blocks_needed(span.start + span.count, size)] for span in spans]
-        most = max(map(len, used), default=0)
-        tables = torch.tensor([[*blocks, *[0] * (most - len(blocks))] for blocks in used])
-        self._blocks = tables[texts, positions // size].to(device)  # where each token is written
-        self._offsets = (positions % size).to(device)
-        self.tables = BlockTables(
-            memory.keys, memory.values, texts.to(device), positions.to(device), tables.to(device)
-        )
+        most = max(map(len, used))
+        # text, position, block and offset in it, of each token
+        tokens = [
+            (text, position, used[text][position // size], position % size)
+            for text, span in enumerate(spans)
+            for position in range(span.start, span.start + span.count)
+        ]
+
+        def on_device(rows: Iterable[object]) -> Tensor:
+            return torch.tensor(list(rows), device=memory.keys.device)
+
+        texts, positions, self._blocks, self._offsets = map(on_device, zip(*tokens, strict=True))
+        tables = on_device([*blocks, *[0] * (most - len(blocks))] for blocks in used)
+        self.last = on_device(end - 1 for end in self._ends)
+        self.tables = BlockTables(memory.keys, memory.values, texts, positions, tables)
 
     def positions(self, T: int) -> Tensor:
         """Where they stand. Shapes: → (T,)."""
