@@ -17,7 +17,7 @@ each_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.na
 def test_a_fault_shows_on_an_engine_that_has_it(fault):
     symptom = shipped_by(fault, fault.kit)
     assert symptom
-    for word in ("SyntaxError", "NameError", "AttributeError", "TypeError"):
+    for word in ("BadEdit", "SyntaxError", "NameError", "AttributeError", "TypeError"):
         assert word not in symptom
 
 

@@ -83,7 +83,7 @@ def _block(
         word = words[i] if i < len(words) else ""
         face = PALE if word else "white"
         axis.add_patch(plt.Rectangle((x + i, y), 1, 0.6, facecolor=face, edgecolor="#999999"))
-        axis.text(x + i + 0.5, y + 0.3, word, ha="center", va="center", fontsize=8.5)
+        axis.text(x + i + 0.5, y + 0.3, word, ha="center", va="center", fontsize=8)
     axis.add_patch(
         plt.Rectangle((x, y), size, 0.6, facecolor="none", edgecolor=colour, linewidth=2.2)
     )

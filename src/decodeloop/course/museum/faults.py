@@ -192,11 +192,11 @@ After a hit the prompt's end never sees its beginning; the answers are fluent, a
 
 ## the tail behind the end is read
 - S = start + T
-- found = list(runs(blocks, S, size, longest=max(1, AT_ONCE // T)))
-+ S = -(-(start + T) // size) * size
-+ found = list(runs(blocks, S, size, longest=max(1, AT_ONCE // T)))
+- scores_of
++ T, S = T, -(-(start + T) // size) * size
++ scores_of
 - mask = causal_mask(T, S, device=q.device)
-+ mask = causal_mask(T, start + T).expand(T, start + T)
++ mask = causal_mask(T, start + T)
 + mask = torch.nn.functional.pad(mask, (0, S - start - T), value=True)
 A text goes on with what an earlier one, of somebody else, has left in the block.
 """,
