@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from decodeloop.bench.clock import Clock
 from decodeloop.decode import decode_step, greedy, prefill
-from decodeloop.kernels.decoder import FastDecoder
 from decodeloop.model import BlockTables, ContiguousKVCache, Decoder
+
+if TYPE_CHECKING:  # it needs Numba, which the plain path does without
+    from decodeloop.kernels.decoder import FastDecoder
 
 BLOCK = 16  # positions
 
@@ -21,8 +24,8 @@ def several(
 ) -> list[list[int]]:
     """Read a prompt once, and go on from it greedily in so many texts → what each of them made."""
     prompt = torch.tensor([list(ids)])
-    if isinstance(model, FastDecoder):
-        return over_tables(model, prompt, new_tokens, batch, clock)
+    if hasattr(model, "packed"):
+        return over_tables(cast("FastDecoder", model), prompt, new_tokens, batch, clock)
     cache = ContiguousKVCache(model.config, 1, prompt.shape[1] + new_tokens, model.dtype)
     tokens = greedy(prefill(model, prompt, cache))
     clock.tick()
