@@ -44,11 +44,16 @@ def decoder_from(
 
 
 def int8_decoder_from(
-    weights: Mapping[str, Tensor], config: ModelConfig, source: object, device: torch.device
+    weights: Mapping[str, Tensor],
+    config: ModelConfig,
+    source: object,
+    device: torch.device,
+    products: torch.dtype | None = None,
 ) -> Decoder:
     """A `Decoder` whose matrices are quantized to int8, one after the other, as they are read.
 
-    It computes in fp32. Args and errors as for `decoder_from`.
+    It computes in fp32, its products as `Int8Linear` with these `products`. Other args and errors
+    as for `decoder_from`.
     """
     model = skeleton(weights, config, source)
     shared: dict[str, Int8Matrix] = {}
@@ -64,9 +69,11 @@ def int8_decoder_from(
             continue
         matrix = Int8Matrix(tensor.float()).to(device)
         shared[name] = matrix
-        setattr(owner, part, (Int8Embedding if part == "embedding" else Int8Linear)(matrix))
+        table = part == "embedding"
+        setattr(owner, part, Int8Embedding(matrix) if table else Int8Linear(matrix, products))
     if config.tied:
-        model.output = Int8Linear(shared["embedding.weight"])  # type: ignore[assignment]
+        head = Int8Linear(shared["embedding.weight"], products)
+        model.output = head  # type: ignore[assignment]
     return model.requires_grad_(False).eval()
 
 

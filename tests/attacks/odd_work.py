@@ -295,6 +295,14 @@ def readable(path: Path) -> bool:
     return size < 2**25 and not path.is_symlink() and os.access(path, os.R_OK)
 
 
+def become_nobody() -> None:
+    """Root may read and write everything, which no learner may. Where root stands for a user of
+    another name, as it does with the network cut off, there is nobody to become."""
+    if os.getuid() == 0:
+        with contextlib.suppress(OSError):
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
 def bad_end(attack: Attack, llm: LanguageModel) -> str:
     """How an attack ended badly, in a fork of this process, or nothing."""
     reading, writing = os.pipe()
@@ -302,12 +310,11 @@ def bad_end(attack: Attack, llm: LanguageModel) -> str:
     if not child:
         os.close(reading)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        work = Path(tempfile.mkdtemp())
-        work.chmod(0o777)
-        if os.getuid() == 0:
-            os.setresuid(NOBODY, NOBODY, NOBODY)
         answers.LONGEST_S = 1.0
         try:
+            work = Path(tempfile.mkdtemp())
+            work.chmod(0o777)
+            become_nobody()
             attack.make(work / "work")
             with contextlib.suppress(OSError):
                 os.chdir(work / "work")

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from decodeloop.bench import CONTENDERS, Settings, bench, config_of
 from decodeloop.bench.busy import core_held
-from decodeloop.bench.contenders import Clock, requantized
+from decodeloop.bench.clock import Clock
 from decodeloop.bench.figure import check_file, draw_report
-from decodeloop.bench.runs import Worker, started
 from decodeloop.bench.show import show_report
+from decodeloop.bench.workers import Worker, started
 from decodeloop.cost import decode_bytes, prefill_flops
 from decodeloop.cost.flops import masked_flops
 from decodeloop.errors import UserError
@@ -188,10 +188,6 @@ def test_a_clock_counts_from_its_start():
     clock.tick()
     clock.tick()
     assert 0 < clock.times[0] <= clock.times[1]
-
-
-def test_a_file_that_has_the_format_is_taken_as_it_is(tmp_path):
-    assert requantized(tmp_path / "model.Q4_1.gguf", "Q4_1") == tmp_path / "model.Q4_1.gguf"
 
 
 def test_a_path_runs_in_a_process_of_its_own_and_says_what_went_wrong(tmp_path):

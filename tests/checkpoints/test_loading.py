@@ -256,10 +256,16 @@ def test_a_damaged_folder_is_named_by_int8_too(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int4"}, r"dtype is 'int4': expected one of fp32, bf16, fp16, int8; PyTorch's"),
+        (
+            {"dtype": "int4"},
+            r"dtype is 'int4': expected one of .*, int8, w8a8; PyTorch's",
+        ),
         ({"dtype": torch.int32}, r"dtype is torch.int32: expected one of fp32, bf16, fp16, int8"),
-        ({"dtype": torch.bfloat16, "compiled": True}, r"kernels for fp32 and int8 alone; leave"),
-        ({"dtype": "half", "compiled": True}, r"dtype fp16: there are kernels for fp32 and int8"),
+        ({"dtype": torch.bfloat16, "compiled": True}, r"kernels for fp32, int8, w8a8 alone; leave"),
+        (
+            {"dtype": "half", "compiled": True},
+            r"dtype fp16: there are kernels for fp32, int8",
+        ),
     ],
 )
 def test_ways_of_decoding_that_there_are_not(folder, options, message):

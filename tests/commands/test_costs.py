@@ -7,6 +7,8 @@ import json
 import pytest
 from one_sentence import assert_one_sentence
 
+from decodeloop import bench
+
 COSTS = [
     "parameters",
     "weight_bytes",
@@ -115,17 +117,37 @@ def test_a_bench_ends_in_one_line(command):
     status, out, _ = command("bench", *words, "--json")
     assert (status, out.count("\n")) == (0, 1)
     data = json.loads(out)
-    assert [row["name"] for row in data["paths"]] == ["plain", "fp32", "int8"]
+    assert [row["name"] for row in data["paths"]] == ["plain", "fp32", "int8", "w8a8"]
     assert data["failed"] == {}
     assert data["ratios"]["int8"]["plain"] > 0
     assert all(row["tokens_per_s"]["median"] > 0 for row in data["paths"])
+
+
+def test_a_bench_of_batches_ends_in_one_line(command, monkeypatch):
+    one = [c for c in bench.CONTENDERS if c.name == "w8a8"]  # each takes seconds to start
+    monkeypatch.setattr(bench, "CONTENDERS", one)
+    words = ["--batch", "2,1", "--context", 4, "--new-tokens", 3, "--runs", 1, "--threads", 1]
+    status, out, _ = command("bench", *words, "--json")
+    assert (status, out.count("\n")) == (0, 1)
+    rows = json.loads(out)["rows"]
+    assert [(r["path"], r["batch"]) for r in rows] == [("w8a8", 1), ("w8a8", 2)]
+    for row in rows:
+        assert row["context"] == 4 and row["ttft_ms"] > 0
+        assert row["tokens_per_s"] == pytest.approx(1e3 * row["batch"] / row["itl_ms"])
+        assert row["memory_mb"] is None or row["memory_mb"] > 100
 
 
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
         (["--runs", "0"], ["--runs is 0", "at least 1"]),
-        (["--context", "0"], ["--context is 0", "at least 1"]),
+        (["--context", "0"], ["--context is '0'", "at least 1"]),
+        (["--context", "4,8"], ["--context is '4,8'", "need --batch"]),
+        (["--batch", "8,"], ["--batch is '8,'", "such as 8 or 1,2,4"]),
+        (["--batch", "0"], ["--batch is '0'", "at least 1"]),
+        (["--batch", "1", "--busy"], ["--busy is for one text", "leave out --batch"]),
+        (["--batch", "1", "--new-tokens", "2"], ["--new-tokens is '2'", "at least 3"]),
+        (["--batch", "9999999"], ["this machine has", "ask for fewer"]),
         (["--context", "999999999"], ["1,000,000,063 positions", "8,192"]),
         (["--new-tokens", "999999999"], ["positions are asked for", "8,192"]),
         (["--threads", "999999999"], ["--threads is 999999999", "this machine has"]),

@@ -26,7 +26,7 @@ def test_a_figure_appears_below_its_cell(monkeypatch, backend, first):
     monkeypatch.setenv("MPLBACKEND", backend)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in (first, DRAW)])
     kernel = apart(AsyncKernelManager, kernel_name="python3")
-    NotebookClient(notebook, km=kernel, timeout=120).execute()
+    NotebookClient(notebook, km=kernel, timeout=120).execute(cleanup_kc=True)
     [output] = [o for o in notebook.cells[1].outputs if o.output_type == "display_data"]
     assert "image/png" in output.data
     assert not [o for o in notebook.cells[1].outputs if o.get("name") == "stderr"]

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from decodeloop.course import building
@@ -101,7 +102,7 @@ def no_kernel(monkeypatch):
         def __init__(self, notebook, on_cell_execute, on_cell_complete, **options):
             self.notebook, self.completed = notebook, on_cell_complete
 
-        def execute(self):
+        def execute(self, cleanup_kc):
             count = 0
             for index, each in enumerate(self.notebook.cells):
                 if each.cell_type == "code":
@@ -136,6 +137,11 @@ def built_twice(tmp_path_factory):
     first = notebooks(root)
     assert build(root, everything=True) == ["07_small"]
     return root, first, notebooks(root)
+
+
+def test_no_kernel_stays_behind(built_twice):
+    running = psutil.Process().children(recursive=True)
+    assert not [one for one in running if "ipykernel_launcher" in " ".join(one.cmdline())]
 
 
 def test_both_editions_are_written_and_nothing_else(built_twice):

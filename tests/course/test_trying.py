@@ -117,7 +117,7 @@ def endless_repr(x):
 
 def test_a_representation_that_never_ends_is_interrupted():
     verdict = judge(endless_repr, exercise(seconds=0.2))
-    assert "it ran for 0.2 s without coming to an end" in verdict.what
+    assert "and was interrupted" in verdict.what
 
 
 def test_what_an_answer_leaves_is_put_back_between_the_cases_and_told_once():
@@ -201,7 +201,7 @@ def test_a_call_that_does_not_listen_is_spoken_of(monkeypatch, capsys):
         return time.monotonic() - began
 
     while_inside = judge(multiplies, exercise(seconds=0.1, cases=exercise().cases[:1]))
-    assert "it ran for 0.1 s without coming to an end" in while_inside.what
+    assert "and was interrupted" in while_inside.what
     out = capsys.readouterr().out
     assert out.count("multiplies is inside one call that Python can't interrupt") == 1
     assert "restart the kernel" in out

@@ -14,7 +14,7 @@ from decodeloop.exercises.lending import copied
 
 FUNCTIONS = [e for e in all_exercises().values() if not isinstance(e.library, type)]
 # what became of the caller's list or prompt is one of their outputs
-TOLD_OTHERWISE = {"percentile", "generate_without_cache"}
+TOLD_OTHERWISE = {"percentile", "generate_without_cache", "release"}
 
 
 def scribble(x, seen):

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def test_nothing_stands_in_the_way_here():
     assert obstacle(CPU) is None
-    assert obstacle(CPU, int8=True) is None
+    assert obstacle(CPU, "int8") is None
     assert compile_all() is None
 
 
@@ -55,7 +55,7 @@ ERRORS = {
 
 @pytest.mark.parametrize(("error", "part"), ERRORS.values(), ids=ERRORS.keys())
 def test_whatever_numba_raises_is_one_sentence_and_the_decoder_stays(monkeypatch, error, part):
-    def fails(int8):
+    def fails(dtype):
         raise error
 
     monkeypatch.setattr(kernels, "load_machine_code", fails)
@@ -71,7 +71,7 @@ def test_whatever_numba_raises_is_one_sentence_and_the_decoder_stays(monkeypatch
 
 
 def test_an_interruption_is_none_of_them(monkeypatch):
-    def interrupted(int8):
+    def interrupted(dtype):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(kernels, "load_machine_code", interrupted)

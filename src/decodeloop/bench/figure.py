@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from decodeloop.bench.batches import BatchReport
 from decodeloop.bench.contenders import CONTENDERS
-from decodeloop.bench.runs import Report, Row, Spread
+from decodeloop.bench.runs import Report, Row
+from decodeloop.bench.spread import Spread
 from decodeloop.errors import UserError
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -62,3 +64,47 @@ def scaled(row: Row, factor: float) -> Spread:
     """The TTFT of a row in another unit."""
     s = row.ttft_s
     return Spread(factor * s.median, factor * s.least, factor * s.most)
+
+
+COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7")  # ours; others are grey
+
+
+def draw_batches(report: BatchReport, file: Path) -> None:
+    """Save tokens per second over the batch, a panel for each context, to `file`."""
+    from matplotlib.figure import Figure
+
+    contexts = sorted({row.context for row in report.rows})
+    own = [one.name for one in CONTENDERS if one.own]
+    figure = Figure(figsize=(4.8 * len(contexts), 4.2), layout="constrained", facecolor="white")
+    axes = figure.subplots(1, len(contexts), squeeze=False)[0]
+    for axis, context in zip(axes, contexts, strict=True):
+        for number, path in enumerate(report.paths()):
+            rows = [row for row in report.rows if (row.path, row.context) == (path, context)]
+            medians = [row.tokens_per_s.median for row in rows]
+            below = [row.tokens_per_s.median - row.tokens_per_s.least for row in rows]
+            above = [row.tokens_per_s.most - row.tokens_per_s.median for row in rows]
+            mine = path in own
+            axis.errorbar(
+                [row.batch for row in rows],
+                medians,
+                yerr=[below, above],
+                label=path,
+                color=COLOURS[own.index(path) % len(COLOURS)] if mine else "#777777",
+                linestyle="-" if mine else "--",
+                marker="o" if mine else "sv^D"[number % 4],
+                capsize=2,
+            )
+        batches = sorted({row.batch for row in report.rows})
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(batches, [str(batch) for batch in batches])
+        axis.set(xlabel="texts at once", title=f"{context:,} positions", ylim=(0, None))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("tokens per second, of all texts")
+    axes[0].legend(frameon=False, fontsize=8)
+    settings = report.settings
+    figure.suptitle(
+        f"{settings.model}: {settings.thread_count} threads, medians of {settings.runs} "
+        f"interleaved runs, least to most",
+        fontsize=10,
+    )
+    figure.savefig(file, dpi=110)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import statistics
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from decodeloop.bar import Progress, silent
 from decodeloop.bench.busy import core_held
 from decodeloop.bench.contenders import CONTENDERS, Contender
+from decodeloop.bench.spread import Spread, rate_spread, spread
+from decodeloop.bench.workers import Worker, started
 from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.hub_config import read_config
@@ -69,15 +67,6 @@ class Settings:
     @property
     def busy_runs(self) -> int:
         return min(self.runs, BUSY_RUNS) if self.busy else 0
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of some runs, and their extremes."""
-
-    median: float
-    least: float
-    most: float
 
 
 @dataclass(frozen=True)
@@ -143,71 +132,6 @@ class Report:
             "ratios": self.ratios(),
             "failed": self.failed,
         }
-
-
-class Worker:
-    """A contender in a process of its own."""
-
-    def __init__(self, contender: Contender, settings: Settings) -> None:
-        threads = settings.thread_count
-        self.contender = contender
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "decodeloop.bench.worker",
-                contender.name,
-                settings.model,
-                str(threads),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)},
-            encoding="utf-8",
-        )
-        self.error = ""
-
-    def read(self) -> dict[str, Any]:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {"error": f"it ended ({self.process.wait()})"}
-        self.error = answer.get("error", "")
-        return cast(dict[str, Any], answer)
-
-    def run(self, ids: Sequence[int], new_tokens: int) -> dict[str, Any]:
-        assert self.process.stdin
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(
-                json.dumps({"ids": list(ids), "new_tokens": new_tokens}) + "\n"
-            )
-            self.process.stdin.flush()
-        return self.read()
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
-
-
-@contextlib.contextmanager
-def started(
-    contenders: Sequence[Contender], settings: Settings, progress: Progress
-) -> Iterator[list[Worker]]:
-    """Workers that are ready, or have an error; they end with the block."""
-    workers: list[Worker] = []
-    try:
-        for number, contender in enumerate(contenders):
-            progress("load", number / len(contenders))
-            workers.append(Worker(contender, settings))
-            workers[-1].read()  # one after the other: loading takes all threads
-        progress("load", 1.0)
-        yield workers
-    finally:
-        for worker in workers:
-            worker.close()
 
 
 def bench(
@@ -328,12 +252,3 @@ def firsts_and_gaps(answers: Sequence[dict[str, Any]]) -> tuple[list[float], lis
     """The TTFT and the ITL of each run, in seconds."""
     times = [answer["times"] for answer in answers]
     return [t[0] for t in times], [(t[-1] - t[0]) / (len(t) - 1) for t in times]
-
-
-def spread(values: Sequence[float]) -> Spread:
-    return Spread(statistics.median(values), min(values), max(values))
-
-
-def rate_spread(gaps: Sequence[float]) -> Spread:
-    """Tokens per second, of seconds per token."""
-    return spread([1 / gap if gap > 0 else math.inf for gap in gaps])

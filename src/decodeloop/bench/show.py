@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from decodeloop.bench.runs import Report, Spread
+from decodeloop.bench.batches import BatchReport, BatchRow
+from decodeloop.bench.runs import Report
+from decodeloop.bench.spread import Spread
 from decodeloop.cost.show import plain_table, with_unit
 from decodeloop.errors import printable
 
@@ -78,6 +83,56 @@ def show_report(report: Report, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    for name, why in report.failed.items():
+    show_failed(report.failed, console)
+
+
+def show_failed(failed: Mapping[str, str], console: Console) -> None:
+    for name, why in failed.items():
         line = f"{name} could not run: {escape(printable(why))}"
         console.print(line, style="red", highlight=False, soft_wrap=True)
+
+
+def batch_table(report: BatchReport, context: int, cell: Callable[[BatchRow], str]) -> Table:
+    """A row for each contender, a column for each batch, at one context."""
+    batches = sorted({row.batch for row in report.rows})
+    table = plain_table("batch", *(str(batch) for batch in batches))
+    cells = {(row.path, row.batch): cell(row) for row in report.rows if row.context == context}
+    for path in report.paths():
+        table.add_row(path, *(cells.get((path, batch), "") for batch in batches))
+    return table
+
+
+def show_batches(report: BatchReport, console: Console) -> None:
+    """Print tokens per second, and what they are of the machine's peaks, by batch and context."""
+    settings = report.settings
+    console.print(
+        f"{escape(printable(settings.model))}: {settings.new_tokens:,} tokens out, greedy, "
+        f"{settings.thread_count} threads; medians of {settings.runs} interleaved runs",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for context in sorted({row.context for row in report.rows}):
+        ttft = {row.path: f"{1e3 * row.ttft_s.median:.0f}" for row in report.rows
+                if row.context == context}  # fmt: skip
+        for title, cell in (
+            ("tokens/s of all texts", lambda row: f"{row.tokens_per_s.median:.0f}"),
+            ("from least to most", lambda row: f"{row.tokens_per_s.least:.0f}–"
+                                               f"{row.tokens_per_s.most:.0f}"),
+            ("ITL, ms", lambda row: f"{1e3 * row.itl_s.median:.1f}"),
+            ("of the memory's read", lambda row: f"{row.bytes_per_s / report.read:.0%}"),
+            ("of the fp32 peak", lambda row: f"{row.flops_per_s / report.matmul:.0%}"),
+        ):  # fmt: skip
+            console.print(f"\n{context:,} positions, {title}:", highlight=False)
+            console.print(batch_table(report, context, cell), highlight=False)
+        listed = " · ".join(f"{path} {ms}" for path, ms in ttft.items())
+        console.print(f"TTFT of the prompt, ms: {listed}", highlight=False, soft_wrap=True)
+    read, peak = with_unit(report.read, "B/s"), with_unit(report.matmul, "FLOP/s")
+    console.print(
+        f"\nThe texts of a batch have one prompt, which is read once. The memory's read is {read}; "
+        f"a large product in fp32 makes {peak} (in bf16 or int8 there is a higher one). The "
+        f"figures are of this machine, now.",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
+    show_failed(report.failed, console)

@@ -1,6 +1,7 @@
 """One contender in a process of its own: what it takes of memory is then its alone.
 
-It reads one JSON object a line, `{"ids": […], "new_tokens": n}`, and answers each with one.
+It reads one JSON object a line, `{"ids": […], "new_tokens": n, "batch": n}`, and answers each with
+one. The most memory of a run among batches is that run's own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from decodeloop.bench.contenders import CONTENDERS
 from decodeloop.errors import UserError, one_line
-from decodeloop.measure.process import peak_resident_bytes, resident_bytes
+from decodeloop.measure.process import forget_peak, peak_resident_bytes, resident_bytes
 
 
 def main(name: str, model: str, threads: int) -> None:
@@ -28,16 +29,19 @@ def main(name: str, model: str, threads: int) -> None:
         answers.flush()
 
     (contender,) = (p for p in CONTENDERS if p.name == name)
+    own = [] if contender.module is None else [contender.module]
     try:
-        for module in ("torch", "numba", "safetensors.torch", "tokenizers", contender.module):
+        for module in ("torch", "numba", "safetensors.torch", "tokenizers", *own):
             with contextlib.suppress(ImportError):  # who needs one that is missing will say so
-                importlib.import_module(module or "json")
+                importlib.import_module(module)
         before = resident_bytes()
         run = contender.load(model, threads)
         answer(ready=True)
         for line in sys.stdin:
             asked = json.loads(line)
-            times = run(asked["ids"], asked["new_tokens"])
+            if asked.get("afresh"):
+                forget_peak()
+            times = run(asked["ids"], asked["new_tokens"], asked.get("batch", 1))
             peak = peak_resident_bytes() - before
             answer(times=times, peak=None if math.isnan(peak) else int(peak))
     except UserError as error:

@@ -8,18 +8,28 @@ from typing import Annotated
 
 import typer
 
-from decodeloop.commands.shared import MODEL, Json, Model, check_at_least, interruptible
+from decodeloop.commands.shared import MODEL, Json, Model, interruptible
+from decodeloop.errors import UserError, printable
 
 
 def bench(
     model: Model = MODEL,
     peers: Annotated[
-        bool, typer.Option("--peers", help="Also other engines, those that are installed.")
+        bool,
+        typer.Option("--peers", help="Also other engines: those installed, and llama.cpp by npm."),
     ] = False,
     prompt_tokens: Annotated[int, typer.Option(help="Tokens of the prompt.")] = 128,
     new_tokens: Annotated[int, typer.Option(help="Tokens that are decoded.")] = 64,
     context: Annotated[
-        int | None, typer.Option(help="Positions in the cache when decoding begins: the prompt's.")
+        str | None,
+        typer.Option(
+            metavar="INTEGER,…",
+            help="Positions in the cache when decoding begins: the prompt's. With --batch several.",
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="INTEGER,…", help="Several texts at once, such as 1,2,4,8,16,32."),
     ] = None,
     runs: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 10,
     threads: Annotated[int, typer.Option(help="As many as PyTorch takes, if not given.")] = 0,
@@ -35,23 +45,59 @@ def bench(
     with interruptible():
         from decodeloop import bench as benches
         from decodeloop.bar import progress_bar
-        from decodeloop.bench.figure import check_file, draw_report
+        from decodeloop.bench.figure import check_file, draw_batches, draw_report
 
     if figure is not None:
         check_file(figure)
-    check_at_least(1, context=context)
-    settings = benches.Settings(model, context or prompt_tokens, new_tokens, runs, threads, busy)
-    config = benches.config_of(model)
+    contexts = numbers("--context", context or str(prompt_tokens))
     contenders = [one for one in benches.CONTENDERS if one.own or (peers and one.installed)]
+    from rich.console import Console
+
+    from decodeloop.bench.show import show_batches, show_report
+
+    if batch is not None:
+        if busy:
+            raise UserError("--busy is for one text: leave out --batch.")
+        many = benches.BatchSettings(
+            model, numbers("--batch", batch), contexts, new_tokens, runs, threads
+        )
+        config = benches.config_of(model)
+        with progress_bar() as show:
+            found = benches.bench_batches(config, many, contenders, show)
+        if figure is not None:
+            draw_batches(found, figure)
+        if as_json:
+            print(json.dumps(found.as_dict()))
+        else:
+            show_batches(found, Console())
+        return
+    if len(contexts) > 1:
+        raise UserError(f"--context is {context!r}: several contexts need --batch.")
+    settings = benches.Settings(model, contexts[0], new_tokens, runs, threads, busy)
+    config = benches.config_of(model)
     with progress_bar() as show:
         report = benches.bench(config, settings, contenders, show)
     if figure is not None:
         draw_report(report, figure)
     if as_json:
         print(json.dumps(report.as_dict()))
-        return
-    from rich.console import Console
+    else:
+        show_report(report, Console())
 
-    from decodeloop.bench.show import show_report
 
-    show_report(report, Console())
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise UserError(
+            f"{option} is {printable(text)!r}: expected whole numbers of at least 1, such as 8 or "
+            f"1,2,4."
+        )
+    return found

@@ -78,7 +78,7 @@ def generate(
     with interruptible():
         from decodeloop.decode import Sampling, search, stream
         from decodeloop.dtypes import dtype_name
-        from decodeloop.loading import DTYPES
+        from decodeloop.loading import DTYPES, INT8_PRODUCTS
 
     # bad values are refused before a slow load
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -86,8 +86,8 @@ def generate(
     check_text(prompt, stop, max_new_tokens)
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
-    if mine and dtype_name(dtype, DTYPES, "--dtype") == "int8":
-        raise UserError("--mine computes with the weights as they are: leave out --dtype int8.")
+    if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in INT8_PRODUCTS:
+        raise UserError(f"--mine computes with the weights as they are: leave out --dtype {kind}.")
     folder = work_folder(work) if mine else None
     llm = load_as_asked(model, device, dtype, compiled)
     own = None

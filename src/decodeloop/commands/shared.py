@@ -25,7 +25,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on one line,
 Model = Annotated[str, typer.Option(help="A name, a .gguf file, or a folder.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[
-    str, typer.Option(help="What the weights are: fp32, bf16, fp16, or int8 (quantized).")
+    str,
+    typer.Option(
+        help="What the weights are: fp32, bf16, fp16, int8, or w8a8 (inputs of products too)."
+    ),
 ]
 Compiled = Annotated[
     bool | None,

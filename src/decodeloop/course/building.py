@@ -160,7 +160,7 @@ def executed(lesson: Lesson, root: Path, report: Callable[[float], None] = lambd
         on_cell_complete=lambda cell, cell_index: report((cell_index + 1) / total),
     )
     try:
-        client.execute()
+        client.execute(cleanup_kc=True)  # a kernel that it was given would stay
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise LessonError(
             f"{where(lesson, running, notebook.cells[running].source)} fails:\n"

@@ -28,6 +28,8 @@ def same(got: Any, expected: Any, tolerance: float) -> bool:
       one of another, not even 1 and True, or 2 and 2 + 0j.
     - Whole numbers equal whole numbers exactly, of whatever size. Where one of the two is a float,
       they may differ by `tolerance`, absolute, plus `tolerance` times what is expected.
+    - Where a fraction is expected, a number of fewer bits than Python's may be off by what such a
+      number can't tell.
     - NaN equals NaN. Lists, tuples and ranges of the same items are equal.
     """
     return alike(plain(got), plain(expected), tolerance)
@@ -50,6 +52,8 @@ def alike(got: Any, expected: Any, tolerance: float) -> bool:
             and all(alike(g, e, tolerance) for g, e in zip(got, expected, strict=True))
         )
     g, e = without_axes(got), without_axes(expected)
+    if isinstance(e, float):
+        tolerance = max(tolerance, rounding(got))
     if isinstance(e, Tensor):
         return (
             isinstance(g, Tensor)
@@ -63,6 +67,12 @@ def alike(got: Any, expected: Any, tolerance: float) -> bool:
 def without_axes(value: Any) -> Any:
     """A tensor without axes as the number that it holds; anything else as it is."""
     return item(value) if isinstance(value, Tensor) and value.ndim == 0 else value
+
+
+def rounding(value: Any) -> float:
+    """By how much of itself a tensor without axes may be off because of its type."""
+    single = isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point()
+    return torch.finfo(value.dtype).eps if single else 0.0
 
 
 def numbers_alike(got: Number, expected: Number, tolerance: float) -> bool:

@@ -78,6 +78,7 @@ def recognise(
     they must agree by a value.
     """
     pairs = list(zip(exercise.cases, outcomes, strict=True))
+    pairs.sort(key=lambda pair: pair[0].label not in failed)  # what failed tells most apart
     if not any(mine.error is None and case.label in failed for case, mine in pairs):
         return None
     for mistake in exercise.mistakes:

@@ -119,12 +119,17 @@ def said(error: BaseException) -> str:
 
 
 def plain_numpy(value: Any) -> Any:
-    """A NumPy scalar or array without axes is a number; an array stays one."""
+    """A NumPy scalar or array without axes is a number; an array stays one.
+
+    Of 16 or 32 bits it is a tensor without axes, which tells how exact it can be.
+    """
     if value.dtype.kind not in "biufc":
         return Odd(shown(value))
     if value.size > MOST_NUMBERS:
         return Odd(f"an array of shape {value.shape}, too large to be compared")
     if value.ndim == 0:
+        if value.dtype.kind == "f" and value.itemsize < 8:
+            return torch.from_numpy(np.array(value))
         number = np.asarray(value).item()
         return float(number) if isinstance(number, np.floating) else number  # a long double
     return np.array(value, subok=False)

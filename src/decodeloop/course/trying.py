@@ -157,7 +157,7 @@ def outcome(candidate: Candidate, case: Case, tidy: Callable[[], object] = lambd
     """
     try:
         with torch.random.fork_rng(devices=[]):  # a case leaves the notebook's draws alone
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # the CPU's alone, in a tenth of the time
             try:
                 value = case.run(candidate)
             finally:

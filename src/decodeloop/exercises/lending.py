@@ -91,7 +91,7 @@ def copied(x: Any) -> Any:
     Functions and classes stand for themselves, and so does what can't be copied.
     """
     if isinstance(x, Tensor):
-        return x.clone()
+        return x.clone() if has_memory(x) else x
     if isinstance(x, np.ndarray):
         return x.copy()
     if isinstance(x, torch.Generator):
@@ -143,7 +143,7 @@ def same_tensor(a: Tensor, b: Tensor) -> bool:
         return False
     if not has_memory(b):
         return False
-    return bool(((a == b) | ((a != a) & (b != b))).all())
+    return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def has_memory(tensor: Tensor) -> bool:

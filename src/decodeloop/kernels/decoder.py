@@ -13,15 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decodeloop.errors import UserError
-from decodeloop.kernels import compiled
+from decodeloop.errors import ShapeError, UserError
+from decodeloop.kernels import compiled, w8a8
+from decodeloop.kernels.batched import MOST_IN_LOOPS, check_tables, layer_of_many, places_of
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.kernels.layers import layer_in_8_bits, layer_of_few
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
 from decodeloop.kernels.threads import LOCK, numba_threads, pytorch_at_pace, run_at_pace
 from decodeloop.model import (
     Attends,
     Block,
+    BlockTables,
     ContiguousKVCache,
     Decoder,
     FeedForward,
@@ -35,7 +38,7 @@ from decodeloop.model.block import Linear
 from decodeloop.model.decoder import LIBRARY_PARTS, Embedding, check_token_ids
 
 Array = np.ndarray[Any, Any]
-FEW = 8  # tokens that one step takes; with more, PyTorch's matrix products are faster
+FEW = 8  # tokens of equally long texts that one step takes; with more, PyTorch's products do
 
 KNOWN = {Block, SelfAttention, FeedForward, RMSNorm, Linear, Embedding, nn.ModuleList}
 KNOWN |= {Int8Embedding, Int8Linear, Int8Matrix}
@@ -65,6 +68,30 @@ def layer_arrays(block: Block) -> tuple[Array, ...]:
     )
 
 
+def block_tables(cache: Attends | None, dtype: torch.dtype) -> BlockTables | None:
+    """Where the tokens of a step lie, if that is what the cache is, and a plain one: numbers of
+    this type on the CPU, attended to as the library does."""
+    tables = getattr(cache, "tables", None)
+    plain = isinstance(tables, BlockTables) and cast(Any, cache).is_plain(dtype)
+    return tables if plain else None
+
+
+def same(positions: Tensor, others: Tensor) -> bool:
+    """Whether a row of positions, (N,) or (1, N), is this one (N,)."""
+    return torch.equal(positions.reshape(-1).cpu(), others)
+
+
+def tables_over(cache: ContiguousKVCache, B: int, T: int) -> BlockTables:
+    """T new tokens of each of B texts in a contiguous cache: each text has one long block."""
+    return BlockTables(
+        cache.keys,
+        cache.values,
+        texts=torch.arange(B).repeat_interleave(T),
+        positions=torch.arange(cache.length, cache.length + T).repeat(B),
+        tables=torch.arange(B)[:, None],
+    )
+
+
 def is_known(module: nn.Module) -> bool:
     """Whether kernels compute what this module would: it is one of ours, in fp32 or int8 on the
     CPU, and nobody listens to it."""
@@ -80,6 +107,10 @@ class FastDecoder(Decoder):
     of one text are a prefill; both without positions or mask of their own, in a plain
     `ContiguousKVCache`, where no gradients are asked for (a prefill needs no cache). All else
     takes the plain path: larger batches, prompts of unequal length, other caches.
+
+    Tokens of unequal texts in one row, (1, N), whose cache has block `tables` (`serve.Step`), are
+    one step too, however many. Where also the inputs of products have 8 bits, everything is such a
+    step, and a token gets the same bits whatever comes with it.
 
     Raises:
         UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, or
@@ -131,6 +162,11 @@ class FastDecoder(Decoder):
             self.few_steps = 3 if isinstance(head, Int8Linear) else 1
         self.weights = weights
 
+    @property
+    def in_8_bits(self) -> bool:
+        """Whether the inputs of all products are in 8 bits, as the weights are."""
+        return self.products == torch.int8
+
     def with_parts(self, parts: Parts) -> Decoder:
         """The plain decoder with these weights, computing with other functions."""
         return self.plain[0].with_parts(parts)
@@ -143,22 +179,78 @@ class FastDecoder(Decoder):
         mask: Tensor | None = None,
     ) -> Tensor:
         """As `Decoder.hidden`. Shapes: token_ids (B, T) → (B, T, C)."""
-        own = positions is not None or mask is not None
-        if not self.can_fill(cache) or own or torch.is_grad_enabled():  # no gradients there
+        if mask is not None or torch.is_grad_enabled():  # no gradients go through kernels
             return super().hidden(token_ids, cache, positions, mask)
+        tables = block_tables(cache, self.dtype)
+        alike = tables is not None and positions is not None and same(positions, tables.positions)
+        if not (tables is not None or self.can_fill(cache)) or not (positions is None or alike):
+            return super().hidden(token_ids, cache, positions)
         token_ids = token_ids.cpu()
         check_token_ids(token_ids, self.config.vocabulary)
         B, N = len(token_ids), token_ids.numel()
-        if cache is None or cache.length == 0 or N > FEW:
+        if tables is not None:
+            return self.packed_hidden(token_ids, cast(Attends, cache), tables)
+        kept = cast("ContiguousKVCache | None", cache)
+        if kept is None or kept.length == 0 or N > FEW:
             self.look_at_modules()
-        if self.weights and cache is not None and N <= FEW and cache.batch == B:
-            return self.step(token_ids, cache)
-        if self.weights and B == 1 and (cache is None or cache.batch == 1):
-            if cache is not None and self.few_steps * FEW >= N:
-                cache.check_room(N)
-                return torch.cat([self.step(some, cache) for some in token_ids.split(FEW, 1)], 1)
-            return self.prefill(token_ids, cache)
-        return super().hidden(token_ids, cache)
+        if self.weights and self.in_8_bits:
+            return self.hidden_in_8_bits(token_ids, kept)
+        if self.weights and kept is not None and N <= FEW and kept.batch == B:
+            return self.step(token_ids, kept)
+        if self.weights and B == 1 and (kept is None or kept.batch == 1):
+            if kept is not None and self.few_steps * FEW >= N:
+                kept.check_room(N)
+                return torch.cat([self.step(some, kept) for some in token_ids.split(FEW, 1)], 1)
+            return self.prefill(token_ids, kept)
+        return super().hidden(token_ids, kept)
+
+    def packed_hidden(self, token_ids: Tensor, cache: Attends, tables: BlockTables) -> Tensor:
+        """Tokens of several texts in one row. Shapes: (1, N) → (1, N, C)."""
+        if len(token_ids) != 1:
+            raise ShapeError(
+                f"token_ids {tuple(token_ids.shape)} with block tables: expected one row (1, N), "
+                f"in which the tokens of all texts stand."
+            )
+        N, positions = token_ids.shape[1], tables.positions
+        if len(tables.tables) != N or int(positions.min()) == 0:  # not for every token made
+            self.look_at_modules()
+        if not self.weights:
+            return super().hidden(token_ids, cache)
+        check_tables(tables, self.config, N)
+        hidden = self.packed(token_ids, tables)
+        cache.advance(N)
+        return hidden
+
+    def hidden_in_8_bits(self, token_ids: Tensor, cache: ContiguousKVCache | None) -> Tensor:
+        """Tokens of equally long texts, as if their cache were blocks. Shapes: (B, T) →
+        (B, T, C)."""
+        B, T = token_ids.shape
+        if cache is None:
+            cache = ContiguousKVCache(self.config, B, T)
+        if cache.batch != B:  # the plain path says what is wrong
+            return super().hidden(token_ids, cache)
+        cache.check_room(T)
+        hidden = self.packed(token_ids.reshape(1, B * T), tables_over(cache, B, T))
+        cache.advance(T)
+        return hidden.view(B, T, -1)
+
+    def packed(self, token_ids: Tensor, tables: BlockTables) -> Tensor:
+        """Tokens where tables say, through all layers. Shapes: (1, N) → (1, N, C)."""
+        places, eps = places_of(tables, self.frequencies), self.config.norm_eps
+        ids = token_ids[0].numpy()
+        x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (N, C)
+        caches = zip(tables.keys.numpy(), tables.values.numpy(), self.weights, strict=True)
+        kind = ("packed", len(ids), int(places.positions.sum()).bit_length())
+        if self.in_8_bits or len(ids) <= MOST_IN_LOOPS:
+            way = layer_in_8_bits if self.in_8_bits else layer_of_few
+            layers = ((x, keys, values, *places, eps, *weights) for keys, values, weights in caches)
+            with numba_threads() as most:
+                run_at_pace(self.pace, kind, most, way, layers)
+        else:
+            for keys, values, weights in caches:
+                with pytorch_at_pace(self.pace, kind), numba_threads():
+                    layer_of_many(x, keys, values, places, eps, weights)
+        return normalised(torch.from_numpy(x), self.norm.weight, eps)[None]
 
     def can_fill(self, cache: Attends | None) -> TypeGuard[ContiguousKVCache | None]:
         """Whether it is no cache, or a plain one of this model's shape: kernels check no bounds."""
@@ -212,7 +304,7 @@ class FastDecoder(Decoder):
 
     def head(self, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
-        few = 0 < hidden.numel() <= FEW * self.config.width
+        few = 0 < hidden.numel() <= FEW * self.config.width or (self.in_8_bits and hidden.numel())
         here = hidden.is_cpu and hidden.dtype == torch.float32
         if not few or not here or not self.weights or torch.is_grad_enabled():
             return super().head(hidden)
@@ -221,5 +313,10 @@ class FastDecoder(Decoder):
         logits = np.zeros((len(x), len(self.scale)), np.float32)
         with numba_threads() as most:
             numba.set_num_threads(self.pace.best(most))
-            compiled.add_product(self.matrix, self.scale, x.numpy(), logits)
+            if self.in_8_bits:
+                inputs = w8a8.room(*x.shape)
+                w8a8.quantize_rows(x.numpy(), *inputs)
+                w8a8.product(self.matrix, self.scale, *inputs, logits)
+            else:
+                compiled.add_product(self.matrix, self.scale, x.numpy(), logits)
         return torch.from_numpy(logits).view(*hidden.shape[:-1], -1)

@@ -79,11 +79,36 @@ def product_type(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if able else torch.float32
 
 
+def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest int8 numbers of each token, and what to multiply them by; the largest magnitude
+    of a token becomes 127. A token of zeros has scale 0.
+
+    Shapes: x (..., C) fp32 → (..., C) int8, (..., 1).
+
+    >>> quantize_tokens(torch.tensor([[0.0, -2.54, 1.0]]))
+    (tensor([[   0, -127,   50]], dtype=torch.int8), tensor([[0.0200]]))
+    """
+    top = x.abs().amax(-1, keepdim=True)
+    inverse = torch.where(top > 0, LARGEST / top, 0.0)
+    return (x * inverse).round().to(torch.int8), top / LARGEST
+
+
+def whole_product(x: Tensor, matrix: Tensor) -> Tensor:
+    """x @ matrixᵀ of 8-bit numbers, as fp32: exact on the CPU, elsewhere as far as fp32 reaches.
+
+    Shapes: x (N, C) int8, matrix (R, C) int8 → (N, R).
+    """
+    if x.is_cpu:
+        return torch._int_mm(x, matrix.t()).float()
+    return F.linear(x.float(), matrix.float())
+
+
 class Int8Linear(nn.Module):
     """A projection whose matrix is quantized; `matrix` may be shared, as that of a tied head is.
 
     The products are PyTorch's, of inputs in the type `products`, which is that of the matrix's
-    device if not given; the matrix becomes numbers of that type some rows at a time.
+    device if not given; the matrix becomes numbers of that type some rows at a time. With
+    `torch.int8` the inputs are quantized too, with a scale for each token ("w8a8").
     """
 
     def __init__(self, matrix: Int8Matrix, products: torch.dtype | None = None) -> None:
@@ -94,6 +119,10 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: x (..., C) → (..., R) fp32."""
+        if self.products == torch.int8:
+            tokens, scale = quantize_tokens(x.reshape(-1, self.in_features))
+            product = whole_product(tokens, self.matrix.quantized)
+            return (product * (self.matrix.scale * scale)).view(*x.shape[:-1], -1)
         inputs = x.to(self.products)
         blocks = zip(self.matrix.quantized.split(ROWS), self.matrix.scale.split(ROWS), strict=True)
         products = [

@@ -23,7 +23,7 @@ from decodeloop.model import ContiguousKVCache, Decoder, ModelConfig
 from decodeloop.model.block import Linear
 
 Job = Callable[[], object]
-LARGE = 256 * 2**20  # bytes: far more than any cache holds, so that they come from memory
+LARGE = 256 * 2**20  # bytes: more than most caches hold, so that they come from memory
 SIZES = (256, 512, 1024, 2048)
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 NARROW = 8  # the width of a model whose matrices cost nothing

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")  # Linux alone has it
+CLEAR = Path("/proc/self/clear_refs")
 
 
 def resident_bytes() -> float:
@@ -23,6 +25,12 @@ def peak_resident_bytes() -> float:
     Not from `getrusage`: a process inherits its parent's peak there.
     """
     return status_field("VmHWM")
+
+
+def forget_peak() -> None:
+    """From now on `peak_resident_bytes` counts anew, where the system lets it (Linux)."""
+    with contextlib.suppress(OSError):
+        CLEAR.write_text("5", "utf-8")
 
 
 def status_field(field: str) -> float:
