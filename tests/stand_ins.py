@@ -189,7 +189,7 @@ class Letters:
 
 
 def served(new_engine):
-    """The tokens of three texts, a prompt in chunks, in a pool that is too small for all at once."""
+    """The tokens of three texts, a prompt in chunks, in a pool that is too small for all."""
     engine = new_engine(blocks=5, size=2, budget=3)
     texts = [Sequence(torch.tensor([ids]), 4) for ids in ([5, 7], [9, 3, 8, 2, 6], [4])]
     for text in texts:

@@ -37,6 +37,7 @@ BLOCKS_NEEDED = Exercise(
     lesson=LESSON,
     library=serve.blocks_needed,
     minutes=2,
+    part=True,
     difficulty=1,
     cases=tuple(
         call(f"{positions} positions in blocks of {size}", positions, size, oracle=counted)
@@ -149,6 +150,7 @@ BLOCK_HASH = Exercise(
     lesson=LESSON,
     library=serve.block_hash,
     minutes=6,
+    part=True,
     difficulty=2,
     cases=(
         names_of("the same block twice", (ROOT, [5, 7, 9, 2], b""), (ROOT, [5, 7, 9, 2], b"")),
@@ -371,6 +373,7 @@ MATCH_PREFIX = Exercise(
     lesson=LESSON,
     library=serve.match_prefix,
     minutes=8,
+    part=True,
     difficulty=2,
     cases=(
         finding("all but the last token is known", [SAID], 2, FOUR),
@@ -502,6 +505,7 @@ RELEASE = Exercise(
     lesson=LESSON,
     library=serve.release,
     minutes=4,
+    part=True,
     difficulty=1,
     cases=(
         releasing("nobody else uses them", [1, 0, 1, 0, 1], [4, 2, 0]),
@@ -645,6 +649,7 @@ COPY_ON_WRITE = Exercise(
     lesson=LESSON,
     library=serve.copy_on_write,
     minutes=6,
+    part=True,
     difficulty=2,
     cases=tuple(
         trial(label, asked, by_positions, *inputs)
@@ -852,6 +857,7 @@ ATTEND_PAGED = Exercise(
     lesson=LESSON,
     library=serve.attend_paged,
     minutes=14,
+    part=True,
     difficulty=3,
     tolerance=1e-4,
     cases=(
