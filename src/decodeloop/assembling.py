@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from decodeloop.checkpoints.weights import hub_name, lacking, tensor_for
 from decodeloop.errors import ModelFileError
-from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, one_piece
 from decodeloop.model import Decoder, ModelConfig
 
 
@@ -57,6 +57,8 @@ def int8_decoder_from(
     """
     model = skeleton(weights, config, source)
     shared: dict[str, Int8Matrix] = {}
+    sizes = [tensor.numel() for _, tensor in matrices_of(model)]
+    memory = iter(one_piece(sizes) if device.type == "cpu" else [])
     for name, parameter in model.state_dict().items():
         if name == "output.weight" and config.tied:
             continue
@@ -67,7 +69,7 @@ def int8_decoder_from(
             norm = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
             owner.get_submodule(part).weight = norm
             continue
-        matrix = Int8Matrix(tensor.float()).to(device)
+        matrix = Int8Matrix(tensor.float(), next(memory, None)).to(device)
         shared[name] = matrix
         table = part == "embedding"
         setattr(owner, part, Int8Embedding(matrix) if table else Int8Linear(matrix, products))
@@ -75,6 +77,13 @@ def int8_decoder_from(
         head = Int8Linear(shared["embedding.weight"], products)
         model.output = head  # type: ignore[assignment]
     return model.requires_grad_(False).eval()
+
+
+def matrices_of(model: Decoder) -> list[tuple[str, Tensor]]:
+    """Those that are read from a file, by name, in the order of the model's state."""
+    own = model.state_dict().items()
+    head = "output.weight" if model.config.tied else None
+    return [(name, tensor) for name, tensor in own if tensor.ndim == 2 and name != head]
 
 
 def check_tied(weights: Mapping[str, Tensor], config: ModelConfig, source: object) -> None:
