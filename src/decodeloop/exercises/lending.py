@@ -91,7 +91,7 @@ def copied(x: Any) -> Any:
     Functions and classes stand for themselves, and so does what can't be copied.
     """
     if isinstance(x, Tensor):
-        return x.clone()
+        return x.clone() if has_memory(x) else x
     if isinstance(x, np.ndarray):
         return x.copy()
     if isinstance(x, torch.Generator):

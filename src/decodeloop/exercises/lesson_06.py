@@ -14,6 +14,7 @@ from decodeloop import decode
 from decodeloop.cost import kv_cache_bytes, preset
 from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Candidate, Case, Exercise, call, trial
+from decodeloop.exercises.lending import copied
 from decodeloop.exercises.oracles import decoder_by_pytorch, random_ids
 from decodeloop.model import (
     SMOLLM2_135M,
@@ -100,10 +101,10 @@ def drive(
                 k, v = (torch.randn(batch, G, argument, D, generator=generator) for _ in range(2))
                 if name == "append":
                     # copies: a view would show what is written later
-                    outputs += [x.clone() for x in cache.append(layer, k, v)]
+                    outputs += [copied(x) for x in cache.append(layer, k, v)]
                 else:
                     q = 2 * torch.randn(batch, H, argument, D, generator=generator)
-                    outputs.append(cache.attend(layer, q, k, v, *more).clone())
+                    outputs.append(copied(cache.attend(layer, q, k, v, *more)))
             outputs.append(cache.length)
             cache.advance(argument)
         outputs.append(cache.length)
