@@ -10,7 +10,6 @@ one call that keeps Python's lock for itself and never ends: nothing can be done
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import builtins
 import contextlib
@@ -47,7 +46,9 @@ from decodeloop.errors import UserError
 from decodeloop.exercises.exercise import Exercise
 from decodeloop.exercises.finding import all_exercises
 
-SECONDS = 60  # an attack may take
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from attacking import Report, command_line, drawn, told_by_a_fork
+
 GIBIBYTES = 4  # of memory that it may ask for, besides what it begins with
 EACH = 6  # exercises that a behaviour meets
 Behaviour = Callable[[Callable[[], Any], tuple[Any, ...]], Any]  # (the right result, arguments)
@@ -464,45 +465,19 @@ def poisoned(exercise: Exercise) -> str:
 
 def bad_end(attack: Attack) -> str:
     """How an attack ended badly, in a fork of this process, or nothing."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def tell() -> str:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + GIBIBYTES * 2**30,) * 2)
-        try:
-            told = verdict_on(attack)
-        except BaseException as error:
-            told = f"a traceback of ours: {type(error).__name__}: {str(error)[:300]}"
-        os.write(writing, told.encode("utf-8", "replace")[:2000])
-        os._exit(0)
-    os.close(writing)
-    return how_it_ended(child, reading)
+        return verdict_on(attack)
+
+    return told_by_a_fork(tell)
 
 
-def how_it_ended(child: int, reading: int) -> str:
-    """What a child says, or what became of it where it can't."""
-    until = time.monotonic() + SECONDS
-    ended = status = 0
-    while not ended and time.monotonic() < until:
-        time.sleep(0.005)
-        ended, status = os.waitpid(child, os.WNOHANG)
-    if not ended:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    with open(reading, "rb") as pipe:
-        told = pipe.read().decode("utf-8", "replace")
-    if not ended:
-        return f"it did not come back in {SECONDS} s"
-    return f"the process ended by signal {status}" if os.WIFSIGNALED(status) else told
-
-
-def attack(seed: int, count: int | None, report: Callable[[str], None] = print) -> tuple[int, int]:
+def attack(count: int | None, seed: int, report: Report = print) -> tuple[int, int]:
     """Try all attacks, or so many that are drawn; how many there were, and how many ended badly."""
     torch.set_num_threads(1)
-    every = list(attacks(seed))
-    picked = every if count is None else random.Random(seed).sample(every, count)
+    picked = drawn(list(attacks(seed)), count, seed)
     bad = 0
     for one in picked:
         if told := bad_end(one):
@@ -511,15 +486,5 @@ def attack(seed: int, count: int | None, report: Callable[[str], None] = print) 
     return len(picked), bad
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--count", type=int, help="so many, drawn; all if not given")
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    tried, bad = attack(asked.seed, asked.count)
-    print(f"{tried} hostile answers, {bad} bad ends")
-    sys.exit(1 if bad else 0)
-
-
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, "hostile answers", attack)

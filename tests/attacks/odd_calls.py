@@ -9,10 +9,8 @@ what takes long; those that change what is read at an import have a process of t
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
-import random
 import resource
 import shutil
 import signal
@@ -20,9 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from attacking import Report, command_line, drawn
 
 SECONDS = 60  # a call may take
 GIBIBYTES = 4  # of memory that it may ask for, besides what it begins with
@@ -285,8 +286,6 @@ def make_model(folder: Path) -> Path:
     """A tiny model in a folder, which anybody may read."""
     import torch
     from safetensors.torch import save_file
-
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     from tiny_models import random_llama, save_tokenizer
 
     folder.mkdir()
@@ -315,7 +314,7 @@ def get_ready() -> None:
     import decodeloop.measure.machine  # noqa: F401
 
 
-def attack(count: int | None, seed: int, report: Callable[[str], None]) -> tuple[int, int]:
+def attack(count: int | None, seed: int, report: Report) -> tuple[int, int]:
     """Run so many calls, drawn, or all; report each bad end, and give the numbers of both."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1", "OMP_NUM_THREADS": "1"}
     folder = Path(tempfile.mkdtemp(prefix="odd-calls-"))
@@ -324,8 +323,7 @@ def attack(count: int | None, seed: int, report: Callable[[str], None]) -> tuple
     try:
         model = make_model(folder / "model")
         get_ready()
-        every = list(calls(str(model)))
-        some = every if count is None else random.Random(seed).sample(every, count)
+        some = drawn(list(calls(str(model))), count, seed)
         for call in some:
             if call.nameless and not can_be_nameless():
                 continue
@@ -338,15 +336,5 @@ def attack(count: int | None, seed: int, report: Callable[[str], None]) -> tuple
     return len(some), bad
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, help="so many, drawn; all if not given")
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    tried, bad = attack(asked.count, asked.seed, print)
-    print(f"{tried} odd calls, {bad} bad ends")
-    sys.exit(1 if bad else 0)
-
-
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, "odd calls", attack)

@@ -9,7 +9,6 @@ Each runs in a fork of this process, by a user who is not root.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -37,7 +36,7 @@ from decodeloop.loading import LanguageModel
 from decodeloop.model import TINY, Decoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from attacks.hostile_answers import how_it_ended
+from attacking import Report, command_line, drawn, told_by_a_fork
 
 NOBODY = 65534
 RIGHT = (
@@ -305,34 +304,25 @@ def become_nobody() -> None:
 
 def bad_end(attack: Attack, llm: LanguageModel) -> str:
     """How an attack ended badly, in a fork of this process, or nothing."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def tell() -> str:
         answers.LONGEST_S = 1.0
-        try:
-            work = Path(tempfile.mkdtemp())
-            work.chmod(0o777)
-            become_nobody()
-            attack.make(work / "work")
-            with contextlib.suppress(OSError):
-                os.chdir(work / "work")
-            attack.folder(work / "work")
-            told = verdict_on(attack, work / "work", llm)
-        except BaseException as error:
-            told = f"a traceback of ours: {type(error).__name__}: {str(error)[:300]}"
-        os.write(writing, told.encode("utf-8", "replace")[:2000])
-        os._exit(0)
-    os.close(writing)
-    return how_it_ended(child, reading)
+        work = Path(tempfile.mkdtemp())
+        work.chmod(0o777)
+        become_nobody()
+        attack.make(work / "work")
+        with contextlib.suppress(OSError):
+            os.chdir(work / "work")
+        attack.folder(work / "work")
+        return verdict_on(attack, work / "work", llm)
+
+    return told_by_a_fork(tell)
 
 
-def attack(seed: int, count: int | None, report: Callable[[str], None] = print) -> tuple[int, int]:
+def attack(count: int | None, seed: int, report: Report = print) -> tuple[int, int]:
     """Try all attacks, or so many that are drawn; how many there were, and how many ended badly."""
     torch.set_num_threads(1)
-    every = list(attacks(seed))
-    picked = every if count is None else random.Random(seed).sample(every, count)
+    picked = drawn(list(attacks(seed)), count, seed)
     all_exercises()
     llm, bad = tiny(), 0
     plain = Attack("", mine=MINE["another name"])
@@ -340,6 +330,7 @@ def attack(seed: int, count: int | None, report: Callable[[str], None] = print) 
         plain.make(Path(folder, "work"))
         with patch.object(session, "notebook_namespace"):
             if told := verdict_on(plain, Path(folder, "work"), llm):
+                bad += 1
                 report(f"a work folder as it should be: {told}")
     for one in picked:
         if told := bad_end(one, llm):
@@ -348,15 +339,5 @@ def attack(seed: int, count: int | None, report: Callable[[str], None] = print) 
     return len(picked), bad
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--count", type=int, help="so many, drawn; all if not given")
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    tried, bad = attack(asked.seed, asked.count)
-    print(f"{tried} odd work folders, {bad} bad ends")
-    sys.exit(1 if bad else 0)
-
-
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, "odd work folders", attack)

@@ -10,5 +10,5 @@ DRAWN = 24
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks run in forks")
 def test_no_hostile_answer_ends_badly(capsys):
-    tried, bad = attack(1, DRAWN)
+    tried, bad = attack(DRAWN, 1)
     assert (tried, bad) == (DRAWN, 0), capsys.readouterr().out

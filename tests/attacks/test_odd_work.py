@@ -10,5 +10,5 @@ DRAWN = 12
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks run in forks")
 def test_no_odd_work_folder_ends_badly(capsys):
-    tried, bad = attack(1, DRAWN)
+    tried, bad = attack(DRAWN, 1)
     assert (tried, bad) == (DRAWN, 0), capsys.readouterr().out

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from decodeloop.course import timelimit
 from decodeloop.course.judge import judge
 from decodeloop.exercises.exercise import Case, Exercise, call
 from decodeloop.exercises.finding import find
@@ -115,9 +116,10 @@ def endless_repr(x):
     return Endless()
 
 
-def test_a_representation_that_never_ends_is_interrupted():
+def test_a_representation_that_never_ends_is_interrupted(monkeypatch):
+    monkeypatch.setattr(timelimit, "LONGEST", 100.0)  # it computes, however busy the machine
     verdict = judge(endless_repr, exercise(seconds=0.2))
-    assert "and was interrupted" in verdict.what
+    assert "it ran for 0.2 s without coming to an end" in verdict.what
 
 
 def test_what_an_answer_leaves_is_put_back_between_the_cases_and_told_once():
@@ -191,7 +193,8 @@ def test_an_answer_that_only_waits_is_interrupted_and_told_so():
 
 
 def test_a_call_that_does_not_listen_is_spoken_of(monkeypatch, capsys):
-    monkeypatch.setattr("decodeloop.course.timelimit.PATIENCE", 0.2)
+    monkeypatch.setattr(timelimit, "PATIENCE", 0.2)
+    monkeypatch.setattr(timelimit, "LONGEST", 100.0)  # it computes, however busy the machine
     square = torch.ones(2500, 2500)
 
     def multiplies(x):
@@ -201,7 +204,7 @@ def test_a_call_that_does_not_listen_is_spoken_of(monkeypatch, capsys):
         return time.monotonic() - began
 
     while_inside = judge(multiplies, exercise(seconds=0.1, cases=exercise().cases[:1]))
-    assert "and was interrupted" in while_inside.what
+    assert "it ran for 0.1 s without coming to an end" in while_inside.what
     out = capsys.readouterr().out
     assert out.count("multiplies is inside one call that Python can't interrupt") == 1
     assert "restart the kernel" in out
