@@ -6,22 +6,14 @@ its position, which is what a key and a value are made of; so whatever is read c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from decodeloop.serve import BlockManager, BlockParts, Scheduler, SchedulerParts, attend_paged
+from decodeloop.course import museum
 from decodeloop.serve.blocks import tenant_key
 
 
-@dataclass(frozen=True)
-class Kit:
-    BlockManager: Callable[..., Any] = BlockManager
-    Scheduler: Callable[..., Any] = Scheduler
-    block_parts: BlockParts = field(default_factory=BlockParts)
-    parts: SchedulerParts = field(default_factory=SchedulerParts)
-    attend_paged: Callable[..., Any] = attend_paged
-
+class Kit(museum.Kit):
     def manager(self, count, size, **options):
         return self.BlockManager(count, size, self.block_parts, **options)
 
