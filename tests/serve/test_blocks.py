@@ -20,7 +20,8 @@ def test_a_hash_is_no_accident(kit):
     assert hash(2**61 - 1) == hash(0)
     assert block_hash(ROOT, [2**61 - 1], b"") != block_hash(ROOT, [0], b"")
     assert block_hash(ROOT, [1, 23], b"") != block_hash(ROOT, [12, 3], b"")
-    assert block_hash(ROOT, [5, 40], b"") != block_hash(ROOT, [6, 9], b"")  # 31 · 5 + 40, 31 · 6 + 9
+    # 31 · 5 + 40 = 31 · 6 + 9
+    assert block_hash(ROOT, [5, 40], b"") != block_hash(ROOT, [6, 9], b"")
     assert len(block_hash(ROOT, [0], b"")) >= 16
 
 

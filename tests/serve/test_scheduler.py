@@ -245,6 +245,20 @@ def test_a_text_has_tokens_and_a_length(kit, tokens):
         kit.Scheduler(kit.manager(4, 2)).add(tokens, 0)
 
 
+@pytest.mark.parametrize(
+    ("part", "idle"),
+    [
+        ("admit", lambda price, free, running, most: False),
+        ("chunk", lambda left, budget, size: 0),
+    ],
+)
+def test_parts_that_let_nobody_be_computed_are_named(kit, part, idle):
+    drive = replace(kit, parts=replace(kit.parts, **{part: idle})).drive(4, 2)
+    drive.add([1, 2, 3])
+    with pytest.raises(UserError, match="nothing is computed: look at take_tokens, chunk and admit"):
+        drive.step()
+
+
 def load(kit):
     """What happens to texts that begin alike, and to blocks, in a pool that is too small."""
     drive = kit.drive(7, 2, most=3, budget=6)

@@ -192,5 +192,6 @@ class Scheduler:
         self.waiting.remove(request)
         insort(self.running, request, key=attrgetter("number"))
         plan.admitted.append(request)
-        self._find_room(request, parts.chunk(table.left, budget, self.chunk), plan)
+        if count := parts.chunk(table.left, budget, self.chunk):
+            self._find_room(request, count, plan)
         return True
