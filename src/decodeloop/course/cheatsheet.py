@@ -28,7 +28,7 @@ NOTATION = {
     "L": "layers",
 }
 TENSORS = ("decodeloop.model", "decodeloop.decode")  # rooms whose functions take tensors
-NUMBERS = ("decodeloop.cost",)  # numbers in, numbers out
+NUMBERS = ("decodeloop.cost", "decodeloop.serve")  # numbers in, numbers out
 BUILT_IN = re.compile(r"Built\s+in\s+lessons?\s+((?:(?:\d\d|A\d)(?:,\s+|\s+and\s+)?)+)")
 SHAPES = re.compile(r"Shapes: (.*?)(?:\n\s*\n|\Z)", re.DOTALL)
 
@@ -55,7 +55,7 @@ def page() -> str:
     lines += ["", "Without tensors of their own: " + " · ".join(others)]
     for lesson, found in groupby(built_in_lessons(NUMBERS), key=lambda pair: pair[0].split()[0]):
         pairs = list(found)
-        titles = [heading.removeprefix(f"{lesson} ") for heading, _ in pairs]
+        titles = [re.sub(r"^[A\d]\d(?: · [A\d]\d)* ", "", heading) for heading, _ in pairs]
         listed = [
             f"`{signature}` {words}" for _, module in pairs for signature, _, words in rows(module)
         ]
