@@ -52,14 +52,17 @@ def page() -> str:
                 heading = ""  # once, at the first
             else:
                 others.append(f"`{signature}` {words}")
-    lines += ["", "Without tensors of their own: " + " · ".join(others)]
+    lines += ["", "Without tensors of their own: " + " · ".join(others), ""]
     for lesson, found in groupby(built_in_lessons(NUMBERS), key=lambda pair: pair[0].split()[0]):
         pairs = list(found)
         titles = [re.sub(r"^[A\d]\d(?: · [A\d]\d)* ", "", heading) for heading, _ in pairs]
         listed = [
-            f"`{signature}` {words}" for _, module in pairs for signature, _, words in rows(module)
+            f"`{signature}` {words}"
+            for _, module in pairs
+            for signature, _, words in rows(module)
+            if "." not in signature.partition("(")[0]  # a class is more than its methods
         ]
-        lines += ["", f"{lesson} {in_one(titles)}: {' · '.join(listed)}"]
+        lines.append(f"- {lesson} {in_one(titles)}: {' · '.join(listed)}")
     return "\n".join([*lines, ""])
 
 
