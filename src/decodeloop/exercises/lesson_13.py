@@ -560,6 +560,11 @@ the longest, and all of it is computed.
 ## no padding in the context
 - B * (T + made)) → sum(p + made for p in prompts))
 Padding is fetched, too: after the prompts each row has T + k positions, however short its prompt.
+## no padding at all
+- cost(B * T, B, B * T) → cost(sum(prompts), B, sum(prompts))
+- B * (T + made)) → sum(p + made for p in prompts))
+You leave all padding out. A static batch is a rectangle: every row is as long as the longest
+prompt, is computed, and is attended to.
 ## the mean answer
 - max(answers) → round(statistics.fmean(answers))
 You go on for as long as the *mean* answer. The batch goes on until the longest has ended.
@@ -619,6 +624,14 @@ The step that reads the prompts reads those of B texts.
 - return seconds → return cost(*map(sum, zip(*steps)))
 You add up tokens, texts and positions, and ask for the cost once. `cost.step` is paid in every step:
 add up their seconds.
+## step and texts paid once
+- seconds = cost(B * T, B, B * T)
++ steps = [(B * T, 0, B * T)]
+- seconds += cost(B, B, B * (T + made))
++ steps.append((B, 0, B * (T + made)))
+- return seconds → return cost(*map(sum, zip(*steps))) + B * cost.text
+You add up tokens and positions, and ask for the cost once. `cost.step` and the texts are paid in
+every step: add up their seconds.
 ## one token
 - cost(B, B, B → cost(1, B, B
 Each step computes a token of every text: B tokens.

@@ -342,6 +342,9 @@ STATIC_TIMES = {
 - [(B * T, B, B * T)] → [(sum(prompts), B, sum(prompts))]
 ## no padding in the context
 - [(B, B, B * read) for → [(B, B, B * (read - T) + sum(prompts)) for
+## no padding at all
+- [(B * T, B, B * T)] → [(sum(prompts), B, sum(prompts))]
+- [(B, B, B * read) for → [(B, B, B * (read - T) + sum(prompts)) for
 ## the mean answer
 - max(answers) → round(sum(answers) / len(answers))
 ## the shortest answer
@@ -380,6 +383,9 @@ STATIC_TIMES = {
 ## the step paid once
 - sum(cost(*step) for step in steps)
 + sum(cost(*step) for step in steps) - (len(steps) - 1) * cost.step
+## step and texts paid once
+- sum(cost(*step) for step in steps)
++ sum(cost(*step) for step in steps) - (len(steps) - 1) * cost(0, B, 0)
 ## one token
 - [(B, B, B * read) for → [(1, B, B * read) for
 ## pairs for positions
