@@ -41,6 +41,8 @@ NEEDED = edited(
 - blocks * size < positions → blocks * size + (size > 1) < positions
 ## to the nearest
 - return blocks → return round(positions / size)
+## to the even one
+- return blocks → return round(0.5 + positions / size)
 ## one at least
 - blocks = 0 → blocks = 1
 ## not rounded
@@ -128,8 +130,17 @@ HASHES = edited(
 - for token in tokens: → for token in tokens[1:]:
 ## Python's hash
 - struct.pack("<q", token) → struct.pack("<q", hash(token))
+## a key without its length
+- hashlib.sha256(key).digest() + parent → parent + key
+## a key filled up
+- hashlib.sha256(key) → hashlib.sha256(key.rstrip(bytes(1)))
 ## eight bytes
 - return hashlib.sha256(data).digest() → return hashlib.sha256(data).digest()[:8]
+## sixteen bytes
+- return hashlib.sha256(data).digest() → return hashlib.sha256(data).digest()[:16]
+## the data themselves
+- hashlib.sha256(key).digest() + parent → parent
+- return hashlib.sha256(data).digest() → return data + key
 ## hexadecimal
 - return hashlib.sha256(data).digest() → return hashlib.sha256(data).hexdigest()
 ## not yet a digest
@@ -187,6 +198,9 @@ MATCHES = edited(
 - range((len(tokens) - 1) // size) → range((len(tokens) - 2) // size)
 ## the last full block is left out
 - range((len(tokens) - 1) // size) → range(len(tokens) // size - 1)
+## the last one found is dropped
+- range((len(tokens) - 1) // size) → range(len(tokens) // size)
+- return found → return found[: len(found) - 1] if found else []
 ## beginnings are not chained
 - names[-1] if names else ROOT → ROOT
 ## the first block alone
@@ -303,6 +317,8 @@ RELEASES = edited(
 + [i for i, block in enumerate(blocks) if references[block] == 0]
 ## sorted
 - return free[::-1] → return sorted(free)
+## the largest number first
+- return free[::-1] → return sorted(free)[::-1]
 ## how many
 - return free[::-1] → return len(free)
 ## only the references
@@ -310,6 +326,10 @@ RELEASES = edited(
 ## the table is emptied
 - return free[::-1]
 + del blocks[:]
++ return free[::-1]
+## the table is turned round
+- return free[::-1]
++ blocks.reverse()
 + return free[::-1]
 ## stops at a shared one
 - for block in blocks:
@@ -329,8 +349,8 @@ UNNAMED_RELEASES = edited(
     """
 ## two references
 - references[block] -= 1 → references[block] -= 2
-## from small to large, downwards
-- return free[::-1] → return sorted(free, reverse=True)
+## each twice
+- return free[::-1] → return [block for block in free[::-1] for _ in "ab"]
 ## as a tuple of both
 - return free[::-1] → return free[::-1], references
 """,
@@ -504,6 +524,8 @@ ATTENDED = edited(
 - v = values → v = keys
 ## the mask given is ignored
 - causal_mask(T, S) if mask is None else mask → causal_mask(T, S)
+## a single token sees all
+- if mask is None else mask → if mask is None or T == 1 else mask
 ## the mask given, and the causal one
 - causal_mask(T, S) if mask is None else mask → causal_mask(T, S) & (mask is None or mask)
 ## the mask turned round

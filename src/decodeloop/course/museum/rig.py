@@ -88,10 +88,10 @@ class Pool:
         self.go_on(table)
         return table
 
-    def grow(self, table: Table, token: int) -> None:
-        """One more token."""
-        table.tokens.append(token)
-        self.copy(self.blocks.grow(table, 1))
+    def grow(self, table: Table, *tokens: int) -> None:
+        """So many more tokens."""
+        table.tokens += tokens
+        self.copy(self.blocks.grow(table, len(tokens)))
         self.go_on(table)
 
     def go_on(self, table: Table) -> None:
