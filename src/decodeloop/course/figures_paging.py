@@ -87,7 +87,7 @@ def _block(
         face = PALE if word else "white"
         axis.add_patch(plt.Rectangle((x + i, y), 1, 0.6, facecolor=face, edgecolor="#999999"))
         axis.text(x + i + 0.5, y + 0.3, word, ha="center", va="center", fontsize=8)
-    width, line = (1.2, "--") if users == 0 else (1.6 * users, "-")
+    width, line = (1.2, "--") if users == 0 else (0.8 + 0.9 * users, "-")
     border = plt.Rectangle((x, y), size, 0.6, facecolor="none", edgecolor="black")
     border.set(linewidth=width, linestyle=line)
     axis.add_patch(border)

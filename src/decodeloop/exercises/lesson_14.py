@@ -430,6 +430,9 @@ last to come gives way.
 ## the last in the list
 - return list(arrivals).index(latest) → return len(arrivals) - 1
 That is the last in the *list*, which need not be the last to come: look at the numbers.
+## minus one
+- return list(arrivals).index(latest) → return -1
+That is the last in the *list*, counted from its end: look at the numbers, and count from 0.
 ## the first in the list
 - return list(arrivals).index(latest) → return 0
 That is the first in the list. Look at the numbers: the largest came last.

@@ -289,6 +289,8 @@ PREEMPTED = {
 - arrival > arrivals[place] → arrival < arrivals[place]
 ## the last in the list
 - if arrival > arrivals[place]: → if True:
+## minus one
+- return place → return range(-len(arrivals), 0)[-1]
 ## the first in the list
 - if arrival > arrivals[place]: → if False:
 ## the number instead of the place
