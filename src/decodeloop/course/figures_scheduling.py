@@ -40,7 +40,7 @@ def tokens_of_readers(
             ax.plot(times, [row] * len(times), marker, color=colour, markersize=5)
             if late:
                 ax.barh(row, times[0] - asked, left=asked, height=0.35, color=PALE)
-                ax.text(asked, row, " waits for its first token", va="center", fontsize=9)
+                ax.text(asked, row, " waits", va="center", fontsize=9)
         ax.axvline(asked, color=GREY, linestyle=":", linewidth=1.2)
         ax.text(asked, -0.62, " the page comes", va="bottom", fontsize=9)
         ax.set_yticks(
