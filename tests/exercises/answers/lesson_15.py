@@ -436,7 +436,7 @@ def attend_in_a_loop(q, keys, values, blocks, start, mask=None):
     H, T, D = q.shape
     G, size = keys.shape[1:3]
     S = start + T
-    mask = causal_mask(T, S) if mask is None else mask
+    mask = causal_mask(T, S, device=q.device) if mask is None else mask
     mask = mask.expand(H, T, S)
     heads = []
     for h in range(H):
@@ -447,7 +447,7 @@ def attend_in_a_loop(q, keys, values, blocks, start, mask=None):
             pieces.append(q[h] @ k.T)
         scores = torch.cat(pieces, -1) / math.sqrt(D)  # (T, S)
         weights = softmax(scores.masked_fill(~mask[h], -math.inf))
-        out = torch.zeros(T, D)
+        out = torch.zeros(T, D, device=q.device)
         for first in range(0, S, size):
             v = values[blocks[first // size], g, : S - first]
             out += weights[:, first : first + size] @ v
@@ -461,9 +461,9 @@ def attend_as_it_goes(q, keys, values, blocks, start, mask=None):
     G, size = keys.shape[1:3]
     S = start + T
     rows = q.reshape(G, H // G, T, D) / math.sqrt(D)
-    mask = causal_mask(T, S) if mask is None else mask
+    mask = causal_mask(T, S, device=q.device) if mask is None else mask
     mask = mask.expand(H, T, S).reshape(G, H // G, T, S)
-    top = torch.full((G, H // G, T, 1), -1e30)
+    top = torch.full((G, H // G, T, 1), -1e30, device=q.device)
     total, out = torch.zeros_like(top), torch.zeros_like(rows)
     for i in range(-(-S // size)):
         n = min(size, S - i * size)
@@ -487,11 +487,11 @@ ATTENDED = edited(
 + heads, blocks, size = [], [0], S
 + keys, values = all_keys[None], all_values[None]
 ## no mask
-- causal_mask(T, S) if → torch.ones(T, S, dtype=torch.bool) if
+- causal_mask(T, S, device=q.device) if → torch.ones(T, S, dtype=torch.bool) if
 ## the top of the triangle
-- causal_mask(T, S) if → torch.ones(T, S).tril().bool() if
+- causal_mask(T, S, device=q.device) if → torch.ones(T, S).tril().bool() if
 ## the new tokens alone
-- causal_mask(T, S) if → (causal_mask(T, S) & (torch.arange(S) >= start)) if
+- causal_mask(T, S, device=q.device) if → (causal_mask(T, S) & (torch.arange(S) >= start)) if
 ## the tail behind the end
 - mask = mask.expand(H, T, S)
 + whole = -(-S // size) * size
@@ -523,11 +523,12 @@ ATTENDED = edited(
 ## values are keys
 - v = values → v = keys
 ## the mask given is ignored
-- causal_mask(T, S) if mask is None else mask → causal_mask(T, S)
+- causal_mask(T, S, device=q.device) if mask is None else mask → causal_mask(T, S)
 ## a single token sees all
 - if mask is None else mask → if mask is None or T == 1 else mask
 ## the mask given, and the causal one
-- causal_mask(T, S) if mask is None else mask → causal_mask(T, S) & (mask is None or mask)
+- causal_mask(T, S, device=q.device) if mask is None else mask
++ causal_mask(T, S) & (mask is None or mask)
 ## the mask turned round
 - masked_fill(~mask[h] → masked_fill(mask[h]
 ## masked by 0
@@ -554,7 +555,7 @@ UNNAMED_ATTENDED = edited(
 ## the last head for all
 - g = h // (H // G) → g = G - 1
 ## the position before does not count
-- causal_mask(T, S) if → causal_mask(T, S).tril(start - 1) if
+- causal_mask(T, S, device=q.device) if → causal_mask(T, S).tril(start - 1) if
 ## averaged over blocks
 - heads.append(out) → heads.append(out / -(-S // size))
 """,
