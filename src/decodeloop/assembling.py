@@ -57,11 +57,12 @@ def int8_decoder_from(
     """
     model = skeleton(weights, config, source)
     shared: dict[str, Int8Matrix] = {}
-    sizes = [tensor.numel() for _, tensor in matrices_of(model)]
+    own = model.state_dict()
+    if config.tied:
+        del own["output.weight"]
+    sizes = [parameter.numel() for parameter in own.values() if parameter.ndim == 2]
     memory = iter(one_piece(sizes) if device.type == "cpu" else [])
-    for name, parameter in model.state_dict().items():
-        if name == "output.weight" and config.tied:
-            continue
+    for name, parameter in own.items():
         tensor = tensor_for(name, parameter.shape, weights, source, config)
         path, _, part = name.removesuffix(".weight").rpartition(".")
         owner = model.get_submodule(path)
@@ -77,13 +78,6 @@ def int8_decoder_from(
         head = Int8Linear(shared["embedding.weight"], products)
         model.output = head  # type: ignore[assignment]
     return model.requires_grad_(False).eval()
-
-
-def matrices_of(model: Decoder) -> list[tuple[str, Tensor]]:
-    """Those that are read from a file, by name, in the order of the model's state."""
-    own = model.state_dict().items()
-    head = "output.weight" if model.config.tied else None
-    return [(name, tensor) for name, tensor in own if tensor.ndim == 2 and name != head]
 
 
 def check_tied(weights: Mapping[str, Tensor], config: ModelConfig, source: object) -> None:

@@ -10,10 +10,10 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from decodeloop.cost import Request
-from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, doubling_axis
+from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, PALE, doubling_axis
 from decodeloop.serve import StepCost, StepTime
 
-PALE, MIDDLE = "#c4d7e8", "#7fa8c9"
+MIDDLE = "#7fa8c9"
 MARKERS = "os^Dv"
 FIRST = "gives the first token"
 USES = "once a step", "prompts", "padding", "answers", "ended rows"

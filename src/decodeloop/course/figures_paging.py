@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from decodeloop.course.figures import BLUE, ORANGE
+from decodeloop.course.figures import BLUE, ORANGE, PALE
 from decodeloop.course.fragmentation import Span
-
-PALE = "#c4d7e8"
 
 
 def memory_strips(strips: Mapping[str, Sequence[Span]], places: int) -> None:
