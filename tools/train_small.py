@@ -142,6 +142,7 @@ def save(decoder: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
     tensors = {hub_name(n): decoder.state_dict()[n].half().contiguous() for n in names}
     folder.mkdir(exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # the library lets nobody else read it
     write_config(decoder.config, folder, [tokenizer.token_to_id(END)])
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": END}), "utf-8")

@@ -113,22 +113,26 @@ def train(
         UserError: the text is too short for one window.
     """
     loss = hard_loss if loss is None else loss
-    decoder.requires_grad_(True).train()
-    learner = decoder.with_parts(TRAINING_PARTS)  # the same weights, attending by one operator
-    optimizers = optimizers_of(decoder, recipe)
-    base = [[group["lr"] for group in one.param_groups] for one in optimizers]
+    learner, optimizer = for_training(decoder), Optimizer(decoder, recipe)
     for step, batch in enumerate(windows(token_ids, recipe)):
-        for one, rates in zip(optimizers, base, strict=True):
-            for group, rate in zip(one.param_groups, rates, strict=True):
-                group["lr"] = rate * recipe.rate(step)
-        decoder.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss(learner, batch).backward()
-        for one in optimizers:
-            one.step()
+        optimizer.step()
         if after_step is not None:
             with torch.no_grad():
                 after_step()
         progress("training", (step + 1) / recipe.steps)
+    return trained(decoder)
+
+
+def for_training(decoder: Decoder) -> Decoder:
+    """A decoder over the same weights, which now have gradients, that computes by operators whose
+    gradients are fast."""
+    return decoder.requires_grad_(True).train().with_parts(TRAINING_PARTS)
+
+
+def trained(decoder: Decoder) -> Decoder:
+    """The same decoder, ready to be used: without gradients."""
     decoder.zero_grad(set_to_none=True)
     return decoder.requires_grad_(False).eval()
 
@@ -162,13 +166,33 @@ TRAINING_PARTS = Parts(
 )
 
 
-def optimizers_of(decoder: Decoder, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for the embedding, the head and the norms."""
-    named = dict(decoder.named_parameters())  # a tied head is the embedding, and counted once
-    matrices = [w for name, w in named.items() if w.ndim == 2 and name.startswith("layers.")]
-    others = [w for name, w in named.items() if w.ndim != 2 or not name.startswith("layers.")]
-    adam = torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0)
-    return [Muon(matrices, recipe.matrix_rate), adam]
+class Optimizer:
+    """Muon for the matrices of the layers, AdamW for the embedding, the head and the norms, both at
+    the rates of a recipe."""
+
+    def __init__(self, decoder: Decoder, recipe: Recipe) -> None:
+        named = dict(decoder.named_parameters())  # a tied head is the embedding, and counted once
+        matrices = [w for name, w in named.items() if w.ndim == 2 and name.startswith("layers.")]
+        others = [w for name, w in named.items() if w.ndim != 2 or not name.startswith("layers.")]
+        adam = torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0)
+        self.both: dict[torch.optim.Optimizer, float] = {
+            Muon(matrices, recipe.matrix_rate): recipe.matrix_rate,
+            adam: recipe.other_rate,
+        }
+        self.recipe, self.steps = recipe, 0
+
+    def zero_grad(self) -> None:
+        """Forget the gradients: backward adds to what is there."""
+        for one in self.both:
+            one.zero_grad()
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        for one, rate in self.both.items():
+            for group in one.param_groups:
+                group["lr"] = rate * self.recipe.rate(self.steps)
+            one.step()
+        self.steps += 1
 
 
 class Muon(torch.optim.Optimizer):

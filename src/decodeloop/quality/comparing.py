@@ -162,4 +162,5 @@ def divergence(before: Tensor, after: Tensor) -> Tensor:
     >>> round(float(divergence(half, other)), 4)  # 0.5 ln 2 + 0.5 ln (2/3)
     0.1438
     """
-    return torch.linalg.vecdot(before.exp(), before - after)  # kl_div takes ten times as long
+    found = torch.linalg.vecdot(before.exp(), before - after)  # kl_div takes ten times as long
+    return found.clamp(min=0)  # below it is rounding
