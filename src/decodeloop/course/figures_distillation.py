@@ -89,9 +89,8 @@ def size_and_quality(models: Mapping[str, tuple[float, Interval]]) -> Axes:
             ax.set_ticks(ticks, [f"{t:.3g}" for t in ticks])
     least = min(q.low for _, q in models.values())
     most = max(q.high for _, q in models.values())
-    marks = [
-        t for t in (10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150) if least * 0.9 < t < most * 1.1
-    ]
+    round_ones = (10, 15, 20, 30, 50, 70, 100, 150, 200, 300)
+    marks = [tick for tick in round_ones if least / 1.1 < tick < most * 1.1]
     axis.set_yticks(marks, [str(t) for t in marks])
     axis.set(xlabel="MB that a decode step reads (fp32)", ylabel="perplexity, unseen text")
     return axis

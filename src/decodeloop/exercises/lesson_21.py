@@ -325,6 +325,26 @@ def text(seed: int, *shape: int) -> Tensor:
     return torch.randint(11, shape, generator=torch.Generator().manual_seed(seed))
 
 
+class Descent:
+    """Plain gradient descent, with momentum if asked: PyTorch's own optimizers import a compiler
+    when the first of them is made, in the middle of somebody's check."""
+
+    def __init__(self, decoder: Decoder, rate: float, momentum: float = 0.0) -> None:
+        self.weights, self.rate, self.momentum = list(decoder.parameters()), rate, momentum
+        self.moving = [torch.zeros_like(weight) for weight in self.weights]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for weight in self.weights:
+            weight.grad = None if set_to_none else torch.zeros_like(weight)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for weight, moved in zip(self.weights, self.moving, strict=True):
+            if weight.grad is not None:
+                moved.mul_(self.momentum).add_(weight.grad)
+                weight.sub_(self.rate * moved)
+
+
 def weights_of(decoder: Decoder) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in decoder.parameters()])
 
@@ -335,7 +355,7 @@ def taught(candidate: Any, batches: list[Tensor], given: Setting, stale: bool) -
     if stale:  # gradients that somebody left
         student(batches[0]).sum().backward()
     before = weights_of(teacher)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.5)
+    optimizer = Descent(student, 0.5)
     losses = candidate(student, teacher, iter(batches), optimizer, **given)
     untouched = torch.equal(before, weights_of(teacher))
     untouched = untouched and all(weight.grad is None for weight in teacher.parameters())
@@ -686,7 +706,7 @@ def cut(seed: int) -> Decoder:
 
 def recovered(candidate: Any, batches: list[Tensor], given: Setting, decay: float) -> list[Any]:
     pruned, teacher = cut(1), model(2)
-    optimizer = torch.optim.SGD(pruned.parameters(), lr=0.3, momentum=decay)
+    optimizer = Descent(pruned, 0.3, decay)
     losses = candidate(pruned, teacher, iter(batches), optimizer, **given)
     return [losses, weights_of(pruned)]
 

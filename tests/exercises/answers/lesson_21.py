@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from random_inputs import Driven
 
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_21 import best, cut, drawn, master, model, text, weights_of
+from decodeloop.exercises.lesson_21 import (
+    Descent,
+    best,
+    cut,
+    drawn,
+    master,
+    model,
+    text,
+    weights_of,
+)
 
 # --- soft_targets ---------------------------------------------------------------------------------
 
@@ -458,7 +467,7 @@ def logits_of(seed, sizes):
 
 def one_training(candidate, seed, temperature, hard):
     student, teacher = model(1), master(2)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.2)
+    optimizer = Descent(student, 0.2)
     batches = [text(seed, 2, 5), text(seed + 1, 1, 8)]
     losses = candidate(student, teacher, batches, optimizer, temperature, hard)
     return [losses, weights_of(student)]
@@ -466,7 +475,7 @@ def one_training(candidate, seed, temperature, hard):
 
 def one_recovery(candidate, seed, temperature):
     pruned = cut(1)
-    optimizer = torch.optim.SGD(pruned.parameters(), lr=0.2)
+    optimizer = Descent(pruned, 0.2)
     losses = candidate(pruned, master(2), [text(seed, 2, 5)] * 2, optimizer, temperature)
     return [losses, weights_of(pruned)]
 
