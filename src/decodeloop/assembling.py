@@ -1,16 +1,21 @@
-"""A decoder out of a configuration and tensors: as they are, or quantized to int8."""
+"""A decoder out of a configuration and tensors: as they are, or quantized."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from decodeloop.checkpoints.weights import hub_name, lacking, tensor_for
 from decodeloop.errors import ModelFileError
+from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, one_piece
+from decodeloop.kernels.screened import ScreenedLinear
 from decodeloop.model import Decoder, ModelConfig
+
+QUANTIZED = {"int8": None, "w8a8": torch.int8, "int4": None}  # and the products of int8 weights
+MATRICES: dict[str, type[Int8Matrix] | type[Int4Matrix]] = {"int8": Int8Matrix, "int4": Int4Matrix}
 
 
 def decoder_from(
@@ -43,21 +48,24 @@ def decoder_from(
     return model.requires_grad_(False).eval()
 
 
-def int8_decoder_from(
+def quantized_decoder_from(
     weights: Mapping[str, Tensor],
     config: ModelConfig,
     source: object,
     device: torch.device,
-    products: torch.dtype | None = None,
+    dtype: str,
 ) -> Decoder:
-    """A `Decoder` whose matrices are quantized to int8, one after the other, as they are read.
+    """A `Decoder` whose matrices are quantized, one after the other, as they are read.
 
-    It computes in fp32, its products as `Int8Linear` with these `products`. Other args and errors
-    as for `decoder_from`.
+    It computes in fp32. Other args and errors as for `decoder_from`.
+
+    Args:
+        dtype: how, one of `QUANTIZED`.
     """
     model = skeleton(weights, config, source)
-    shared: dict[str, Int8Matrix] = {}
-    sizes = [tensor.numel() for _, tensor in matrices_of(model)]
+    wanted = [(kind, tensor.shape) for name, tensor in matrices_of(model)
+              for kind in kinds_for(name, config, dtype)]  # fmt: skip
+    sizes = [MATRICES[kind].bytes_for(*shape) for kind, shape in wanted]
     memory = iter(one_piece(sizes) if device.type == "cpu" else [])
     for name, parameter in model.state_dict().items():
         if name == "output.weight" and config.tied:
@@ -69,14 +77,39 @@ def int8_decoder_from(
             norm = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
             owner.get_submodule(part).weight = norm
             continue
-        matrix = Int8Matrix(tensor.float(), next(memory, None)).to(device)
-        shared[name] = matrix
-        table = part == "embedding"
-        setattr(owner, part, Int8Embedding(matrix) if table else Int8Linear(matrix, products))
-    if config.tied:
-        head = Int8Linear(shared["embedding.weight"], products)
-        model.output = head  # type: ignore[assignment]
+        matrices = [
+            MATRICES[kind](tensor.float(), next(memory, None)).to(device)
+            for kind in kinds_for(name, config, dtype)
+        ]
+        if part == "embedding":
+            model.embedding = Int8Embedding(matrices[0])  # type: ignore[assignment,arg-type]
+            owner, part = model, "output" if config.tied else ""
+        if part:
+            setattr(owner, part, projection(matrices, dtype))
     return model.requires_grad_(False).eval()
+
+
+def kinds_for(name: str, config: ModelConfig, dtype: str) -> list[str]:
+    """What is made of a matrix: the head of a model in 4 bits is there in 8 bits too, and so is the
+    embedding, whose rows are looked up and not multiplied."""
+    if dtype != "int4":
+        return ["int8"]
+    head = "embedding.weight" if config.tied else "output.weight"
+    return (
+        ["int8", "int4"] if name == head else ["int8"] if name == "embedding.weight" else ["int4"]
+    )
+
+
+def projection(matrices: Sequence[nn.Module], dtype: str) -> nn.Module:
+    """The module that multiplies with what was made of a matrix."""
+    match matrices:
+        case [Int8Matrix() as exact, Int4Matrix() as screen]:
+            return ScreenedLinear(exact, screen)
+        case [Int4Matrix() as matrix]:
+            return Int4Linear(matrix)
+        case [Int8Matrix() as matrix]:
+            return Int8Linear(matrix, QUANTIZED[dtype])
+    raise TypeError(matrices)
 
 
 def matrices_of(model: Decoder) -> list[tuple[str, Tensor]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from decodeloop.assembling import decoder_from, int8_decoder_from
+from decodeloop.assembling import QUANTIZED, decoder_from, quantized_decoder_from
 from decodeloop.bar import progress_bar
 from decodeloop.checkpoints.download import (
     cache_folder,
@@ -34,9 +34,8 @@ from decodeloop.errors import ModelFileError, UserError
 from decodeloop.kernels import fast, obstacle
 from decodeloop.model import Decoder, ModelConfig
 
-DTYPES = ("fp32", "bf16", "fp16", "int8", "w8a8")  # what weights can be
-COMPILED_DTYPES = ("fp32", "int8", "w8a8")  # those that there are kernels for
-INT8_PRODUCTS = {"int8": None, "w8a8": torch.int8}  # with int8 weights: what inputs are made
+DTYPES = ("fp32", "bf16", "fp16", *QUANTIZED)  # what weights can be
+COMPILED_DTYPES = ("fp32", *QUANTIZED)  # those that there are kernels for
 
 
 @dataclass(frozen=True)
@@ -126,12 +125,13 @@ def load(
         dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
             quantized to 8 bits with a scale for each row, while all else stays fp32; ``w8a8`` is
             int8 with the inputs of the products in 8 bits too, a scale for each token: less exact,
-            and the fastest for many texts at once. PyTorch's types and their names are understood.
+            and the fastest for many texts at once; ``int4`` is 4 bits with a scale for each group
+            of 32 weights, and 8-bit inputs: an eighth of fp32's bytes, and the fastest for one
+            text. PyTorch's types and their names are understood.
         compiled: True computes by kernels (`decodeloop.kernels`): with fp32 weights the same
-            tokens, several times as fast. They are for fp32, int8 and w8a8 on the CPU,
-            and need Numba.
-            False is PyTorch alone. If not given, kernels compute where they can; where Numba alone
-            is missing, a warning says so.
+            tokens, several times as fast. They are for fp32, int8, w8a8 and int4 on the CPU, and
+            need Numba. False is PyTorch alone. If not given, kernels compute where they can; where
+            Numba alone is missing, a warning says so.
 
     Raises:
         UserError: the name or the type is unknown, kernels were asked for where there are none, or
@@ -211,7 +211,7 @@ def from_folder(folder: Path, name: str, form: Form, known: bool = False) -> Lan
     """Load a folder in the hub's layout; of a known one every byte is as it was written."""
     config, eos_ids = read_config(folder), read_eos_ids(folder)
     tokenizer = Tokenizer.from_folder(folder)
-    read = OneByOne if form.dtype in INT8_PRODUCTS else read_weights
+    read = OneByOne if form.dtype in QUANTIZED else read_weights
     tensors: Mapping[str, torch.Tensor] = read(folder, config)
     if not known:
         check_vocabulary(tokenizer, config, eos_ids, folder)
@@ -235,9 +235,8 @@ def decoder_of(
     tensors: Mapping[str, torch.Tensor], config: ModelConfig, source: Path, form: Form
 ) -> Decoder:
     """The decoder that was asked for, of these tensors."""
-    if form.dtype in INT8_PRODUCTS:
-        products = INT8_PRODUCTS[form.dtype]
-        decoder = int8_decoder_from(tensors, config, source, form.device, products)
+    if form.dtype in QUANTIZED:
+        decoder = quantized_decoder_from(tensors, config, source, form.device, form.dtype)
     else:
         kind = torch_dtype(form.dtype)
         decoder = decoder_from(tensors, config, source, form.device, kind)

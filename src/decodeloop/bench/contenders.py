@@ -76,7 +76,8 @@ def load_own(dtype: str, compiled: bool) -> Callable[[str, int], Run]:
     return load
 
 
-# A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1. A prefill
+# A block of 32 weights has one 16-bit scale in Q8_0, Q4_0 and int4, and a minimum too in Q4_1. Of
+# int4's head a step also reads the rows of a few tokens in 8 bits, which are not counted. A prefill
 # of int8 weights takes bf16 inputs where the processor multiplies that, and fp32 ones elsewhere.
 CONTENDERS = (
     Contender("plain", 32, "fp32", "fp32", load_own("fp32", compiled=False)),
@@ -85,6 +86,7 @@ CONTENDERS = (
         "int8", 8 + 32 / 576, "fp32 (in a prefill bf16)", "fp32", load_own("int8", compiled=True)
     ),
     Contender("w8a8", 8 + 32 / 576, "int8", "fp32", load_own("w8a8", compiled=True)),
+    Contender("int4", 4.5, "int8", "fp32", load_own("int4", compiled=True)),
     Contender("transformers", 32, "fp32", "fp32", peers.load_transformers, "transformers"),
     llama("Q8_0", 8.5),
     llama("Q4_1", 5.0),

@@ -76,9 +76,10 @@ def generate(
 ) -> None:
     """Answer a prompt, streamed as it is generated."""
     with interruptible():
+        from decodeloop.assembling import QUANTIZED
         from decodeloop.decode import Sampling, search, stream
         from decodeloop.dtypes import dtype_name
-        from decodeloop.loading import DTYPES, INT8_PRODUCTS
+        from decodeloop.loading import DTYPES
 
     # bad values are refused before a slow load
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -86,7 +87,7 @@ def generate(
     check_text(prompt, stop, max_new_tokens)
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
-    if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in INT8_PRODUCTS:
+    if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in QUANTIZED:
         raise UserError(f"--mine computes with the weights as they are: leave out --dtype {kind}.")
     folder = work_folder(work) if mine else None
     llm = load_as_asked(model, device, dtype, compiled)

@@ -27,7 +27,7 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[
     str,
     typer.Option(
-        help="What the weights are: fp32, bf16, fp16, int8, or w8a8 (inputs of products too)."
+        help="What the weights are: fp32, bf16, fp16, int8, w8a8 (inputs of products too), or int4."
     ),
 ]
 Compiled = Annotated[

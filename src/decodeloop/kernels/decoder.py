@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.kernels import compiled, w8a8
+from decodeloop.kernels import compiled, int4_products, w8a8
 from decodeloop.kernels.batched import MOST_IN_LOOPS, check_tables, layer_of_many, places_of
+from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
-from decodeloop.kernels.layers import layer_in_8_bits, layer_of_few
+from decodeloop.kernels.layers import layer_in_4_bits, layer_in_8_bits, layer_of_few
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
+from decodeloop.kernels.screened import ScreenedLinear
 from decodeloop.kernels.threads import LOCK, numba_threads, pytorch_at_pace, run_at_pace
 from decodeloop.model import (
     Attends,
@@ -41,11 +43,16 @@ Array = np.ndarray[Any, Any]
 FEW = 8  # tokens of equally long texts that one step takes; with more, PyTorch's products do
 
 KNOWN = {Block, SelfAttention, FeedForward, RMSNorm, Linear, Embedding, nn.ModuleList}
-KNOWN |= {Int8Embedding, Int8Linear, Int8Matrix}
+KNOWN |= {Int8Embedding, Int8Linear, Int8Matrix, Int4Linear, Int4Matrix, ScreenedLinear}
 
 
 def arrays(module: nn.Module) -> tuple[Array, Array]:
-    """A projection's or table's matrix, and a scale for each row, over their own memory."""
+    """A projection's or table's matrix, and a scale for each row, over their own memory; of one in
+    4 bits its tiles, and the bits of their scales."""
+    if isinstance(module, ScreenedLinear):
+        return arrays(module.screen)
+    if isinstance(module, Int4Linear):
+        return module.matrix.packed.numpy(), module.matrix.scale.view(torch.int16).numpy()
     if isinstance(module, Int8Linear | Int8Embedding):
         return module.matrix.quantized.numpy(), module.matrix.scale.numpy()
     weight = cast(Tensor, module.weight).detach()
@@ -109,8 +116,8 @@ class FastDecoder(Decoder):
     takes the plain path: larger batches, prompts of unequal length, other caches.
 
     Tokens of unequal texts in one row, (1, N), whose cache has block `tables` (`serve.Step`), are
-    one step too, however many. Where also the inputs of products have 8 bits, everything is such a
-    step, and a token gets the same bits whatever comes with it.
+    one step too, however many. Where also the inputs of products have 8 bits (w8a8, int4),
+    everything is such a step, and a token gets the same bits whatever comes with it.
 
     Raises:
         UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, or
@@ -157,6 +164,7 @@ class FastDecoder(Decoder):
             self.last_norm = self.norm.weight.detach().numpy()
             self.matrix, self.scale = arrays(self.output)
             head: nn.Module = self.output
+            self.in_4_bits = isinstance(head, ScreenedLinear)
             self.products = head.products if isinstance(head, Int8Linear) else torch.float32
             # a prefill widens int8 weights before it multiplies: three steps are quicker than that
             self.few_steps = 3 if isinstance(head, Int8Linear) else 1
@@ -164,8 +172,14 @@ class FastDecoder(Decoder):
 
     @property
     def in_8_bits(self) -> bool:
-        """Whether the inputs of all products are in 8 bits, as the weights are."""
-        return self.products == torch.int8
+        """Whether the inputs of all products are in 8 bits."""
+        return self.in_4_bits or self.products == torch.int8
+
+    def looked_up(self, token_ids: Tensor) -> Array:
+        """Their rows of the table. Shapes: any → (N, C)."""
+        ids = token_ids.reshape(-1).numpy()
+        rows: Array = self.table[ids].astype(np.float32) * self.table_scale[ids, None]
+        return rows
 
     def with_parts(self, parts: Parts) -> Decoder:
         """The plain decoder with these weights, computing with other functions."""
@@ -237,13 +251,17 @@ class FastDecoder(Decoder):
     def packed(self, token_ids: Tensor, tables: BlockTables) -> Tensor:
         """Tokens where tables say, through all layers. Shapes: (1, N) → (1, N, C)."""
         places, eps = places_of(tables, self.frequencies), self.config.norm_eps
-        ids = token_ids[0].numpy()
-        x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (N, C)
+        x = self.looked_up(token_ids)  # (N, C)
         caches = zip(tables.keys.numpy(), tables.values.numpy(), self.weights, strict=True)
-        kind = ("packed", len(ids), int(places.positions.sum()).bit_length())
-        if self.in_8_bits or len(ids) <= MOST_IN_LOOPS:
-            way = layer_in_8_bits if self.in_8_bits else layer_of_few
-            layers = ((x, keys, values, *places, eps, *weights) for keys, values, weights in caches)
+        kind = ("packed", len(x), int(places.positions.sum()).bit_length())
+        if self.in_8_bits or len(x) <= MOST_IN_LOOPS:
+            way: Any = layer_in_8_bits if self.in_8_bits else layer_of_few
+            how: tuple[Any, ...] = (eps,)
+            if self.in_4_bits:
+                way, how = layer_in_4_bits, (eps, (self.config.heads, self.config.feed_forward))
+            layers = (
+                (x, keys, values, *places, *how, *weights) for keys, values, weights in caches
+            )
             with numba_threads() as most:
                 run_at_pace(self.pace, kind, most, way, layers)
         else:
@@ -288,8 +306,7 @@ class FastDecoder(Decoder):
         angles = places[:, None].astype(np.float32) * self.frequencies  # (B·T, D/2)
         cos, sin = np.cos(angles), np.sin(angles)
         keys, values = cache.keys.numpy(), cache.values.numpy()  # (L, B, G, S, D)
-        ids = token_ids.reshape(-1).numpy()
-        x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (B·T, C)
+        x = self.looked_up(token_ids)  # (B·T, C)
         layers = (
             (x, texts, places, cos, sin, k, v, config.norm_eps, *weights)
             for k, v, weights in zip(keys, values, self.weights, strict=True)
@@ -310,13 +327,17 @@ class FastDecoder(Decoder):
             return super().head(hidden)
         x = hidden.detach().reshape(-1, self.config.width).contiguous()
         # NumPy's zeros: PyTorch would call its threads together for so many, and wait for them
-        logits = np.zeros((len(x), len(self.scale)), np.float32)
+        logits = np.zeros((len(x), self.config.vocabulary), np.float32)
         with numba_threads() as most:
             numba.set_num_threads(self.pace.best(most))
             if self.in_8_bits:
-                inputs = w8a8.room(*x.shape)
-                w8a8.quantize_rows(x.numpy(), *inputs)
-                w8a8.product(self.matrix, self.scale, *inputs, logits)
+                ways: Any = int4_products if self.in_4_bits else w8a8
+                inputs = ways.room(*x.shape)
+                ways.quantize_rows(x.numpy(), *inputs)
+                ways.product(self.matrix, self.scale, *inputs, logits)
+                if isinstance(head := cast(nn.Module, self.output), ScreenedLinear):
+                    exact = arrays(head.exact)
+                    int4_products.score_again(*exact, x.numpy(), head.allowed, logits)
             else:
                 compiled.add_product(self.matrix, self.scale, x.numpy(), logits)
         return torch.from_numpy(logits).view(*hidden.shape[:-1], -1)
