@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -77,15 +77,14 @@ def quantized_decoder_from(
             norm = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
             owner.get_submodule(part).weight = norm
             continue
-        matrices = [
-            MATRICES[kind](tensor.float(), next(memory, None)).to(device)
-            for kind in kinds_for(name, config, dtype)
-        ]
+        kinds = kinds_for(name, config, dtype)
+        matrix = MATRICES[kinds[0]](tensor.float(), next(memory, None)).to(device)
         if part == "embedding":
-            model.embedding = Int8Embedding(matrices[0])  # type: ignore[assignment,arg-type]
+            model.embedding = Int8Embedding(matrix)  # type: ignore[assignment,arg-type]
             owner, part = model, "output" if config.tied else ""
         if part:
-            setattr(owner, part, projection(matrices, dtype))
+            more = next(memory, None) if len(kinds) > 1 else None
+            setattr(owner, part, projection(matrix, len(kinds) > 1, more, dtype))
     return model.requires_grad_(False).eval()
 
 
@@ -94,22 +93,18 @@ def kinds_for(name: str, config: ModelConfig, dtype: str) -> list[str]:
     embedding, whose rows are looked up and not multiplied."""
     if dtype != "int4":
         return ["int8"]
-    head = "embedding.weight" if config.tied else "output.weight"
-    return (
-        ["int8", "int4"] if name == head else ["int8"] if name == "embedding.weight" else ["int4"]
-    )
+    if name == ("embedding.weight" if config.tied else "output.weight"):
+        return ["int8", "int4"]
+    return ["int8"] if name == "embedding.weight" else ["int4"]
 
 
-def projection(matrices: Sequence[nn.Module], dtype: str) -> nn.Module:
-    """The module that multiplies with what was made of a matrix."""
-    match matrices:
-        case [Int8Matrix() as exact, Int4Matrix() as screen]:
-            return ScreenedLinear(exact, screen)
-        case [Int4Matrix() as matrix]:
-            return Int4Linear(matrix)
-        case [Int8Matrix() as matrix]:
-            return Int8Linear(matrix, QUANTIZED[dtype])
-    raise TypeError(matrices)
+def projection(matrix: nn.Module, screened: bool, memory: Tensor | None, dtype: str) -> nn.Module:
+    """The module that multiplies with a quantized matrix; the head of a model in 4 bits looks
+    twice, and its first look gets this memory."""
+    if isinstance(matrix, Int4Matrix):
+        return Int4Linear(matrix)
+    assert isinstance(matrix, Int8Matrix)
+    return ScreenedLinear(matrix, memory) if screened else Int8Linear(matrix, QUANTIZED[dtype])
 
 
 def matrices_of(model: Decoder) -> list[tuple[str, Tensor]]:

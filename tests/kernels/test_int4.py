@@ -14,7 +14,7 @@ from decodeloop.errors import ShapeError, UserError
 from decodeloop.kernels import Int4Linear, Int4Matrix, Int8Matrix, ScreenedLinear, int4_products
 from decodeloop.kernels.int4 import GROUP, dequantize_groups, quantize_groups, quantize_inputs
 from decodeloop.kernels.int4 import unpack as unpacked
-from decodeloop.kernels.int4_products import half, plain_tile, spread
+from decodeloop.kernels.int4_products import plain_tile, spread
 
 Q4_0 = gguf.GGMLQuantizationType.Q4_0
 
@@ -103,14 +103,6 @@ def test_the_largest_sums_do_not_overflow():
     np.testing.assert_allclose(tile, out, rtol=1e-6)
 
 
-def test_half_precision_by_its_bits():
-    bits = np.arange(-(2**15), 2**15).astype(np.int16)
-    expected = bits.view(np.float16).astype(np.float32)
-    finite = np.isfinite(expected)
-    found = np.array([half(b) for b in bits], np.float32)
-    assert (found[finite] == expected[finite]).all()
-
-
 def test_a_projection_in_plain_pytorch():
     weight, x = drawn(40, 72), drawn(6, 72).view(2, 3, 72)
     linear = Int4Linear(Int4Matrix(weight))
@@ -121,7 +113,7 @@ def test_a_projection_in_plain_pytorch():
 
 def screened(R=300, C=64):
     weight = drawn(R, C)
-    return weight, ScreenedLinear(Int8Matrix(weight), Int4Matrix(weight))
+    return weight, ScreenedLinear(Int8Matrix(weight))
 
 
 def test_a_head_scores_what_may_be_best_again():

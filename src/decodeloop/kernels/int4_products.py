@@ -14,7 +14,7 @@ import numpy as np
 from numba import int16, int32, prange
 
 from decodeloop.kernels.compiled import row_times
-from decodeloop.kernels.elementary import exp, largest, largest_magnitude
+from decodeloop.kernels.elementary import exp, half, largest, largest_magnitude
 from decodeloop.kernels.int4 import GROUP, TILE
 from decodeloop.kernels.jit import UNITS, kernel
 from decodeloop.kernels.nibbles import WIDTH, four_tokens, one_token
@@ -91,13 +91,6 @@ def norm_and_quantize(
         for n in prange(x.shape[0]):
             normalise(x[n], weight, eps, normed[n])
             quantize(normed[n], out[n], scale[n], excess[n])
-
-
-@kernel()
-def half(bits: np.int16) -> np.float32:
-    """The number that 16 bits are in fp16."""
-    sign, rest = (int32(bits) & int32(0x8000)) << int32(16), int32(bits) & int32(0x7FFF)
-    return np.int32(sign | rest << int32(13)).view(np.float32) * np.float32(2.0**112)
 
 
 @kernel()

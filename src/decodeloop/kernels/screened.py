@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
-from decodeloop.kernels.int8 import Int8Linear, Int8Matrix
+from decodeloop.kernels.int8 import Int8Linear, Int8Matrix, dequantize
 
 DEVIATIONS = 6  # of the rounding error, that a score may lie below the best and be looked at again
 
@@ -25,10 +25,13 @@ def rounding_error(matrix: Int4Matrix) -> float:
 
 
 class ScreenedLinear(nn.Module):
-    """A head in 4 bits and in 8; the second may be shared with the embedding."""
+    """A head in 8 bits, which may be shared with the embedding, and in 4 bits, in memory that was
+    given for it if some was."""
 
-    def __init__(self, exact: Int8Matrix, screen: Int4Matrix) -> None:
+    def __init__(self, exact: Int8Matrix, memory: Tensor | None = None) -> None:
         super().__init__()
+        # of what the 8 bits say, so that a model that was stored in them gets the same again
+        screen = Int4Matrix(dequantize(exact.quantized, exact.scale), memory)
         self.exact, self.screen = Int8Linear(exact, torch.float32), Int4Linear(screen)
         self.in_features, self.out_features = self.screen.in_features, self.screen.out_features
         self.allowed = DEVIATIONS * rounding_error(screen)  # below the best, for an x of length 1
