@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from itertools import product
 from typing import Any, cast
 
 import torch
@@ -92,10 +91,11 @@ def dtype_of(head: nn.Module) -> str:
 
 def compile_all() -> str | None:
     """Compile what all kinds of weights need, batches of unequal texts included, so that nobody has
-    to wait for it later; what stands in the way, if something does."""
+    to wait for it later; what stands in the way, if something does. A cache in fewer bits, which is
+    there by asking, is compiled when one is first asked for."""
     cpu = torch.device("cpu")
-    for dtype, quantized_cache in product(("fp32", "int8", "w8a8", "int4"), (False, True)):
-        if reason := obstacle(cpu, dtype, quantized_cache):
+    for dtype in ("fp32", "int8", "w8a8", "int4"):
+        if reason := obstacle(cpu, dtype):
             return reason
     load_batched_code()
     return None

@@ -3,8 +3,10 @@
 A head is large, and most of what it says need not be known well: of 49,152 scores some dozens are
 near the best. All tokens are scored by a matrix in 4 bits, which halves what is read; those that
 are no further below the best than rounding can explain are scored again, by their rows of the same
-matrix in 8 bits. In 4 bits alone a fifth more of the best tokens would be others. (A cheap look at
-all before a good one at few: Shim et al., "SVD-Softmax", 2017, by other means.)
+matrix in 8 bits. (A cheap look at all before a good one at few: Shim et al., "SVD-Softmax", 2017,
+by other means.) It matters: with all else in 4 bits, and its channels shuffled so that no group is
+one that had 4 bits before, SmolLM2-135M agrees with fp32 on the best token at 70 of 100 positions
+where the head has 8 bits, and at 66 where it has 4.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from torch import Tensor, nn
 from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
 from decodeloop.kernels.int8 import Int8Linear, Int8Matrix, dequantize
 
-DEVIATIONS = 6  # of the rounding error, that a score may lie below the best and be looked at again
+# How many standard deviations of the rounding error a score may lie below the best and still be
+# looked at again. Six decide which is best; twelve also have nearly all of the probability.
+DEVIATIONS = 12
 
 
 def rounding_error(matrix: Int4Matrix) -> float:
