@@ -111,7 +111,7 @@ def test_a_projection_in_plain_pytorch():
     assert 0.02 < float((linear(x) - full).norm() / full.norm()) < 0.15
 
 
-def screened(R=300, C=64):
+def screened(R=3000, C=64):
     weight = drawn(R, C)
     return weight, ScreenedLinear(Int8Matrix(weight))
 
@@ -121,7 +121,7 @@ def test_a_head_scores_what_may_be_best_again():
     x = 3 * drawn(20, 64, 5)
     scores, coarse, full = head(x), head.screen(x), x @ weight.T
     again = (scores - head.exact(x)).abs() < 1e-4
-    assert 0.01 < float(again.float().mean()) < 0.5  # some are scored again, and few
+    assert 0.001 < float(again.float().mean()) < 0.2  # some are scored again, and few
     assert bool(((scores == coarse) | again).all())
     best = full.argmax(-1)
     assert torch.equal(scores.argmax(-1), head.exact(x).argmax(-1))
@@ -136,12 +136,12 @@ def test_the_compiled_head_is_the_plain_one():
     before = scores.copy()
     exact = head.exact.matrix
     int4_products.score_again(
-        exact.quantized.numpy(), exact.scale.numpy(), x.numpy(), head.allowed, scores
+        exact.quantized.numpy(), exact.scale.numpy(), x.numpy(), head.error, scores
     )
     assert (scores != before).any()
     np.testing.assert_allclose(scores, head(x).numpy(), rtol=1e-4, atol=1e-4)
     scores[:] = np.nan
     int4_products.score_again(
-        exact.quantized.numpy(), exact.scale.numpy(), x.numpy(), head.allowed, scores
+        exact.quantized.numpy(), exact.scale.numpy(), x.numpy(), head.error, scores
     )
     assert np.isnan(scores).all()

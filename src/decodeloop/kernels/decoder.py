@@ -306,7 +306,7 @@ class FastDecoder(Decoder):
                 ways.product(self.matrix, self.scale, *inputs, logits)
                 if isinstance(head := cast(nn.Module, self.output), ScreenedLinear):
                     exact = arrays(head.exact)
-                    int4_products.score_again(*exact, x.numpy(), head.allowed, logits)
+                    int4_products.score_again(*exact, x.numpy(), head.error, logits)
             else:
                 compiled.add_product(self.matrix, self.scale, x.numpy(), logits)
         return torch.from_numpy(logits).view(*hidden.shape[:-1], -1)

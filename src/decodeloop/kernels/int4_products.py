@@ -19,6 +19,7 @@ from decodeloop.kernels.int4 import GROUP, TILE
 from decodeloop.kernels.jit import UNITS, kernel
 from decodeloop.kernels.nibbles import WIDTH, four_tokens, one_token
 from decodeloop.kernels.paged import ALONE
+from decodeloop.kernels.screened import MOST, WIDTHS
 
 LARGEST = 127
 STEPS = GROUP // 8
@@ -249,14 +250,27 @@ def gated(
                     gate[n, r] = gate[n, r] / (np.float32(1) + exp(-gate[n, r])) * up[n, r]
 
 
+@kernel()
+def least_of(scores: Array, deviation: np.float32) -> np.float32:
+    """From which score on they are looked at again. scores (R,), deviation: of their rounding"""
+    top = largest(scores)
+    least = top - np.float32(WIDTHS[0]) * deviation
+    for width in WIDTHS[1:]:
+        lower, count = top - np.float32(width) * deviation, int32(0)
+        for r in range(scores.shape[0]):
+            count += int32(scores[r] >= lower)
+        if count <= MOST:
+            least = lower
+    return least
+
+
 @kernel(parallel=True)
-def score_again(quantized: Array, scale: Array, x: Array, allowed: float, scores: Array) -> None:
-    """Scores that are near the best of their token, by rows in 8 bits. quantized (R, C) int8, scale
-    (R,), x (N, C), scores (N, R) in place; allowed: how near, for an x of length 1 (`screened`)"""
+def score_again(quantized: Array, scale: Array, x: Array, error: float, scores: Array) -> None:
+    """Scores that are near the best of their token, by rows in 8 bits (`screened`). quantized
+    (R, C) int8, scale (R,), x (N, C), error: of a weight, from rounding; scores (N, R) in place"""
     R = scores.shape[1]
     for n in range(x.shape[0]):
-        margin = np.sqrt(row_times(x[n], x[n])) * np.float32(allowed)
-        least = largest(scores[n]) - margin
+        least = least_of(scores[n], np.sqrt(row_times(x[n], x[n])) * np.float32(error))
         for part in prange(PARTS):
             for r in range(part * R // PARTS, (part + 1) * R // PARTS):
                 if scores[n, r] >= least:

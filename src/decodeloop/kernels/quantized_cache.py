@@ -171,9 +171,10 @@ def attend_chunks(
     G = cache.tail.shape[1]
     share = (rows - 2 * G) // G
     scale = np.float32(1) / np.sqrt(np.float32(D))
-    for job in prange(jobs.shape[0] * G):
-        g = job % G
-        begin, end, chunk = jobs[job // G, 0], jobs[job // G, 1], jobs[job // G, 2]
+    J = jobs.shape[0]
+    for job in prange(J * G):  # a head's jobs together: the last chunks have less to do
+        g = job // J
+        begin, end, chunk = jobs[job % J, 0], jobs[job % J, 1], jobs[job % J, 2]
         start, text = chunk * CHUNK, texts[begin]
         stop = min(start + CHUNK, positions[end - 1] + 1)
         page = np.empty((stop - start, D), np.float32)

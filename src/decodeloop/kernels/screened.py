@@ -18,8 +18,11 @@ from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
 from decodeloop.kernels.int8 import Int8Linear, Int8Matrix, dequantize
 
 # How many standard deviations of the rounding error a score may lie below the best and still be
-# looked at again. Six decide which is best; twelve also have nearly all of the probability.
-DEVIATIONS = 12
+# looked at again: the widest of these that lets in no more than `MOST` scores, or else the first.
+# Four decide which is best; the others bring what probability there is besides, at a price that
+# would be high where nearly all scores are alike.
+WIDTHS = (4.0, 6.0, 9.0, 12.0)
+MOST = 512
 
 
 def rounding_error(matrix: Int4Matrix) -> float:
@@ -38,11 +41,16 @@ class ScreenedLinear(nn.Module):
         screen = Int4Matrix(dequantize(exact.quantized, exact.scale), memory)
         self.exact, self.screen = Int8Linear(exact, torch.float32), Int4Linear(screen)
         self.in_features, self.out_features = self.screen.in_features, self.screen.out_features
-        self.allowed = DEVIATIONS * rounding_error(screen)  # below the best, for an x of length 1
+        self.error = rounding_error(screen)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: x (..., C) → (..., R) fp32."""
         x = x.float()
         scores = self.screen(x)
-        least = scores.amax(-1, keepdim=True) - self.allowed * x.norm(dim=-1, keepdim=True)
-        return torch.where(scores >= least, self.exact(x), scores)
+        below = scores.amax(-1, keepdim=True) - scores
+        deviation = x.norm(dim=-1, keepdim=True) * self.error
+        near = below <= WIDTHS[0] * deviation
+        for width in WIDTHS[1:]:
+            more = below <= width * deviation
+            near = torch.where(more.sum(-1, keepdim=True) <= MOST, more, near)
+        return torch.where(near, self.exact(x), scores)
