@@ -26,7 +26,15 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "decodeloop"
 # What the modules of a room may import, besides those of their own.
 GROUND = {"errors", "devices", "dtypes", "bar"}  # single modules that every room may use
-COMPUTES = GROUND | {"model", "decode", "kernels", "checkpoints", "assembling", "loading"}
+COMPUTES = GROUND | {
+    "model",
+    "decode",
+    "compress",
+    "kernels",
+    "checkpoints",
+    "assembling",
+    "loading",
+}
 ROOMS = {
     "errors": set(),
     "devices": {"errors"},
@@ -34,26 +42,28 @@ ROOMS = {
     "bar": set(),
     "model": GROUND,
     "decode": GROUND | {"model"},
-    "kernels": GROUND | {"model"},
+    "compress": GROUND | {"model", "decode"},
+    "kernels": GROUND | {"model", "compress"},  # the cache in fewer bits
     "checkpoints": GROUND | {"model"},
-    "assembling": GROUND | {"model", "kernels", "checkpoints"},
-    "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling"},
+    "assembling": GROUND | {"model", "compress", "kernels", "checkpoints"},
+    "loading": GROUND | {"model", "decode", "compress", "kernels", "checkpoints", "assembling"},
+    "exporting": COMPUTES - {"decode"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},
-    "compress": GROUND | {"model", "decode"},
     "quality": GROUND | {"model", "decode"},
     "measure": COMPUTES | {"cost", "serve"},
-    "bench": COMPUTES | {"cost", "serve", "measure", "compress", "quality"},
-    "exercises": COMPUTES | {"cost", "serve", "compress", "quality"},
-    "course": COMPUTES | {"cost", "serve", "measure", "compress", "quality", "exercises"},
+    "bench": COMPUTES | {"cost", "serve", "measure", "quality"},
+    "exercises": COMPUTES | {"cost", "serve", "quality"},
+    "course": COMPUTES | {"cost", "serve", "measure", "quality", "exercises"},
     "doctor": COMPUTES | {"measure", "course"},
     "commands": COMPUTES
-    | {"cost", "serve", "measure", "bench", "compress", "quality", "exercises", "course", "doctor"},
+    | {"exporting", "cost", "serve", "measure", "bench", "quality", "exercises", "course"}
+    | {"doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load
 }
-PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "serve", "measure"]
-PUBLIC += ["compress", "quality", "exercises", "course", "commands"]
+PUBLIC = ["model", "decode", "compress", "kernels", "bench", "checkpoints", "cost", "serve"]
+PUBLIC += ["measure", "quality", "exercises", "course", "commands"]
 MODULES = [
     info.name
     for room in PUBLIC

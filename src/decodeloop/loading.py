@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from decodeloop.assembling import decoder_from, int8_decoder_from
+from decodeloop.assembling import QUANTIZED, decoder_from, quantized_decoder_from
 from decodeloop.bar import progress_bar
 from decodeloop.checkpoints.download import (
     cache_folder,
@@ -22,11 +23,18 @@ from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.folder import OneByOne, read_weights
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
-from decodeloop.checkpoints.hub_config import naming, read_config, read_eos_ids
+from decodeloop.checkpoints.hub_config import (
+    naming,
+    read_config,
+    read_eos_ids,
+    read_quantization,
+)
 from decodeloop.checkpoints.pinned import PINNED
+from decodeloop.checkpoints.quantized import QuantizedFolder
 from decodeloop.checkpoints.shipped import SHIPPED
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
+from decodeloop.compress import QuantizedKVCache
 from decodeloop.decode import Sampling, TextGeneration
 from decodeloop.decode.conversation import Message, check_messages
 from decodeloop.devices import pick_device
@@ -35,10 +43,10 @@ from decodeloop.errors import ModelFileError, UserError
 from decodeloop.kernels import fast, obstacle
 from decodeloop.model import Decoder, ModelConfig
 
-DTYPES = ("fp32", "bf16", "fp16", "int8", "w8a8")  # what weights can be
-COMPILED_DTYPES = ("fp32", "int8", "w8a8")  # those that there are kernels for
+DTYPES = ("fp32", "bf16", "fp16", *QUANTIZED)  # what weights can be
+CACHE_BITS = {"int8": 8, "int4": 4}  # what keys and values can be besides
+COMPILED_DTYPES = ("fp32", *QUANTIZED)  # those that there are kernels for
 KNOWN = (*PINNED, *SHIPPED)  # models by name
-INT8_PRODUCTS = {"int8": None, "w8a8": torch.int8}  # with int8 weights: what inputs are made
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     compiled: bool | None = None,
+    cache_dtype: str | None = None,
 ) -> LanguageModel:
     """Load a language model.
 
@@ -123,37 +132,68 @@ def load(
     Args:
         name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use;
             ``small``, which comes with the course and knows Shakespeare alone); a ``.gguf`` file of
-            the Llama architecture (F32, F16, Q8_0, Q4_1), or a part of one; or a folder with
+            the Llama architecture (F32, F16, Q8_0, Q4_1, Q4_0), or a part of one; or a folder with
             ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
-        dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
-            quantized to 8 bits with a scale for each row, while all else stays fp32; ``w8a8`` is
-            int8 with the inputs of the products in 8 bits too, a scale for each token: less exact,
-            and the fastest for many texts at once. PyTorch's types and their names are understood.
+        dtype: what the weights are: ``fp32`` (if not given, and a folder is not quantized),
+            ``bf16``, ``fp16``; ``int8``, quantized to 8 bits with a scale for each row, while all
+            else stays fp32; ``w8a8``, int8 with the inputs of the products in 8 bits too, a scale
+            for each token: less exact, and the fastest for many texts at once; or ``int4``, 4 bits
+            with a scale for each group of 32 weights, and 8-bit inputs: a seventh of fp32's bytes,
+            and the fastest for one text. PyTorch's types and their names are understood.
         compiled: True computes by kernels (`decodeloop.kernels`): with fp32 weights the same
-            tokens, several times as fast. They are for fp32, int8 and w8a8 on the CPU,
-            and need Numba.
-            False is PyTorch alone. If not given, kernels compute where they can; where Numba alone
-            is missing, a warning says so.
+            tokens, several times as fast. They are for fp32, int8, w8a8 and int4 on the CPU, and
+            need Numba. False is PyTorch alone. If not given, kernels compute where they can; where
+            Numba alone is missing, a warning says so.
+        cache_dtype: what keys and values are kept as: ``int8`` or ``int4``, a quarter and a seventh
+            of fp32's bytes (`compress.QuantizedKVCache`); as they are computed, if not given.
 
     Raises:
         UserError: the name or the type is unknown, kernels were asked for where there are none, or
             a fetch fails.
         ModelFileError: the file or folder is missing, damaged or not supported.
     """
-    where, name = pick_device(device), str(name_or_path)
-    form = form_of(where, dtype, compiled)
+    where = pick_device(device)
+    form = form_of(where, dtype, compiled, cache_dtype)  # bad values are refused before a fetch
+    source = found(name_or_path)
+    if dtype is None and source.dtype is not None:
+        form = form_of(where, source.dtype, compiled, cache_dtype)
+    with enough_memory(source.path):
+        model = decoder_of(source.read(form.dtype), source.config, source.path, form)
+    name, eos_ids = str(name_or_path), tuple(source.eos_ids)
+    return LanguageModel(name, source.config, source.tokenizer, model, eos_ids)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that was found, before its weights are read."""
+
+    path: Path
+    config: ModelConfig
+    tokenizer: Tokenizer
+    eos_ids: Sequence[int]
+    read: Callable[[str], Mapping[str, torch.Tensor]]  # the weights, for a decoder of this dtype
+    dtype: str | None = None  # what its matrices were quantized to, if they were
+
+
+def found(name_or_path: str | Path) -> Source:
+    """A model by its name or path.
+
+    Raises:
+        UserError: as `load`, and ModelFileError.
+    """
+    name = str(name_or_path)
     if name in KNOWN:
-        return from_folder(known_folder(name), name, form, known=True)
+        return in_folder(known_folder(name), known=True)
     path = Path(name_or_path)
     with contextlib.suppress(RuntimeError):  # a home that nobody has
         path = path.expanduser()
     if not can_be_a_path(path):
         raise unknown(name)
     if path.is_dir():
-        return from_folder(path, name, form)
+        return in_folder(path)
     if is_gguf(path):
-        return from_gguf(path, name, form)
+        return in_gguf(path)
     if path.exists():
         raise ModelFileError(
             f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
@@ -168,18 +208,24 @@ class Form:
     device: torch.device
     dtype: str  # one of DTYPES
     compiled: bool
+    cache_bits: int | None = None  # as it computes, if none
 
 
-def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
+def form_of(
+    device: torch.device, dtype: object, compiled: bool | None, cache_dtype: object = None
+) -> Form:
     """The form that was asked for, with what was left open decided.
 
     Raises:
         UserError: the type is unknown, or kernels were asked for where there are none.
     """
     name = "fp32" if dtype is None else dtype_name(dtype, DTYPES)
+    bits = None
+    if cache_dtype is not None:
+        bits = CACHE_BITS[dtype_name(cache_dtype, CACHE_BITS, "cache_dtype")]
     has_kernels = name in COMPILED_DTYPES
     if compiled is None:  # without Numba `fast` warns, and plain PyTorch computes
-        return Form(device, name, has_kernels and device.type == "cpu")
+        return Form(device, name, has_kernels and device.type == "cpu", bits)
     if compiled and not has_kernels:
         raise UserError(
             f"compiled=True with dtype {name}: there are kernels for "
@@ -187,7 +233,7 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
         )
     if compiled and (reason := obstacle(device, name)):
         raise UserError(f"compiled=True: {reason}; leave it out for plain PyTorch.")
-    return Form(device, name, compiled)
+    return Form(device, name, compiled, bits)
 
 
 def unknown(name: str) -> UserError:
@@ -212,40 +258,42 @@ def known_folder(name: str) -> Path:
     return converted_folder(pinned, cache)
 
 
-def from_folder(folder: Path, name: str, form: Form, known: bool = False) -> LanguageModel:
-    """Load a folder in the hub's layout; of a known one every byte is as it was written."""
+def in_folder(folder: Path, known: bool = False) -> Source:
+    """A folder in the hub's layout; of a known one every byte is as it was written."""
     config, eos_ids = read_config(folder), read_eos_ids(folder)
-    tokenizer = Tokenizer.from_folder(folder)
-    read = OneByOne if form.dtype in INT8_PRODUCTS else read_weights
-    tensors: Mapping[str, torch.Tensor] = read(folder, config)
+    tokenizer, quantized = Tokenizer.from_folder(folder), read_quantization(folder)
     if not known:
         check_vocabulary(tokenizer, config, eos_ids, folder)
-        tensors = Finite(tensors, folder)
-    with enough_memory(folder):
-        model = decoder_of(tensors, config, folder, form)
-    return LanguageModel(name, config, tokenizer, model, tuple(eos_ids))
+
+    def read(dtype: str) -> Mapping[str, torch.Tensor]:
+        if quantized is not None:
+            return Finite(QuantizedFolder(folder, config), folder)
+        tensors = (OneByOne if dtype in QUANTIZED else read_weights)(folder, config)
+        return tensors if known else Finite(tensors, folder)
+
+    return Source(folder, config, tokenizer, eos_ids, read, quantized)
 
 
-def from_gguf(path: Path, name: str, form: Form) -> LanguageModel:
-    """Load a GGUF file as it is, dequantizing it each time."""
+def in_gguf(path: Path) -> Source:
+    """A GGUF file as it is, dequantized each time."""
     file = GGUFFile(path)
     tokenizer = tokenizer_from_gguf(file.fields, path)
     check_vocabulary(tokenizer, file.config, file.eos_ids(), path)
-    with enough_memory(path):
-        model = decoder_of(file.weights(), file.config, path, form)
-    return LanguageModel(name, file.config, tokenizer, model, tuple(file.eos_ids()))
+    return Source(path, file.config, tokenizer, file.eos_ids(), lambda _: file.weights())
 
 
 def decoder_of(
     tensors: Mapping[str, torch.Tensor], config: ModelConfig, source: Path, form: Form
 ) -> Decoder:
     """The decoder that was asked for, of these tensors."""
-    if form.dtype in INT8_PRODUCTS:
-        products = INT8_PRODUCTS[form.dtype]
-        decoder = int8_decoder_from(tensors, config, source, form.device, products)
+    if form.dtype in QUANTIZED:
+        decoder = quantized_decoder_from(tensors, config, source, form.device, form.dtype)
     else:
         kind = torch_dtype(form.dtype)
         decoder = decoder_from(tensors, config, source, form.device, kind)
+    if form.cache_bits is not None:
+        kept = partial(QuantizedKVCache, bits=form.cache_bits)
+        decoder = decoder.with_parts(replace(decoder.parts, cache=kept))
     return fast(decoder) if form.compiled else decoder
 
 

@@ -21,7 +21,7 @@ from decodeloop.checkpoints.weights import check_finite, check_place, hub_name
 from decodeloop.errors import ModelFileError, UserError, one_line
 from decodeloop.model import ModelConfig
 
-READABLE = ("F32", "F16", "Q8_0", "Q4_1")
+READABLE = ("F32", "F16", "Q8_0", "Q4_1", "Q4_0")
 PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE | re.DOTALL)
 
 BLOCK_TENSORS = {

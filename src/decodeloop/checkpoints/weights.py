@@ -60,6 +60,13 @@ def shape_of(part: str, config: ModelConfig) -> tuple[int, ...]:
     }.get(part, (C,))
 
 
+def shape_of_hub(name: str, config: ModelConfig) -> tuple[int, ...]:
+    """The shape of the tensor of a hub name; () for one that there is no place for."""
+    match = re.fullmatch(r"(?:model\.layers\.\d{1,9}\.)?(.{1,80})\.weight", name)
+    own = OWN_NAMES.get(match[1]) if match else None
+    return shape_of(own, config) if own else ()
+
+
 def check_place(
     name: str, shape: tuple[int, ...], config: ModelConfig, source: object, shown: str = ""
 ) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from decodeloop.commands.shared import (
     MODEL,
+    CacheDtype,
     Compiled,
     Device,
     Dtype,
@@ -59,6 +60,7 @@ def generate(
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = "fp32",
+    cache_dtype: CacheDtype = None,
     compiled: Compiled = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text: no chat template.")
@@ -76,9 +78,10 @@ def generate(
 ) -> None:
     """Answer a prompt, streamed as it is generated."""
     with interruptible():
+        from decodeloop.assembling import QUANTIZED
         from decodeloop.decode import Sampling, search, stream
         from decodeloop.dtypes import dtype_name
-        from decodeloop.loading import DTYPES, INT8_PRODUCTS
+        from decodeloop.loading import DTYPES
 
     # bad values are refused before a slow load
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -86,10 +89,12 @@ def generate(
     check_text(prompt, stop, max_new_tokens)
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
-    if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in INT8_PRODUCTS:
+    if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in QUANTIZED:
         raise UserError(f"--mine computes with the weights as they are: leave out --dtype {kind}.")
+    if mine and cache_dtype is not None:
+        raise UserError("--mine computes with a cache of its own: leave out --cache-dtype.")
     folder = work_folder(work) if mine else None
-    llm = load_as_asked(model, device, dtype, compiled)
+    llm = load_as_asked(model, device, dtype, compiled, cache_dtype)
     own = None
     if folder is not None:
         from decodeloop.course.own import mine as through_answers

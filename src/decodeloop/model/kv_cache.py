@@ -148,6 +148,7 @@ class ContiguousKVCache:
         shape = (config.layers, batch, config.kv_heads, max_length, config.head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.head_shape = (config.kv_heads, config.head_dim)
         self._length = 0
         self._attention, self._causal_mask = attention, causal_mask
 
@@ -177,18 +178,23 @@ class ContiguousKVCache:
                 f"or truncate it."
             )
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k and v after what is stored; return all keys and all values, which are views.
-
-        Shapes: k and v (B, G, T, D) → two of (B, G, length + T, D).
-        """
-        expected = (self.batch, self.keys.shape[2], k.shape[2], self.keys.shape[4])
+    def check_shapes(self, k: Tensor, v: Tensor) -> None:
+        """Raise a `ShapeError` unless k and v are (B, G, T, D)."""
+        G, D = self.head_shape
+        expected = (self.batch, G, k.shape[2], D)
         if tuple(k.shape) != expected or tuple(v.shape) != expected:
             raise ShapeError(
                 f"the cache takes keys and values of shape {expected} (B, G, T, D); it was given "
                 f"{tuple(k.shape)} and {tuple(v.shape)}: make it for this batch and this model "
                 f"with model.new_cache(batch, max_length)."
             )
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k and v after what is stored; return all keys and all values, which are views.
+
+        Shapes: k and v (B, G, T, D) → two of (B, G, length + T, D).
+        """
+        self.check_shapes(k, v)
         self.check_room(k.shape[2])
         end = self._length + k.shape[2]
         self.keys[layer, :, :, self._length : end] = k
@@ -207,17 +213,21 @@ class ContiguousKVCache:
             mask = self._causal_mask(T, self._length + T, device=q.device)
         return self._attention(q, keys, values, mask)
 
+    def check_growth(self, max_length: int) -> None:
+        """Raise a `UserError` if that is less than there is room for now."""
+        if max_length < self.max_length:
+            raise UserError(
+                f"grow({max_length}): the cache has room for {self.max_length} positions already: "
+                f"expected at least as many."
+            )
+
     def grow(self, max_length: int) -> None:
         """Make room for `max_length` positions in all; what is stored stays.
 
         Raises:
             UserError: that is less than there is room for now.
         """
-        if max_length < self.max_length:
-            raise UserError(
-                f"grow({max_length}): the cache has room for {self.max_length} positions already: "
-                f"expected at least as many."
-            )
+        self.check_growth(max_length)
         shape = (*self.keys.shape[:3], max_length, self.keys.shape[4])
         keys, values = self.keys.new_zeros(shape), self.values.new_zeros(shape)
         keys[:, :, :, : self._length] = self.keys[:, :, :, : self._length]
