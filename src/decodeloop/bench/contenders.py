@@ -47,7 +47,7 @@ def llama(form: str, bits: float) -> Contender:
     )  # fmt: skip
 
 
-def load_own(dtype: str, compiled: bool) -> Callable[[str, int], Run]:
+def load_own(dtype: str, compiled: bool, *, with_table: bool = False) -> Callable[[str, int], Run]:
     def load(model: str, threads: int) -> Run:
         import torch
 
@@ -55,19 +55,21 @@ def load_own(dtype: str, compiled: bool) -> Callable[[str, int], Run]:
         from decodeloop.decode import generate
         from decodeloop.kernels import obstacle
         from decodeloop.loading import load as load_model
+        from decodeloop.model import WITH_TABLE
 
         reason = obstacle(torch.device("cpu"), dtype) if compiled else None
         if reason:  # or the plain path would stand in the table twice
             raise UserError(f"no compiled decode step: {reason}")
         torch.set_num_threads(threads)
         llm = load_model(model, "cpu", dtype, compiled)
+        decoder = llm.model.with_parts(WITH_TABLE) if with_table else llm.model
 
         def run(ids: Sequence[int], new_tokens: int, batch: int = 1) -> list[float]:
             clock = Clock()
             if batch > 1:
-                several(llm.model, ids, new_tokens, batch, clock)
+                several(decoder, ids, new_tokens, batch, clock)
                 return clock.times
-            for _ in generate(llm.model, torch.tensor([list(ids)]), new_tokens, eos_ids=()):
+            for _ in generate(decoder, torch.tensor([list(ids)]), new_tokens, eos_ids=()):
                 clock.tick()
             return clock.times
 
@@ -75,6 +77,9 @@ def load_own(dtype: str, compiled: bool) -> Callable[[str, int], Run]:
 
     return load
 
+
+# What `plain` is without the tiles of lesson 16: by asking alone, for what a prompt takes.
+TABLE = Contender("table", 32, "fp32", "fp32", load_own("fp32", compiled=False, with_table=True))
 
 # A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1. A prefill
 # of int8 weights takes bf16 inputs where the processor multiplies that, and fp32 ones elsewhere.
