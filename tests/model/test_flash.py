@@ -13,7 +13,6 @@ from decodeloop.model import (
     TINY,
     WITH_TABLE,
     Decoder,
-    causal_attention,
     causal_mask,
     flash,
     flash_attention,
@@ -22,7 +21,7 @@ from decodeloop.model import (
     skip_tiles,
     split_attention,
 )
-from decodeloop.model.flash import Partial, finish, merge, partial_attention
+from decodeloop.model.flash import Partial, causal_attention, finish, merge, partial_attention
 
 
 class Largest(TorchDispatchMode):

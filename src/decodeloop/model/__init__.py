@@ -18,7 +18,6 @@ from decodeloop.model.block import (
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
 from decodeloop.model.decoder import WITH_TABLE, Decoder, Parts
 from decodeloop.model.flash import (
-    causal_attention,
     flash_attention,
     online_softmax,
     skip_tiles,
@@ -52,7 +51,6 @@ __all__ = [
     "attention",
     "attention_weights",
     "block",
-    "causal_attention",
     "causal_mask",
     "flash_attention",
     "grouped_query_attention",

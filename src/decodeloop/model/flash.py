@@ -88,18 +88,16 @@ def merge(one: Partial, other: Partial) -> Partial:
     >>> [round(float(x), 3) for x in merge(Partial(*low), Partial(*high))]
     [9.0, 2.0, 7.001]
     """
-    peak = torch.maximum(one.peak, other.peak)
-    fade, fade_other = (one.peak - peak).exp(), (other.peak - peak).exp()
-    return Partial(
-        peak,
-        one.total * fade + other.total * fade_other,
-        one.values * fade + other.values * fade_other,
-    )
+    (peak_1, total_1, values_1), (peak_2, total_2, values_2) = one, other
+    peak = torch.maximum(peak_1, peak_2)
+    fade_1, fade_2 = (peak_1 - peak).exp(), (peak_2 - peak).exp()
+    return Partial(peak, total_1 * fade_1 + total_2 * fade_2, values_1 * fade_1 + values_2 * fade_2)
 
 
 def finish(part: Partial) -> Tensor:
     """The weighted sum of the values; zeros where no key may be seen. Shapes: → (..., T, D)."""
-    return part.values / part.total.clamp(min=1.0)  # the peak adds e⁰ = 1: less only where none is
+    _, total, values = part
+    return values / total.clamp(min=1.0)  # the peak adds e⁰ = 1: less only where none is
 
 
 def skip_tiles(T: int, S: int, rows: int, columns: int) -> list[tuple[int, int, bool]]:
