@@ -213,7 +213,7 @@ def test_more_parts_than_keys_are_refused(parts):
 @pytest.mark.parametrize(
     ("T", "S", "options", "message"),
     [
-        (3, 2, {"causal": True}, "3 queries and 2 keys: the queries are the last of the keys"),
+        (3, 2, {"causal": True}, "3 queries to 2 keys: the queries are the last of the keys"),
         (2, 2, {"rows": 0}, "0 rows and 512 columns: expected at least 1 each"),
         (2, 2, {"columns": -1}, "128 rows and -1 columns: expected at least 1 each"),
     ],
@@ -241,6 +241,7 @@ def test_shapes_that_do_not_fit_are_refused_as_elsewhere():
 def test_the_decoder_says_the_same_with_tiles_as_with_the_table(cached, masked, monkeypatch):
     monkeypatch.setattr(flash, "ROWS", 4)
     monkeypatch.setattr(flash, "COLUMNS", 4)
+    monkeypatch.setattr(flash, "BLOCK", 7)
     model = Decoder(TINY).eval()
     ids = torch.randint(TINY.vocabulary, (2, 30), generator=torch.Generator().manual_seed(0))
     mask = None
@@ -259,11 +260,52 @@ def test_the_decoder_says_the_same_with_tiles_as_with_the_table(cached, masked, 
             assert_close(model(ids, mask=mask), found[1], atol=1e-4, rtol=1e-4)
 
 
+def test_blocks_of_queries_equal_the_operator_at_once(monkeypatch):
+    monkeypatch.setattr(flash, "ROWS", 1)
+    monkeypatch.setattr(flash, "COLUMNS", 1)
+    monkeypatch.setattr(flash, "BLOCK", 5)
+    for seed in range(100):
+        (q, k, v, mask), _, _ = trial(seed)
+        T, S = q.shape[2], k.shape[2]
+        if mask is None and S < T:
+            continue
+        if mask is not None and seed % 3 == 0:
+            mask = mask.expand(*q.shape[:3], S)[0]  # (H, T, S)
+        seen = causal_mask(T, S) if mask is None else mask
+        found = causal_attention(q, k, v, mask)
+        assert_close(found, oracle(q, k, v, seen), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_go_through_the_blocks(monkeypatch):
+    monkeypatch.setattr(flash, "ROWS", 1)
+    monkeypatch.setattr(flash, "COLUMNS", 1)
+    monkeypatch.setattr(flash, "BLOCK", 5)
+    inputs = [x.requires_grad_() for x in heads(1, 4, 2, 9, 12, 8, 1)]
+    found, expected = causal_attention(*inputs), oracle(*inputs, causal_mask(9, 12))
+    assert_close(
+        torch.autograd.grad(found.square().sum(), inputs),
+        torch.autograd.grad(expected.square().sum(), inputs),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(3, 3, dtype=torch.bool)])
+def test_blocks_refuse_what_does_not_fit(mask, monkeypatch):
+    monkeypatch.setattr(flash, "ROWS", 1)
+    monkeypatch.setattr(flash, "COLUMNS", 1)
+    q, k, v = heads(1, 4, 2, 3, 5, 2, 0)
+    if mask is None:
+        k, v = k[:, :, :2], v[:, :, :2]
+    with pytest.raises(ShapeError, match="to 2 keys" if mask is None else "can't be broadcast"):
+        causal_attention(q, k, v, mask)
+
+
 def test_a_long_prompt_holds_no_table_and_a_short_one_is_not_cut_up():
     q, k, v = heads(1, 2, 1, 600, 600, 4, 0)
     with Largest() as watched:
         found = causal_attention(q, k, v)
-    assert watched.numbers <= 2 * flash.ROWS * flash.COLUMNS < 2 * 600 * 600
+    assert watched.numbers <= flash.BLOCK * 600 < 2 * 600 * 600
     assert_close(found, oracle(q, k, v, causal_mask(600)), atol=1e-5, rtol=1e-5)
     short = [x[:, :, :200] for x in (q, k, v)]
     assert torch.equal(causal_attention(*short), grouped_query_attention(*short, causal_mask(200)))

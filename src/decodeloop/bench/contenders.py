@@ -78,7 +78,7 @@ def load_own(dtype: str, compiled: bool, *, with_table: bool = False) -> Callabl
     return load
 
 
-# What `plain` is without the tiles of lesson 16: by asking alone, for what a prompt takes.
+# What `plain` was before lesson 16: by asking alone, to see what a long prompt takes.
 TABLE = Contender("table", 32, "fp32", "fp32", load_own("fp32", compiled=False, with_table=True))
 
 # A block of 32 weights has one 16-bit scale in Q8_0 and Q4_0, and a minimum too in Q4_1. A prefill

@@ -3,8 +3,8 @@
 All of it is arithmetic on a configuration. The weights and the cache are those of any decoder; the
 activations are those of `decodeloop.model.Decoder` whose attention has the whole table of scores
 (`model.WITH_TABLE`), found from its code, and right to the byte where PyTorch's own count can be
-had (`measure.peak_bytes`). In tiles (FlashAttention: Dao et al., 2022, arXiv:2205.14135; lesson 16)
-it never holds that table. Built in lesson 09.
+had (`measure.peak_bytes`). A fused attention (FlashAttention: Dao et al., 2022, arXiv:2205.14135;
+lesson 16), which the decoder takes for long prompts, never holds that table. Built in lesson 09.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def activation_stages(
       still has names for; three of (B, T, F), the gate, what is gated, and their product.
     - "head": the final x, and the logits, (B, logits, V).
 
-    Without the `table`, in tiles: of scores those of one tile, with its mask; what was summed up
-    for its queries; and the result for all of them, (B, T, H·D). That is a bound, near at hand.
+    Without the `table`, as `flash.causal_attention` does it: the mask of one block of queries, and
+    its result, twice; and the result for all, (B, T, H·D). That is a bound, near at hand.
 
     Exact for a decoder `WITH_TABLE` and with a cache, in fp32 on a CPU, if F is half as large again
     as C and H·D, or more (with a narrow F, the norms or the rotation may hold a little more).
@@ -111,10 +111,9 @@ def activation_stages(
     qkv = rows * (H + 2 * G) * D
     positions, masks = POSITION_BYTES * T, mask_bytes(config, batch, T, S)
     if not table and T > 1 and flash.ROWS * flash.COLUMNS < T * S:
-        n, columns = min(T, flash.ROWS), min(S, flash.COLUMNS)
-        in_tile = batch * H * n  # queries
-        tables = rows * H * D + in_tile * (columns + 2 * D + 2)
-        masks = MASK_BYTES * (2 * in_tile + n) * columns  # for each head, and its opposite
+        n = min(T, flash.BLOCK)
+        tables = rows * H * D + 2 * batch * H * n * D
+        masks = 3 * MASK_BYTES * n * S  # and what it is made of
     return {
         "attention": whole_bytes((2 * rows * C + qkv + tables) * bytes_per_number)
         + masks

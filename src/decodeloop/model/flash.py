@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.attention import causal_mask, check_mask, check_values
 from decodeloop.model.multi_head import check_groups, grouped_query_attention
 
 ROWS, COLUMNS = 128, 512  # queries and keys of a tile: its scores stay in the processor's cache
-# On a GPU an operator costs as much to start as millions of scores to compute: fewer, larger tiles.
-GPU_ROWS, GPU_COLUMNS = 1024, 4096
+BLOCK = 512  # queries that PyTorch's operator is given at a time
 
 
 def online_softmax(tiles: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -148,11 +148,8 @@ def flash_attention(
     (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
     if rows < 1 or columns < 1:
         raise UserError(f"a tile of {rows} rows and {columns} columns: expected at least 1 each.")
-    if causal and S < T:
-        raise ShapeError(
-            f"flash_attention: {T} queries and {S} keys: the queries are the last of the keys if "
-            f"causal, so there must be at least as many keys."
-        )
+    if causal:
+        _check_last(T, S)
     if mask is not None:
         check_mask(mask, (B, H, T, S))
         mask = mask.expand(B, H, T, S)  # a view
@@ -209,14 +206,44 @@ def split_attention(q: Tensor, k: Tensor, v: Tensor, parts: int) -> Tensor:
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """What the decoder attends with: causal where no mask is given.
 
-    A table that is no larger than a tile, such as that of a single query, is not cut up.
+    By PyTorch's operator, which goes through tiles as `flash_attention` does, but in one call for a
+    block of queries: where other programs run, threads that meet after each small operator of each
+    tile wait longer than they compute. Its own `is_causal` puts the diagonal into the upper left
+    corner, which is wrong behind a cache: so each block has a mask. A table that is no larger than
+    a tile is not cut up.
 
     Shapes: as `flash_attention`.
     """
     T, S = q.shape[-2], k.shape[-2]
-    rows, columns = (ROWS, COLUMNS) if q.is_cpu else (GPU_ROWS, GPU_COLUMNS)
-    if T > 1 and rows * columns < T * S:
-        return flash_attention(q, k, v, mask, causal=mask is None, rows=rows, columns=columns)
-    if mask is None and T > 1:  # a single new token may see everything: nothing to mask
-        mask = causal_mask(T, S, device=q.device)
-    return grouped_query_attention(q, k, v, mask)
+    if T == 1 or T * S <= ROWS * COLUMNS:
+        if mask is None and T > 1:  # a single new token may see everything: nothing to mask
+            mask = causal_mask(T, S, device=q.device)
+        return grouped_query_attention(q, k, v, mask)
+    check_groups(q, k)
+    check_values(k, v)
+    if mask is None:
+        _check_last(T, S)
+    else:
+        check_mask(mask, (*q.shape[:3], S))
+        mask = mask.expand(*mask.shape[:-2], T, S)
+    out = q.new_empty(*q.shape[:3], v.shape[-1])
+    for i in range(0, T, BLOCK):
+        n = min(BLOCK, T - i)
+        if mask is None:
+            seen = S - T + i + n  # no key behind the last query of the block
+            visible = torch.ones(n, seen, dtype=torch.bool, device=q.device).tril(S - T + i)
+        else:
+            seen, visible = S, mask[..., i : i + n, :]
+        part = F.scaled_dot_product_attention(
+            q[:, :, i : i + n], k[:, :, :seen], v[:, :, :seen], attn_mask=visible, enable_gqa=True
+        )
+        out[:, :, i : i + n] = part.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+    return out
+
+
+def _check_last(T: int, S: int) -> None:
+    if S < T:
+        raise ShapeError(
+            f"causal attention of {T} queries to {S} keys: the queries are the last of the keys, "
+            f"so there must be at least as many keys."
+        )
