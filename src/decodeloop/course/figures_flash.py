@@ -75,7 +75,7 @@ def tile_map(
                 )  # fmt: skip
     ends = [S - T + i // 2 + 1 for i in range(2 * T)]  # behind the last key that query i // 2 sees
     steps = [(i + 1) // 2 for i in range(2 * T)]
-    axis.plot(ends, steps, color=RED, linestyle="-", linewidth=2)
+    axis.plot(ends, steps, color="black", linestyle="-", linewidth=3)
     looks = {"whole": (BLUE, ""), "cut: needs a mask": (PALE, "////"), "skipped": ("white", "")}
     patches = [
         plt.Rectangle((0, 0), 1, 1, facecolor=face, edgecolor="black", hatch=hatch, label=name)
