@@ -172,7 +172,7 @@ def test_a_model_that_is_too_large_is_one_sentence(tiny, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     messages = done.stdout.splitlines()
-    for path, said in zip([file] * 3 + [folder] * 3, messages, strict=True):
+    for path, said in zip([file] * 4 + [folder] * 4, messages, strict=True):
         assert str(path) in said
         assert "memory" in said
 

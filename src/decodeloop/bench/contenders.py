@@ -48,7 +48,7 @@ def llama(form: str, bits: float) -> Contender:
 
 
 def load_own(
-    dtype: str, compiled: bool, cache_dtype: str | None = None
+    dtype: str, compiled: bool, cache_dtype: str | None = None, *, with_table: bool = False
 ) -> Callable[[str, int], Run]:
     def load(model: str, threads: int) -> Run:
         import torch
@@ -57,6 +57,7 @@ def load_own(
         from decodeloop.decode import generate
         from decodeloop.kernels import obstacle
         from decodeloop.loading import load as load_model
+        from decodeloop.model import WITH_TABLE
 
         cpu, smaller = torch.device("cpu"), cache_dtype is not None
         reason = obstacle(cpu, dtype, smaller) if compiled else None
@@ -64,13 +65,14 @@ def load_own(
             raise UserError(f"no compiled decode step: {reason}")
         torch.set_num_threads(threads)
         llm = load_model(model, cpu, dtype, compiled, cache_dtype)
+        decoder = llm.model.with_parts(WITH_TABLE) if with_table else llm.model
 
         def run(ids: Sequence[int], new_tokens: int, batch: int = 1) -> list[float]:
             clock = Clock()
             if batch > 1:
-                several(llm.model, ids, new_tokens, batch, clock)
+                several(decoder, ids, new_tokens, batch, clock)
                 return clock.times
-            for _ in generate(llm.model, torch.tensor([list(ids)]), new_tokens, eos_ids=()):
+            for _ in generate(decoder, torch.tensor([list(ids)]), new_tokens, eos_ids=()):
                 clock.tick()
             return clock.times
 
@@ -87,6 +89,9 @@ def in_fewer_bits(dtype: str, cache: str) -> Contender:
     run = load_own(dtype, compiled=True, cache_dtype=cache)
     return Contender(f"{dtype}, {cache} cache", bits, inputs, cache, run)
 
+
+# What `plain` was before lesson 16: by asking alone, to see what a long prompt takes.
+TABLE = Contender("table", 32, "fp32", "fp32", load_own("fp32", compiled=False, with_table=True))
 
 # A block of 32 weights has one 16-bit scale in Q8_0, Q4_0 and int4, and a minimum too in Q4_1. Of
 # int4's head a step also reads the rows of a few tokens in 8 bits, which are not counted. A prefill

@@ -16,7 +16,13 @@ from decodeloop.model.block import (
     swiglu,
 )
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
-from decodeloop.model.decoder import Decoder, Parts
+from decodeloop.model.decoder import WITH_TABLE, Decoder, Parts
+from decodeloop.model.flash import (
+    flash_attention,
+    online_softmax,
+    skip_tiles,
+    split_attention,
+)
 from decodeloop.model.kv_cache import Attends, BlockTables, ContiguousKVCache, KVCache, NoCache
 from decodeloop.model.multi_head import (
     grouped_query_attention,
@@ -28,6 +34,7 @@ from decodeloop.model.multi_head import (
 __all__ = [
     "SMOLLM2_135M",
     "TINY",
+    "WITH_TABLE",
     "Attends",
     "Block",
     "BlockParts",
@@ -45,16 +52,20 @@ __all__ = [
     "attention_weights",
     "block",
     "causal_mask",
+    "flash_attention",
     "grouped_query_attention",
     "merge_heads",
     "multi_head_attention",
+    "online_softmax",
     "parameter_count",
     "rms_norm",
     "rope",
     "rotary_angles",
     "rotary_frequencies",
     "rotate",
+    "skip_tiles",
     "softmax",
+    "split_attention",
     "split_heads",
     "swiglu",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.attention import causal_mask
 from decodeloop.model.config import ModelConfig
-from decodeloop.model.multi_head import grouped_query_attention
+from decodeloop.model.flash import causal_attention
 
 
 class Attends(Protocol):
@@ -93,15 +93,15 @@ class BlockTables:
 class NoCache:
     """What stands for no cache: the tokens of one forward attend to each other, and none is kept.
 
-    `attention` and `causal_mask` are what it attends with. The mask is made for the first layer,
-    and serves the others too.
+    It attends with `flash.causal_attention`, unless it is given an `attention` of (q, k, v, mask):
+    for that `causal_mask` makes a mask, once for all layers.
     """
 
     def __init__(
         self,
         device: torch.device | str | None = None,
         *,
-        attention: Callable[..., Tensor] = grouped_query_attention,
+        attention: Callable[..., Tensor] | None = None,
         causal_mask: Callable[..., Tensor] = causal_mask,
     ) -> None:
         self._device, self._attention = device, attention
@@ -113,6 +113,8 @@ class NoCache:
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     ) -> Tensor:
+        if self._attention is None:
+            return causal_attention(q, k, v, mask)
         return self._attention(q, k, v, self._causal(q.shape[2]) if mask is None else mask)
 
     def advance(self, T: int) -> None:
@@ -122,7 +124,8 @@ class NoCache:
 class ContiguousKVCache:
     """A cache that is allocated once, at its full length, and filled from the left.
 
-    `attention` and `causal_mask` are what it attends with.
+    It attends with `flash.causal_attention`, unless it is given an `attention` of (q, k, v, mask):
+    for that `causal_mask` makes the masks.
 
     Shapes: keys and values are (L, B, G, max_length, D).
 
@@ -138,7 +141,7 @@ class ContiguousKVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
         *,
-        attention: Callable[..., Tensor] = grouped_query_attention,
+        attention: Callable[..., Tensor] | None = None,
         causal_mask: Callable[..., Tensor] = causal_mask,
     ) -> None:
         if batch < 1 or max_length < 1:
@@ -166,8 +169,7 @@ class ContiguousKVCache:
 
     def is_plain(self, dtype: torch.dtype) -> bool:
         """Whether it holds numbers of this type on the CPU, and attends as the library does."""
-        own = (self._attention, self._causal_mask) != (grouped_query_attention, causal_mask)
-        return not own and self.keys.is_cpu and self.keys.dtype == dtype
+        return self._attention is None and self.keys.is_cpu and self.keys.dtype == dtype
 
     def check_room(self, T: int) -> None:
         """Raise a `UserError` unless there is room for `T` more positions."""
@@ -209,6 +211,8 @@ class ContiguousKVCache:
     ) -> Tensor:
         T = q.shape[2]
         keys, values = self.append(layer, k, v)
+        if self._attention is None:
+            return causal_attention(q, keys, values, mask)
         if mask is None and T > 1:  # a single new token may see everything: nothing to mask
             mask = self._causal_mask(T, self._length + T, device=q.device)
         return self._attention(q, keys, values, mask)
