@@ -40,17 +40,21 @@ ROOMS = {
     "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},
+    "parallel": GROUND | {"model", "decode", "cost", "serve"},
     "measure": COMPUTES | {"cost", "serve"},
+    "splitting": COMPUTES | {"parallel", "measure"},
     "bench": COMPUTES | {"cost", "serve", "measure"},
-    "exercises": COMPUTES | {"cost", "serve"},
-    "course": COMPUTES | {"cost", "serve", "measure", "exercises"},
+    "exercises": COMPUTES | {"cost", "serve", "parallel"},
+    "course": COMPUTES | {"cost", "serve", "measure", "exercises", "parallel", "splitting"},
     "doctor": COMPUTES | {"measure", "course"},
-    "commands": COMPUTES | {"cost", "serve", "measure", "bench", "exercises", "course", "doctor"},
+    "commands": COMPUTES
+    | {"cost", "serve", "parallel", "splitting", "measure", "bench", "exercises", "course"}
+    | {"doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load
 }
-PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "serve", "measure"]
-PUBLIC += ["exercises", "course", "commands"]
+PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "serve", "parallel"]
+PUBLIC += ["measure", "exercises", "course", "commands"]
 MODULES = [
     info.name
     for room in PUBLIC

@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from decodeloop.course.own import OwnModel
     from decodeloop.decode import BeamText, Sampling, TextGeneration
     from decodeloop.loading import LanguageModel
+    from decodeloop.splitting import SplitLanguageModel
 
 
 def generate(
+    context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 256,
     temperature: Temperature = 0.0,
@@ -66,6 +68,10 @@ def generate(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Without the KV cache: the same text, slowly.")
     ] = False,
+    ranks: Annotated[
+        int | None,
+        typer.Option(help="Over so many processes of this machine, each with a part of the model."),
+    ] = None,
     mine: Annotated[
         bool, typer.Option("--mine", help="Through the answers that you wrote in the lessons.")
     ] = False,
@@ -89,7 +95,12 @@ def generate(
     if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in INT8_PRODUCTS:
         raise UserError(f"--mine computes with the weights as they are: leave out --dtype {kind}.")
     folder = work_folder(work) if mine else None
-    llm = load_as_asked(model, device, dtype, compiled)
+    llm: LanguageModel
+    if ranks is None:
+        llm = load_as_asked(model, device, dtype, compiled)
+    else:
+        llm = over_ranks = load_over_ranks(model, ranks, device, dtype, compiled, mine)
+        context.call_on_close(over_ranks.close)
     own = None
     if folder is not None:
         from decodeloop.course.own import mine as through_answers
@@ -125,6 +136,32 @@ def generate(
     show(generation, own, llm, as_json)
     if interrupted:
         raise typer.Exit(130)
+
+
+def load_over_ranks(
+    model: str, ranks: int, device: str | None, dtype: str, compiled: bool | None, mine: bool
+) -> SplitLanguageModel:
+    """The model over processes; they end when it is closed, or with this one.
+
+    Raises:
+        UserError: as `load_split`; or what was asked for is not done over several processes.
+    """
+    from decodeloop.dtypes import dtype_name
+    from decodeloop.loading import DTYPES
+    from decodeloop.splitting import load_split
+
+    check_at_least(1, ranks=ranks)
+    other = {
+        f"--dtype {dtype}": dtype_name(dtype, DTYPES, "--dtype") != "fp32",
+        f"--device {device}": device not in (None, "auto", "cpu"),
+        "--compiled": bool(compiled),
+        "--mine": mine,
+    }
+    if asked := [option for option, given in other.items() if given]:
+        raise UserError(
+            f"--ranks computes in fp32 on the CPU, by plain PyTorch: leave out {asked[0]}."
+        )
+    return load_split(model, ranks)
 
 
 def check_text(prompt: str, stop: list[str] | None, max_new_tokens: int) -> None:
