@@ -10,18 +10,18 @@ from decodeloop.model import TINY, Decoder
 from decodeloop.parallel import Rank, shard_decoder
 
 
-def adding(group):
+def adding(group, misbehave=None):
     """Answers what the ranks' numbers add up to, or does something bad."""
 
     def answer(deed, rank, number):
         if rank == group.rank:
-            misbehave(deed)
+            (misbehave or misbehaving)(deed)
         return group.rank, float(group.all_reduce(torch.tensor([number * (group.rank + 1.0)])))
 
     return answer
 
 
-def misbehave(deed):
+def misbehaving(deed):
     match deed:
         case "raise":
             raise ArithmeticError("no sum today")

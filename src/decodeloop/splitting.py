@@ -5,12 +5,14 @@ Each reads its own part of the weights, and no process ever holds them all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from decodeloop.assembling import decoder_from
 from decodeloop.checkpoints.hub_config import read_config, read_eos_ids
@@ -24,7 +26,8 @@ from decodeloop.measure.process import resident_bytes
 from decodeloop.model import Decoder, ModelConfig
 from decodeloop.parallel import HandoverRank, Rank, SplitModel, Workers, shard_config
 from decodeloop.parallel.group import Group
-from decodeloop.parallel.sharding import as_rank, share_of
+from decodeloop.parallel.sharding import as_rank, sharded_block, share_of
+from decodeloop.parallel.workers import check_importable
 
 DTYPE = torch.float32
 
@@ -47,7 +50,11 @@ class SplitLanguageModel(LanguageModel):
 
 
 def load_split(
-    name_or_path: str | Path = "smollm2-135m", ranks: int = 3, threads: int | None = None
+    name_or_path: str | Path = "smollm2-135m",
+    ranks: int = 3,
+    *,
+    threads: int | None = None,
+    block: Callable[..., Tensor] = sharded_block,
 ) -> SplitLanguageModel:
     """Load a language model over `ranks` processes of this machine, on its CPU, in fp32.
 
@@ -55,9 +62,10 @@ def load_split(
         name_or_path: a name that the course knows, or a folder with ``config.json`` and
             safetensors of the Llama architecture.
         threads: of PyTorch, in each process; the machine's cores divided among them if not given.
+        block: one of your own in the place of `sharded_block`, of a module.
 
     Raises:
-        UserError: the model can't be split over so many.
+        UserError: the model can't be split over so many, or the block is in no module.
         ModelFileError: the folder is missing, damaged or not supported.
         WorkerError: a process died.
     """
@@ -66,7 +74,10 @@ def load_split(
     shard_config(config, ranks)  # refused before anything is started
     tokenizer, eos_ids = Tokenizer.from_folder(folder), read_eos_ids(folder)
     check_vocabulary(tokenizer, config, eos_ids, folder)
-    workers = Workers(answer_as_rank, ranks, threads=threads, folder=str(folder), known=known)
+    check_importable(block)
+    workers = Workers(
+        answer_as_rank, ranks, threads=threads, folder=str(folder), known=known, block=block
+    )
     split = SplitModel(config, workers, DTYPE)
     model = cast(Decoder, split)  # it has the shape of one
     return SplitLanguageModel(str(name_or_path), config, tokenizer, model, tuple(eos_ids), split)
@@ -122,12 +133,14 @@ class MeasuredRank(Rank):
         return {"parameters": parameters + head, "grown": resident_bytes() - self.before}
 
 
-def answer_as_rank(group: Group, folder: str, known: bool) -> Rank:
+def answer_as_rank(
+    group: Group, folder: str, known: bool, block: Callable[..., Tensor]
+) -> MeasuredRank:
     """What each process of `load_split` runs."""
     before = resident_bytes()
     config = read_config(Path(folder))
     part = load_part(Path(folder), config, group.rank, group.size, known)
-    decoder = as_rank(part, group.rank, group.size, group.all_reduce)
+    decoder = as_rank(part, group.rank, group.size, group.all_reduce, block)
     return MeasuredRank(group, decoder, before)
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from rank_programs import adding
+from rank_programs import adding, misbehaving
 
 from decodeloop.errors import UserError
 from decodeloop.parallel import LostPeer, WorkerError, Workers
@@ -69,6 +69,15 @@ def test_they_answer_as_often_as_asked_and_a_killed_one_is_named_within_seconds(
         two.ask("add", None, 1)
 
 
+@pytest.fixture
+def heard():
+    """An interrupt is heard, also where the shell has told its background jobs to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_in_the_middle_of_a_request_ends_them_all(two):
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     clock = time.monotonic()
@@ -87,7 +96,7 @@ def test_what_one_raises_is_told_and_not_what_the_others_make_of_it(two):
 
 def test_one_that_does_not_answer_is_not_waited_for_longer_than_asked():
     with (
-        Workers(adding, 1, threads=1) as one,
+        Workers(adding, 1, threads=1, misbehave=misbehaving) as one,  # imported by name, too
         pytest.raises(WorkerError, match="rank 0 of 1 has not answered within 1 s"),
     ):
         one.ask("sleep", 0, 1, seconds=1)

@@ -187,11 +187,20 @@ def sharded_block(
     return x + all_reduce(ff.down(F.silu(ff.gate(normed)) * ff.up(normed)))
 
 
-def shard_decoder(decoder: Decoder, rank: int, ranks: int, all_reduce: AllReduce) -> Decoder:
+def shard_decoder(
+    decoder: Decoder,
+    rank: int,
+    ranks: int,
+    all_reduce: AllReduce,
+    block: Callable[..., Tensor] = sharded_block,
+    split_rows: Callable[[Tensor, int, int], Tensor] = split_rows,
+    split_columns: Callable[[Tensor, int, int], Tensor] = split_columns,
+) -> Decoder:
     """A rank's decoder out of a whole one: copies of its parts of the layers; the embedding is
-    shared with the whole one.
+    shared with the whole one. Its head gives the logits of the rank's part of the vocabulary.
 
-    Its head gives the logits of the rank's part of the vocabulary.
+    Args:
+        block: one of your own in the place of `sharded_block`; and so the other two.
 
     Raises:
         UserError: it can't be split over so many ranks.
@@ -201,12 +210,12 @@ def shard_decoder(decoder: Decoder, rank: int, ranks: int, all_reduce: AllReduce
     with torch.device("meta"):
         part = Decoder(small)
     state = dict(decoder.state_dict())
+    cut = {"rows": split_rows, "columns": split_columns}
     for name, tensor in state.items():
-        own = share_of(part_of(name), tuple(tensor.shape), rank, ranks)
-        if own is not None:
-            state[name] = tensor[own].clone(memory_format=torch.contiguous_format)
+        if kind := CUT.get(part_of(name)):
+            state[name] = cut[kind](tensor, rank, ranks)
     part.load_state_dict(state, assign=True)
-    return as_rank(part.requires_grad_(False).eval(), rank, ranks, all_reduce)
+    return as_rank(part.requires_grad_(False).eval(), rank, ranks, all_reduce, block)
 
 
 def part_of(name: str) -> str:
@@ -215,14 +224,24 @@ def part_of(name: str) -> str:
     return ".".join(parts[2:-1] if parts[0] == "layers" else parts[:-1])
 
 
-def as_rank(part: Decoder, rank: int, ranks: int, all_reduce: AllReduce) -> Decoder:
+def as_rank(
+    part: Decoder,
+    rank: int,
+    ranks: int,
+    all_reduce: AllReduce,
+    block: Callable[..., Tensor] = sharded_block,
+) -> Decoder:
     """A decoder of a rank's weights that computes as that rank: with sums over all ranks in each
-    layer, and a head of its part of the vocabulary, which lies where the whole head lies."""
+    layer, and a head of its part of the vocabulary, which lies where the whole head lies.
+
+    Args:
+        block: one of your own in the place of `sharded_block`.
+    """
     rows = part.output.weight[share(part.config.vocabulary, rank, ranks)]
     head = Linear(1, 1)  # it draws weights of its own first: few
     head.in_features, head.out_features = rows.shape[1], rows.shape[0]
     head.weight = nn.Parameter(rows, requires_grad=False)
     twin = copy.copy(part)
     twin._modules = part._modules | {"output": head}  # the part itself keeps its whole head
-    own_block = partial(sharded_block, all_reduce=all_reduce)
+    own_block = partial(block, all_reduce=all_reduce)
     return cast(Decoder, twin.with_parts(Parts(block=own_block)))

@@ -41,8 +41,8 @@ def on_threads(program: Callable[[int, AllReduce], Any], ranks: int) -> list[Any
             terms = exchange(rank, term)
             if gone := [other for other, item in enumerate(terms) if item is ENDED]:
                 raise UserError(
-                    f"rank {gone[0]} has ended, and rank {rank} waits for it in all_reduce: every "
-                    f"rank must call it equally often."
+                    f"rank {gone[0]} has ended, and others wait for it in all_reduce: every rank "
+                    f"must call it equally often."
                 )
             return torch.stack(terms).sum(0)
 

@@ -24,11 +24,15 @@ from decodeloop.parallel.group import Group, LostPeer
 
 
 def inbox_of(pipe: BinaryIO) -> queue.SimpleQueue[Any]:
-    """What the parent sends, in a queue. When the pipe ends the process does, even if it hangs."""
+    """What the parent sends, in a queue, behind the folders that it imports from.
+
+    When the pipe ends the process does, even if it hangs.
+    """
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def read() -> None:
         try:
+            sys.path[:] = pickle.load(pipe)  # first: what follows may name what lies there
             while True:
                 inbox.put(pickle.load(pipe))
         except (EOFError, OSError):
@@ -43,7 +47,6 @@ def inbox_of(pipe: BinaryIO) -> queue.SimpleQueue[Any]:
 
 def work(inbox: queue.SimpleQueue[Any], say: Any, meeting: Path, rank: int, ranks: int) -> None:
     """Join the others, then answer each request."""
-    sys.path[:] = inbox.get()  # what the parent can import, this can
     module, name, options = inbox.get()
     function = getattr(importlib.import_module(module), name)
     answer = function(Group(meeting, rank, ranks), **options)

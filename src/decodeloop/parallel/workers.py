@@ -191,7 +191,7 @@ def check_importable(function: Callable[..., Any]) -> None:
     """Raise a `UserError` unless another process can import it by name."""
     module = getattr(function, "__module__", "__main__")
     name = getattr(function, "__qualname__", "<lambda>")
-    if module == "__main__" or not name.isidentifier():
+    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not function:
         raise UserError(
             f"the workers can't import {name}: a worker is a process of its own, and finds its "
             f"function by name in a module; write it into a .py file beside your notebook, and "
