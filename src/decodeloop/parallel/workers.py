@@ -28,6 +28,7 @@ from decodeloop.errors import UserError, one_line
 
 GRACE_S = 0.5  # what else ends within it counts as one event, of which the cause is looked for
 PATIENCE_S = 600.0  # of a request
+STUCK_S = 5.0  # for a process that was killed to be gone
 Event = tuple[int, str, Any]  # which rank, of what kind, and what it said
 KINDS = ("died", "refused", "failed", "lost")  # of a failure: each may be the cause of those behind
 
@@ -228,7 +229,8 @@ def end(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
     for process in processes:
         process.kill()
     for process in processes:
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the system
+            process.wait(STUCK_S)
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):  # what could not be written any more
                 if pipe:
