@@ -50,20 +50,24 @@ ROOMS = {
     "exporting": COMPUTES - {"decode"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},
+    "parallel": GROUND | {"model", "decode", "cost", "serve"},
     "quality": GROUND | {"model", "decode"},
     "measure": COMPUTES | {"cost", "serve"},
+    "splitting": COMPUTES | {"parallel", "measure"},
     "bench": COMPUTES | {"cost", "serve", "measure", "quality"},
-    "exercises": COMPUTES | {"cost", "serve", "quality"},
-    "course": COMPUTES | {"cost", "serve", "measure", "quality", "exercises"},
+    "exercises": COMPUTES | {"cost", "serve", "parallel", "quality"},
+    "course": COMPUTES
+    | {"cost", "serve", "parallel", "splitting", "measure", "quality", "exercises"},
     "doctor": COMPUTES | {"measure", "course"},
     "commands": COMPUTES
-    | {"exporting", "cost", "serve", "measure", "bench", "quality", "exercises", "course"}
+    | {"exporting", "cost", "serve", "parallel", "splitting", "measure", "bench", "quality"}
+    | {"exercises", "course"}
     | {"doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load
 }
 PUBLIC = ["model", "decode", "compress", "kernels", "bench", "checkpoints", "cost", "serve"]
-PUBLIC += ["measure", "quality", "exercises", "course", "commands"]
+PUBLIC += ["parallel", "measure", "quality", "exercises", "course", "commands"]
 MODULES = [
     info.name
     for room in PUBLIC

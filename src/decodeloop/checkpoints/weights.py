@@ -43,6 +43,16 @@ def hub_name(name: str) -> str:
     return f"{prefix}{HUB_NAMES[part]}.weight"
 
 
+def own_part(hub: str) -> str:
+    """The hub's name of a tensor → which of our parts it is, in whatever layer.
+
+    >>> own_part("model.layers.3.self_attn.q_proj.weight")
+    'attention.query'
+    """
+    name = re.sub(r"^model\.layers\.\d+\.", "", hub).removesuffix(".weight")
+    return OWN_NAMES[name]
+
+
 def shape_of(part: str, config: ModelConfig) -> tuple[int, ...]:
     """The shape of one of the weights that `HUB_NAMES` lists."""
     C, F = config.width, config.feed_forward
