@@ -78,7 +78,7 @@ def test_a_value_is_stored_as_pytorch_stores_it(seed, bits, size):
 @given(
     dtype=st.sampled_from(DTYPES),
     bits=st.sampled_from([8, 4]),
-    B=st.integers(1, 3),
+    B=st.sampled_from([1, 2, 3, 6]),  # 6 times 64 tokens are more than a slab
     before=st.sampled_from([1, 60, 64, 140]),
     pieces=st.lists(st.sampled_from([1, 1, 2, 5, 70]), min_size=1, max_size=5),
 )

@@ -53,7 +53,7 @@ def chosen(heads: Any, cache: Any, places: Any, out: Any) -> Any:
     def in_fewer_bits(heads: Any, cache: Any, places: Any, out: Any) -> Any:
         p = places
         quantized_cache.turn_and_store(heads, p.cos, p.sin, cache, p.texts, p.positions)
-        quantized_cache.attend(heads, cache, p.texts, p.positions, p.jobs, out)
+        quantized_cache.attend(heads, cache, p.texts, p.positions, p.jobs, p.slabs, out)
 
     plain = getattr(cache, "instance_class", None) is Pages
     return in_pages if plain else in_fewer_bits

@@ -200,12 +200,22 @@ def attend_chunks(
 
 @kernel()
 def attend(
-    projected: Array, cache: Layer, texts: Array, positions: Array, jobs: Array, out: Array
+    projected: Array,
+    cache: Layer,
+    texts: Array,
+    positions: Array,
+    jobs: Array,
+    slabs: Array,
+    out: Array,
 ) -> None:
-    """Attention of a step. Shapes as in `attend_chunks`, → out (N, H, D)"""
-    N, H, D = out.shape
-    shape = (N, positions.max() // CHUNK + 1, H)
-    part = np.empty((shape[0], shape[1], H, D), np.float32)
-    peak, mass = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    attend_chunks(projected, cache, texts, positions, jobs, part, peak, mass)
-    merge_chunks(part, peak, mass, positions, out)
+    """Attention of a step, slab after slab, as `paged.attend`. → out (N, H, D)"""
+    _, H, D = out.shape
+    for i in range(slabs.shape[0] - 1):
+        begin, end = slabs[i, 0], slabs[i + 1, 0]
+        places = positions[begin:end]
+        shape = (end - begin, places.max() // CHUNK + 1, H)
+        part = np.empty((shape[0], shape[1], H, D), np.float32)
+        peak, mass = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        own = jobs[slabs[i, 1] : slabs[i + 1, 1]]  # they count tokens from the slab's first one
+        attend_chunks(projected[begin:end], cache, texts[begin:end], places, own, part, peak, mass)
+        merge_chunks(part, peak, mass, places, out[begin:end])
