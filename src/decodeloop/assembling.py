@@ -63,11 +63,11 @@ def int8_decoder_from(
         if name == "output.weight" and config.tied:
             continue
         tensor = tensor_for(name, parameter.shape, weights, source, config)
-        path, _, part = name.removesuffix(".weight").rpartition(".")
-        owner = model.get_submodule(path)
-        if tensor.ndim == 1:
-            norm = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
-            owner.get_submodule(part).weight = norm
+        *above, part, kind = name.split(".")
+        owner = model.get_submodule(".".join(above))
+        if tensor.ndim == 1:  # a norm, or the bias of a matrix that came just before
+            vector = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
+            setattr(owner.get_submodule(part), kind, vector)
             continue
         matrix = Int8Matrix(tensor.float(), next(memory, None)).to(device)
         shared[name] = matrix

@@ -18,11 +18,12 @@ from decodeloop.checkpoints.download import (
     fetch,
     is_fetched,
 )
+from decodeloop.checkpoints.fields import naming
 from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.folder import OneByOne, read_weights
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
-from decodeloop.checkpoints.hub_config import naming, read_config, read_eos_ids
+from decodeloop.checkpoints.hub_config import read_config, read_eos_ids
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
@@ -32,6 +33,7 @@ from decodeloop.devices import pick_device
 from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import ModelFileError, UserError
 from decodeloop.kernels import fast, obstacle
+from decodeloop.kernels.known import not_in_kernels
 from decodeloop.model import Decoder, ModelConfig
 
 DTYPES = ("fp32", "bf16", "fp16", "int8", "w8a8")  # what weights can be
@@ -165,6 +167,7 @@ class Form:
     device: torch.device
     dtype: str  # one of DTYPES
     compiled: bool
+    insists: bool = False  # compiled=True was asked for
 
 
 def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
@@ -184,7 +187,7 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
         )
     if compiled and (reason := obstacle(device, name)):
         raise UserError(f"compiled=True: {reason}; leave it out for plain PyTorch.")
-    return Form(device, name, compiled)
+    return Form(device, name, compiled, insists=compiled)
 
 
 def unknown(name: str) -> UserError:
@@ -235,6 +238,10 @@ def decoder_of(
     tensors: Mapping[str, torch.Tensor], config: ModelConfig, source: Path, form: Form
 ) -> Decoder:
     """The decoder that was asked for, of these tensors."""
+    if form.insists and (unknown := not_in_kernels(config)):
+        raise UserError(
+            f"compiled=True: kernels do not know {unknown}; leave it out for plain PyTorch."
+        )
     if form.dtype in INT8_PRODUCTS:
         products = INT8_PRODUCTS[form.dtype]
         decoder = int8_decoder_from(tensors, config, source, form.device, products)

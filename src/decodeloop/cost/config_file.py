@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from decodeloop.checkpoints.fields import Fields, naming
 from decodeloop.checkpoints.files import can_be_a_path, is_there, read_json
-from decodeloop.checkpoints.hub_config import CONFIG, Fields, llama_sizes, naming
+from decodeloop.checkpoints.hub_config import CONFIG, llama_sizes
 from decodeloop.cost.presets import PRESETS, Architecture, preset
 from decodeloop.errors import ModelFileError, UserError, one_line
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from decodeloop.errors import one_line
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
+from decodeloop.kernels.known import not_in_kernels
 from decodeloop.model import TINY, ContiguousKVCache, Decoder
 
 __all__ = [
@@ -59,12 +60,14 @@ def remedy(error: str) -> str:
 def fast(decoder: Decoder) -> Decoder:
     """The same decoder with a compiled decode step, where there can be one; else the decoder.
 
-    It takes the CPU and Numba. Where there can't be one a warning says so, once.
+    It takes the CPU, Numba, and a model that kernels know. Where there can't be one a warning says
+    so, once.
     """
     head: nn.Module = decoder.output
     products = head.products if isinstance(head, Int8Linear) else None
     dtype = {None: "fp32", torch.int8: "w8a8"}.get(products, "int8")
-    reason = obstacle(decoder.device, dtype)
+    unknown = not_in_kernels(decoder.config)
+    reason = f"kernels do not know {unknown}" if unknown else obstacle(decoder.device, dtype)
     if reason is None:
         from decodeloop.kernels.decoder import FastDecoder
 

@@ -17,6 +17,7 @@ from decodeloop.errors import ShapeError, UserError
 from decodeloop.kernels import compiled, w8a8
 from decodeloop.kernels.batched import MOST_IN_LOOPS, check_tables, layer_of_many, places_of
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.kernels.known import not_in_kernels, turning
 from decodeloop.kernels.layers import layer_in_8_bits, layer_of_few
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
@@ -32,7 +33,6 @@ from decodeloop.model import (
     RMSNorm,
     SelfAttention,
     rotary_angles,
-    rotary_frequencies,
 )
 from decodeloop.model.block import Linear
 from decodeloop.model.decoder import LIBRARY_PARTS, Embedding, check_token_ids
@@ -113,8 +113,8 @@ class FastDecoder(Decoder):
     step, and a token gets the same bits whatever comes with it.
 
     Raises:
-        UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, or
-            with parts of its own.
+        UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, with
+            parts of its own, or what kernels do not know (`not_in_kernels`).
 
     >>> from decodeloop.model import TINY
     >>> fast = FastDecoder(Decoder(TINY))
@@ -130,6 +130,10 @@ class FastDecoder(Decoder):
                 f"the compiled decode step is for fp32 on the CPU; this decoder computes in "
                 f"{decoder.dtype} on {decoder.device}: use it as it is."
             )
+        if unknown := not_in_kernels(decoder.config):
+            raise UserError(
+                f"the compiled decode step does not know {unknown}: use the decoder as it is."
+            )
         if decoder.parts != LIBRARY_PARTS:
             raise UserError(
                 "the compiled decode step can't call functions of your own: use the decoder that "
@@ -139,7 +143,7 @@ class FastDecoder(Decoder):
         self.config, self.parts = decoder.config, decoder.parts
         self.embedding, self.layers = decoder.embedding, decoder.layers
         self.norm, self.output = decoder.norm, decoder.output
-        self.frequencies = rotary_frequencies(self.config.head_dim, self.config.rope_base).numpy()
+        self.frequencies, self.attention = turning(self.config)
         self.pace = Pace()
         self.eval()
         self.look_at_modules()
@@ -236,7 +240,8 @@ class FastDecoder(Decoder):
 
     def packed(self, token_ids: Tensor, tables: BlockTables) -> Tensor:
         """Tokens where tables say, through all layers. Shapes: (1, N) → (1, N, C)."""
-        places, eps = places_of(tables, self.frequencies), self.config.norm_eps
+        eps = self.config.norm_eps
+        places = places_of(tables, self.frequencies, self.attention)
         ids = token_ids[0].numpy()
         x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (N, C)
         caches = zip(tables.keys.numpy(), tables.values.numpy(), self.weights, strict=True)
@@ -268,7 +273,8 @@ class FastDecoder(Decoder):
         if cache is not None:
             cache.check_room(T)
         positions = torch.arange(start, start + T)
-        angles = rotary_angles(positions, config.head_dim, config.rope_base)  # (T, D/2)
+        turning = config.head_dim, config.rope_base, config.rope_scaling
+        angles = rotary_angles(positions, *turning)  # (T, D/2)
         x = self.embedding(token_ids)[0]  # (T, C)
         with LOCK:
             self.pace.forget("prefill")  # another prompt is of another length
@@ -286,7 +292,7 @@ class FastDecoder(Decoder):
         # B·T tokens, one after the other: which text each belongs to, and its position there
         texts, places = np.repeat(np.arange(B), T), np.tile(np.arange(T) + cache.length, B)
         angles = places[:, None].astype(np.float32) * self.frequencies  # (B·T, D/2)
-        cos, sin = np.cos(angles), np.sin(angles)
+        cos, sin = np.cos(angles) * self.attention, np.sin(angles) * self.attention
         keys, values = cache.keys.numpy(), cache.values.numpy()  # (L, B, G, S, D)
         ids = token_ids.reshape(-1).numpy()
         x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (B·T, C)

@@ -11,12 +11,22 @@ from decodeloop.model.block import (
     rms_norm,
     rope,
     rotary_angles,
-    rotary_frequencies,
     rotate,
     swiglu,
 )
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
 from decodeloop.model.decoder import Decoder, Parts
+from decodeloop.model.frequencies import (
+    RopeScaling,
+    dynamic_base,
+    interpolated_frequencies,
+    llama3_frequencies,
+    ntk_base,
+    rotary_frequencies,
+    stretched_frequencies,
+    yarn_attention,
+    yarn_frequencies,
+)
 from decodeloop.model.kv_cache import Attends, BlockTables, ContiguousKVCache, KVCache, NoCache
 from decodeloop.model.multi_head import (
     grouped_query_attention,
@@ -24,6 +34,7 @@ from decodeloop.model.multi_head import (
     multi_head_attention,
     split_heads,
 )
+from decodeloop.model.window import window_mask
 
 __all__ = [
     "SMOLLM2_135M",
@@ -40,14 +51,19 @@ __all__ = [
     "NoCache",
     "Parts",
     "RMSNorm",
+    "RopeScaling",
     "SelfAttention",
     "attention",
     "attention_weights",
     "block",
     "causal_mask",
+    "dynamic_base",
     "grouped_query_attention",
+    "interpolated_frequencies",
+    "llama3_frequencies",
     "merge_heads",
     "multi_head_attention",
+    "ntk_base",
     "parameter_count",
     "rms_norm",
     "rope",
@@ -56,5 +72,9 @@ __all__ = [
     "rotate",
     "softmax",
     "split_heads",
+    "stretched_frequencies",
     "swiglu",
+    "window_mask",
+    "yarn_attention",
+    "yarn_frequencies",
 ]

@@ -17,6 +17,7 @@ from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.attention import causal_mask
 from decodeloop.model.config import ModelConfig
 from decodeloop.model.multi_head import grouped_query_attention
+from decodeloop.model.window import mask_for
 
 
 class Attends(Protocol):
@@ -93,18 +94,19 @@ class BlockTables:
 class NoCache:
     """What stands for no cache: the tokens of one forward attend to each other, and none is kept.
 
-    `attention` and `causal_mask` are what it attends with. The mask is made for the first layer,
-    and serves the others too.
+    `attention` and `causal_mask` are what it attends with, and `window` is the model's. The causal
+    mask is made for the first layer, and serves the others too.
     """
 
     def __init__(
         self,
         device: torch.device | str | None = None,
         *,
+        window: int | None = None,
         attention: Callable[..., Tensor] = grouped_query_attention,
         causal_mask: Callable[..., Tensor] = causal_mask,
     ) -> None:
-        self._device, self._attention = device, attention
+        self._device, self._window, self._attention = device, window, attention
         self._causal = lru_cache(maxsize=1)(partial(causal_mask, device=device))
 
     def positions(self, T: int) -> Tensor:
@@ -113,7 +115,10 @@ class NoCache:
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        return self._attention(q, k, v, self._causal(q.shape[2]) if mask is None else mask)
+        T = q.shape[2]
+        if self._window is not None:
+            mask = mask_for(T, T, mask, self._window, q.device)
+        return self._attention(q, k, v, self._causal(T) if mask is None else mask)
 
     def advance(self, T: int) -> None:
         pass  # nothing was stored
@@ -150,6 +155,7 @@ class ContiguousKVCache:
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self._length = 0
         self._attention, self._causal_mask = attention, causal_mask
+        self._window = config.window
 
     @property
     def length(self) -> int:
@@ -166,7 +172,7 @@ class ContiguousKVCache:
     def is_plain(self, dtype: torch.dtype) -> bool:
         """Whether it holds numbers of this type on the CPU, and attends as the library does."""
         own = (self._attention, self._causal_mask) != (grouped_query_attention, causal_mask)
-        return not own and self.keys.is_cpu and self.keys.dtype == dtype
+        return not own and self._window is None and self.keys.is_cpu and self.keys.dtype == dtype
 
     def check_room(self, T: int) -> None:
         """Raise a `UserError` unless there is room for `T` more positions."""
@@ -203,8 +209,8 @@ class ContiguousKVCache:
     ) -> Tensor:
         T = q.shape[2]
         keys, values = self.append(layer, k, v)
-        if mask is None and T > 1:  # a single new token may see everything: nothing to mask
-            mask = self._causal_mask(T, self._length + T, device=q.device)
+        S = self._length + T
+        mask = mask_for(T, S, mask, self._window, q.device, self._causal_mask)
         return self._attention(q, keys, values, mask)
 
     def grow(self, max_length: int) -> None:
