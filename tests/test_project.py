@@ -40,17 +40,20 @@ ROOMS = {
     "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},
+    "compress": GROUND | {"model", "decode"},
+    "quality": GROUND | {"model", "decode"},
     "measure": COMPUTES | {"cost", "serve"},
-    "bench": COMPUTES | {"cost", "serve", "measure"},
-    "exercises": COMPUTES | {"cost", "serve"},
-    "course": COMPUTES | {"cost", "serve", "measure", "exercises"},
+    "bench": COMPUTES | {"cost", "serve", "measure", "compress", "quality"},
+    "exercises": COMPUTES | {"cost", "serve", "compress", "quality"},
+    "course": COMPUTES | {"cost", "serve", "measure", "compress", "quality", "exercises"},
     "doctor": COMPUTES | {"measure", "course"},
-    "commands": COMPUTES | {"cost", "serve", "measure", "bench", "exercises", "course", "doctor"},
+    "commands": COMPUTES
+    | {"cost", "serve", "measure", "bench", "compress", "quality", "exercises", "course", "doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load
 }
 PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "serve", "measure"]
-PUBLIC += ["exercises", "course", "commands"]
+PUBLIC += ["compress", "quality", "exercises", "course", "commands"]
 MODULES = [
     info.name
     for room in PUBLIC

@@ -25,6 +25,7 @@ from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
 from decodeloop.checkpoints.hub_config import read_config, read_eos_ids
 from decodeloop.checkpoints.pinned import PINNED
+from decodeloop.checkpoints.shipped import SHIPPED
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
 from decodeloop.decode import Sampling, TextGeneration
@@ -38,6 +39,7 @@ from decodeloop.model import Decoder, ModelConfig
 
 DTYPES = ("fp32", "bf16", "fp16", "int8", "w8a8")  # what weights can be
 COMPILED_DTYPES = ("fp32", "int8", "w8a8")  # those that there are kernels for
+KNOWN = (*PINNED, *SHIPPED)  # models by name
 INT8_PRODUCTS = {"int8": None, "w8a8": torch.int8}  # with int8 weights: what inputs are made
 
 
@@ -121,9 +123,10 @@ def load(
     What the weights are and what computes are two choices.
 
     Args:
-        name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use); a
-            ``.gguf`` file of the Llama architecture (F32, F16, Q8_0, Q4_1), or a part of one; or a
-            folder with ``config.json`` and safetensors of that architecture.
+        name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use;
+            ``small``, which comes with the course and knows Shakespeare alone); a ``.gguf`` file of
+            the Llama architecture (F32, F16, Q8_0, Q4_1), or a part of one; or a folder with
+            ``config.json`` and safetensors of that architecture.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
             quantized to 8 bits with a scale for each row, while all else stays fp32; ``w8a8`` is
@@ -142,8 +145,8 @@ def load(
     """
     where, name = pick_device(device), str(name_or_path)
     form = form_of(where, dtype, compiled)
-    if name in PINNED:
-        return from_folder(pinned_folder(name), name, form, known=True)
+    if name in KNOWN:
+        return from_folder(known_folder(name), name, form, known=True)
     path = Path(name_or_path)
     with contextlib.suppress(RuntimeError):  # a home that nobody has
         path = path.expanduser()
@@ -193,13 +196,15 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
 def unknown(name: str) -> UserError:
     shown = name if len(name) <= 100 else f"{name[:100]}…"
     return UserError(
-        f"unknown model {shown!r}: expected one of {', '.join(PINNED)}, a .gguf file, or a folder "
+        f"unknown model {shown!r}: expected one of {', '.join(KNOWN)}, a .gguf file, or a folder "
         f"with config.json and safetensors; nothing lies at that path."
     )
 
 
-def pinned_folder(name: str) -> Path:
-    """The converted folder of a pinned model; fetched, with a bar, if it is not there yet."""
+def known_folder(name: str) -> Path:
+    """The folder of a model that the course knows; fetched, with a bar, if it is not there yet."""
+    if name in SHIPPED:
+        return SHIPPED[name]
     pinned, cache = PINNED[name], cache_folder()
     if not is_fetched(pinned, cache):
         with progress_bar() as show:

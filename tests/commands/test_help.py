@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-COMMANDS = ["doctor", "fetch", "generate", "cost", "measure", "bench", "lab", "build", "progress"]
+COMMANDS = [
+    "doctor",
+    "fetch",
+    "generate",
+    "cost",
+    "measure",
+    "bench",
+    "quality",
+    "lab",
+    "build",
+    "progress",
+]
 
 
 def test_help_names_every_command(command):

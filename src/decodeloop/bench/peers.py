@@ -7,8 +7,7 @@ from typing import Any
 
 from decodeloop.bench.clock import Clock, Run
 from decodeloop.bench.llama_cpp import gguf_file
-from decodeloop.checkpoints.download import cache_folder, converted_folder
-from decodeloop.checkpoints.pinned import PINNED
+from decodeloop.loading import KNOWN, known_folder
 
 
 def load_transformers(model: str, threads: int) -> Run:
@@ -16,7 +15,7 @@ def load_transformers(model: str, threads: int) -> Run:
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(threads)
-    folder = converted_folder(PINNED[model], cache_folder()) if model in PINNED else model
+    folder = known_folder(model) if model in KNOWN else model
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     class Streamer:

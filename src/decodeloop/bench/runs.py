@@ -20,10 +20,9 @@ from decodeloop.bench.workers import Worker, started
 from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.hub_config import read_config
-from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.errors import UserError
-from decodeloop.loading import pinned_folder, unknown
+from decodeloop.loading import KNOWN, known_folder, unknown
 from decodeloop.measure.machine import Job, matmul_job, stream_jobs
 from decodeloop.measure.room import check_room, total_memory
 from decodeloop.measure.timing import median_seconds
@@ -194,8 +193,8 @@ def config_of(model: str) -> ModelConfig:
     Raises:
         UserError: there is no such model; or it is damaged, or not supported.
     """
-    if model in PINNED:
-        return read_config(pinned_folder(model))
+    if model in KNOWN:
+        return read_config(known_folder(model))
     path = Path(model)
     if not can_be_a_path(path):
         raise unknown(model)

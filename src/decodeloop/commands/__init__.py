@@ -21,6 +21,7 @@ from decodeloop.commands.generate import generate
 from decodeloop.commands.lab import lab
 from decodeloop.commands.measure import measure
 from decodeloop.commands.progress import progress
+from decodeloop.commands.quality import quality
 from decodeloop.commands.shared import warnings_in_one_line
 from decodeloop.commands.streams import UNPRINTED, all_printed, prepare_streams, say, unprinted
 from decodeloop.errors import UserError, one_line, printable
@@ -41,6 +42,7 @@ app.command()(chat)
 app.command()(cost)
 app.command()(measure)
 app.command()(bench)
+app.command()(quality)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
 app.command()(build)
 app.command()(progress)

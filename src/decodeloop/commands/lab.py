@@ -35,9 +35,9 @@ def lab(
         print(f"a newer edition, beside yours, which is as you left it: {path.name}")
     if no_open:
         return
-    from decodeloop.loading import pinned_folder
+    from decodeloop.loading import known_folder
 
-    pinned_folder(MODEL)  # a room of learners should not meet the download inside a cell
+    known_folder(MODEL)  # a room of learners should not meet the download inside a cell
     lessons = sorted(path.name for path in folder.glob("*.ipynb"))
     if not lessons:
         raise UserError(f"{root} has no notebooks/lab: bring the whole checkout here.")

@@ -1,0 +1,115 @@
+"""The same model with its channels in another order: the same function, and nothing left of the
+groups of neighbours that its weights were once quantized in.
+
+The real model of the course comes from a file with 4 bits a weight: each 32 neighbours of a row
+have at most 16 different values, so quantizing them again to 4 bits, in groups of 32, loses nothing
+and proves nothing. In another order the neighbours are strangers, and it loses what it would lose
+on a model that was never quantized.
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor
+
+from decodeloop.errors import UserError
+from decodeloop.model import Decoder, ModelConfig
+
+# The axis along which a weight has the channels of the residual stream.
+STREAM = {
+    "embedding": 1,
+    "norm": 0,
+    "output": 1,
+    "attention_norm": 0,
+    "attention.query": 1,
+    "attention.key": 1,
+    "attention.value": 1,
+    "attention.output": 0,
+    "feed_forward_norm": 0,
+    "feed_forward.gate": 1,
+    "feed_forward.up": 1,
+    "feed_forward.down": 0,
+}
+# The axis along which it has the channels inside a feed-forward layer, or those of the values.
+INNER = {"feed_forward.gate": 0, "feed_forward.up": 0, "feed_forward.down": 1}
+
+
+def shuffled(decoder: Decoder, seed: int = 0) -> Decoder:
+    """A decoder with weights of its own that computes the same, its channels permuted.
+
+    Three kinds of channels may stand in any order, if all weights agree on it: those of the
+    residual stream, those inside each feed-forward layer, and those of the values in each KV head.
+    (Queries and keys are turned in pairs by their positions, so theirs stay: they are rows, and no
+    group runs along them.) The order comes from `seed`, and is the same on every machine.
+
+    Raises:
+        UserError: its projections hold no plain matrices.
+
+    >>> from decodeloop.model import TINY
+    >>> decoder, ids = Decoder(TINY), torch.tensor([[1, 2, 3]])
+    >>> torch.allclose(shuffled(decoder)(ids), decoder(ids), atol=1e-5)
+    True
+    """
+    config, draw = decoder.config, random.Random(seed)
+    with torch.device("meta"):
+        twin = Decoder(config, decoder.parts)
+    old = {name: weight.detach() for name, weight in decoder.state_dict().items()}
+    if old.keys() != twin.state_dict().keys():
+        raise UserError(
+            f"shuffled: the weights are not those of a plain decoder (its head is of type "
+            f"{type(decoder.output).__name__}): shuffle a model first, then quantize it."
+        )
+    stream = permutation(config.width, draw)
+    inner = [permutation(config.feed_forward, draw) for _ in range(config.layers)]
+    values = [value_channels(config, draw) for _ in range(config.layers)]
+    new: dict[str, Tensor] = {}
+    for name, weight in old.items():
+        layer, part = layer_and_part(name)
+        moved = weight.index_select(STREAM[part], stream)
+        if part in INNER:
+            moved = moved.index_select(INNER[part], inner[layer])
+        elif part == "attention.value":
+            moved = moved.index_select(0, values[layer])
+        elif part == "attention.output":
+            moved = moved.index_select(1, seen_by_queries(values[layer], config))
+        new[name] = moved
+    twin.load_state_dict(new, assign=True)
+    if config.tied:
+        twin.output.weight = twin.embedding.weight
+    return twin.requires_grad_(False).train(decoder.training)
+
+
+def layer_and_part(name: str) -> tuple[int, str]:
+    """Where a weight belongs; what is of no layer has number -1.
+
+    >>> layer_and_part("layers.3.attention.query.weight"), layer_and_part("norm.weight")
+    ((3, 'attention.query'), (-1, 'norm'))
+    """
+    first, _, rest = name.removesuffix(".weight").partition(".")
+    if first != "layers":
+        return -1, first
+    number, _, part = rest.partition(".")
+    return int(number), part
+
+
+def permutation(n: int, draw: random.Random) -> Tensor:
+    """The numbers from 0 to n - 1 in some order. Shapes: → (n,)."""
+    return torch.tensor(draw.sample(range(n), n))
+
+
+def value_channels(config: ModelConfig, draw: random.Random) -> Tensor:
+    """The channels of the values, in some order in each KV head. Shapes: → (G · D,)."""
+    D = config.head_dim
+    return torch.cat([g * D + permutation(D, draw) for g in range(config.kv_heads)])
+
+
+def seen_by_queries(values: Tensor, config: ModelConfig) -> Tensor:
+    """The same order as the query heads give it to the output projection, each that of its KV head.
+
+    Shapes: (G · D,) → (H · D,).
+    """
+    H, G, D = config.heads, config.kv_heads, config.head_dim
+    inside = (values.view(G, D) - D * torch.arange(G)[:, None]).repeat_interleave(H // G, dim=0)
+    return (inside + D * torch.arange(H)[:, None]).flatten()

@@ -1,0 +1,3 @@
+from stand_ins import decoders, fake_cuda, fake_cuda_decoder, steady
+
+__all__ = ["decoders", "fake_cuda", "fake_cuda_decoder", "steady"]
