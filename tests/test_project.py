@@ -37,7 +37,7 @@ ROOMS = {
     "kernels": GROUND | {"model"},
     "checkpoints": GROUND | {"model"},
     "assembling": GROUND | {"model", "kernels", "checkpoints"},
-    "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling"},
+    "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling", "cost"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},
     "compress": GROUND | {"model", "decode"},

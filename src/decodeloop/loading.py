@@ -23,19 +23,21 @@ from decodeloop.checkpoints.files import can_be_a_path
 from decodeloop.checkpoints.folder import OneByOne, read_weights
 from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
+from decodeloop.checkpoints.hub import hub_folder, is_hub_id, kept_folder
 from decodeloop.checkpoints.hub_config import read_config, read_eos_ids
 from decodeloop.checkpoints.pinned import PINNED
 from decodeloop.checkpoints.shipped import SHIPPED
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
+from decodeloop.cost.presets import PRESETS
 from decodeloop.decode import Sampling, TextGeneration
 from decodeloop.decode.conversation import Message, check_messages
-from decodeloop.devices import pick_device
+from decodeloop.devices import pick_device, total_memory
 from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import ModelFileError, UserError
 from decodeloop.kernels import fast, obstacle
 from decodeloop.kernels.known import not_in_kernels
-from decodeloop.model import Decoder, ModelConfig
+from decodeloop.model import Decoder, ModelConfig, parameter_count
 
 DTYPES = ("fp32", "bf16", "fp16", "int8", "w8a8")  # what weights can be
 COMPILED_DTYPES = ("fp32", "int8", "w8a8")  # those that there are kernels for
@@ -125,8 +127,9 @@ def load(
     Args:
         name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use;
             ``small``, which comes with the course and knows Shakespeare alone); a ``.gguf`` file of
-            the Llama architecture (F32, F16, Q8_0, Q4_1), or a part of one; or a folder with
-            ``config.json`` and safetensors of that architecture.
+            Llama or a relative (F32, F16, Q8_0, Q4_1), or a part of one; a folder with
+            ``config.json`` and safetensors; or a hub id (``owner/name``), whose folder is fetched,
+            once. Relatives are Mistral, Qwen 2 and 3, SmolLM 3.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
             quantized to 8 bits with a scale for each row, while all else stays fp32; ``w8a8`` is
@@ -160,6 +163,12 @@ def load(
         raise ModelFileError(
             f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
         )
+    if is_hub_id(name):
+        return from_folder(
+            hub_folder(name, lambda config: check_fits(config, name, form)), name, form
+        )
+    if name.lower() in PRESETS:
+        return from_folder(preset_folder(name), name, form)
     raise unknown(name)
 
 
@@ -193,11 +202,40 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
     return Form(device, name, compiled, insists=compiled)
 
 
+def preset_folder(name: str) -> Path:
+    """The folder of a model whose costs are known by a name, if it was fetched before.
+
+    Raises:
+        UserError: it was not.
+    """
+    hub_id = PRESETS[name.lower()].source.partition(",")[0]
+    folder = kept_folder(hub_id) if is_hub_id(hub_id) else None
+    if folder is None:
+        how = f"load {hub_id!r} once, which fetches it, or " if is_hub_id(hub_id) else ""
+        raise UserError(
+            f"of {name!r} the configuration alone is known here, for what it costs: {how}give a "
+            f"folder with its config.json and safetensors."
+        )
+    return folder
+
+
+def check_fits(config: ModelConfig, name: str, form: Form) -> None:
+    """Raise a `ModelFileError` if the weights of a model are more than this machine's memory holds:
+    said before they are fetched."""
+    each = 1 if form.dtype in INT8_PRODUCTS else torch_dtype(form.dtype).itemsize
+    needed, memory = parameter_count(config) * each, total_memory()
+    if memory is not None and needed > memory:
+        raise ModelFileError(
+            f"{name} has {needed / 1e9:,.1f} GB of weights as {form.dtype}, and this machine has "
+            f"{memory / 1e9:,.1f} GB of memory: take a smaller model, or dtype='int8' or 'bf16'."
+        )
+
+
 def unknown(name: str) -> UserError:
     shown = name if len(name) <= 100 else f"{name[:100]}…"
     return UserError(
-        f"unknown model {shown!r}: expected one of {', '.join(KNOWN)}, a .gguf file, or a folder "
-        f"with config.json and safetensors; nothing lies at that path."
+        f"unknown model {shown!r}: expected one of {', '.join(KNOWN)}, a .gguf file, a folder "
+        f"with config.json and safetensors, or a hub id (owner/name); nothing lies at that path."
     )
 
 
