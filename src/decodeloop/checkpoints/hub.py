@@ -94,9 +94,14 @@ def fetched_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=NEEDED))
+        snapshot_download(name, allow_patterns=NEEDED)
+        why = "it has no safetensors, or no tokenizer.json; or there is no network"
     except Exception as error:
+        why = one_line(error)
+    folder = kept_folder(name)
+    if folder is None:
         raise UserError(
-            f"the model {name} can't be fetched ({one_line(error)}): try again, or give a folder "
-            f"with {CONFIG} and safetensors."
-        ) from None
+            f"the model {name} can't be fetched ({why}): try again, or give a folder with {CONFIG} "
+            f"and safetensors."
+        )
+    return folder

@@ -140,10 +140,10 @@ def latent_factors(
     N = len(weight)
     if not 1 <= rank <= N:
         raise UserError(f"latent_factors: rank {rank}: expected 1 to {N}, the rows of the matrix.")
-    W = weight.double()
-    outputs = W @ W.mT if moment is None else W @ moment.double() @ W.mT  # (N, N): E[y yᵀ]
+    W = weight.cpu().double()  # in fp64, which not every device has
+    outputs = W @ W.mT if moment is None else W @ moment.cpu().double() @ W.mT  # (N, N): E[y yᵀ]
     directions = torch.linalg.eigh(outputs).eigenvectors[:, N - rank :].flip(1)  # largest first
-    return directions.to(weight.dtype), (directions.mT @ W).to(weight.dtype)
+    return directions.to(weight), (directions.mT @ W).to(weight)
 
 
 class LatentKVCache:

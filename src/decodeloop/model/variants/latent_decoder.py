@@ -260,7 +260,7 @@ def _listening(model: Decoder, sums: Sequence[Tensor]) -> Iterator[None]:
 
     def listener(total: Tensor) -> Callable[..., None]:
         def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0].reshape(-1, inputs[0].shape[-1]).double().cpu()
+            x = inputs[0].reshape(-1, inputs[0].shape[-1]).cpu().double()
             total.add_(x.mT @ x)
 
         return add
