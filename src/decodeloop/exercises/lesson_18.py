@@ -98,7 +98,7 @@ Where T is 1 your query sees everything. A decode step has a window, too: it is 
 most often.
 ## not its own position
 - key <= query → key < query
-A token sees itself.
+A token sees itself: the window counts its own position.
 ## the window ends where the sinks begin
 - query - key < window → query - key < window - sinks
 You take the sinks out of the window. They are seen beside it: `sinks` + `window` positions.
