@@ -24,12 +24,14 @@ LLAMA_LIKE: dict[str, dict[str, Any]] = {
     "qwen2": {"tied": False, "biases": "qkv"},
     "qwen3": {"tied": False, "qk_norm": True},
     "gemma": {"tied": True},
+    "smollm3": {"tied": True},
 }
 OWN_DEFAULTS = {
     "mistral": ("num_key_value_heads",),
     "qwen2": ("num_key_value_heads",),
     "qwen3": ("num_key_value_heads", "head_dim"),
     "gemma": ("num_key_value_heads", "head_dim"),
+    "smollm3": ("num_key_value_heads",),
 }
 
 
@@ -81,7 +83,8 @@ def llama_like(fields: Fields, kind: str, source: str) -> Architecture:
     fields.refuse({key: bool(raw.get(key)) for key in ("attention_bias", "mlp_bias")})
     for key in OWN_DEFAULTS.get(kind, ()):
         fields.whole(key)  # or a sentence: the family's default is not Llama's
-    if raw.get("sliding_window") is not None and raw.get("use_sliding_window", True):
+    used = raw.get("use_sliding_window", kind not in ("qwen2", "qwen3", "smollm3"))
+    if raw.get("sliding_window") is not None and used:
         extra["window"] = fields.whole("sliding_window")
     extra["tied"] = fields.truth("tie_word_embeddings", extra["tied"])
     return Architecture(**llama_sizes(fields), **extra, source=source)

@@ -653,7 +653,8 @@ def pooled_by_loops(weight: Tensor, heads: int, groups: int) -> Tensor:
     """The oracle: head by head."""
     each = weight.chunk(heads)
     share = heads // groups
-    return torch.cat([sum(each[g * share : (g + 1) * share]) / share for g in range(groups)])
+    groups_of = (each[g * share : (g + 1) * share] for g in range(groups))
+    return torch.cat([torch.stack(some).sum(0) / share for some in groups_of])
 
 
 def by_mean(weight: Tensor, heads: int, groups: int) -> Tensor:
