@@ -7,14 +7,11 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from decodeloop.errors import UserError
-from decodeloop.model import (
-    RopeScaling,
+from decodeloop.model import RopeScaling, ntk_base, rotary_frequencies, yarn_frequencies
+from decodeloop.model.frequencies import (
     dynamic_base,
     interpolated_frequencies,
-    ntk_base,
-    rotary_frequencies,
     stretched_frequencies,
-    yarn_frequencies,
 )
 
 BASES = [500.0, 10_000.0, 100_000.0]

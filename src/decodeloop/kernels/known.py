@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from decodeloop.model import ModelConfig, rotary_frequencies, stretched_frequencies
+from decodeloop.model import ModelConfig, rotary_frequencies
 from decodeloop.model.config import beyond_llama
+from decodeloop.model.frequencies import stretched_frequencies
 
 Array = np.ndarray[Any, Any]
 

@@ -18,12 +18,8 @@ from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_c
 from decodeloop.model.decoder import Decoder, Parts
 from decodeloop.model.frequencies import (
     RopeScaling,
-    dynamic_base,
-    interpolated_frequencies,
-    llama3_frequencies,
     ntk_base,
     rotary_frequencies,
-    stretched_frequencies,
     yarn_attention,
     yarn_frequencies,
 )
@@ -57,10 +53,7 @@ __all__ = [
     "attention_weights",
     "block",
     "causal_mask",
-    "dynamic_base",
     "grouped_query_attention",
-    "interpolated_frequencies",
-    "llama3_frequencies",
     "merge_heads",
     "multi_head_attention",
     "ntk_base",
@@ -72,7 +65,6 @@ __all__ = [
     "rotate",
     "softmax",
     "split_heads",
-    "stretched_frequencies",
     "swiglu",
     "window_mask",
     "yarn_attention",
