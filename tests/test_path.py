@@ -21,7 +21,7 @@ def drawing():
 
 def test_the_files_that_it_names_exist_and_it_is_short():
     lines = drawing()
-    assert len(lines) <= 10
+    assert len(lines) <= 11
     files = {name for line in lines for name in re.findall(r"\w+/\w+\.py", line)}
     assert len(files) >= 10
     for name in files:
@@ -52,7 +52,7 @@ def test_its_functions_are_entered_in_this_order_and_in_these_files():
     ]
     names = [name for name, _ in inside]
     drawn = ["with_cache", "drive", "read", "prefill", "hidden", "block", "attend"]
-    drawn += ["grouped_query_attention", "attention"]
+    drawn += ["causal_attention", "grouped_query_attention", "attention"]
     places = [names.index(name) for name in drawn]
     assert places == sorted(places), names
     lines = drawing()

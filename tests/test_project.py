@@ -26,7 +26,16 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "decodeloop"
 # What the modules of a room may import, besides those of their own.
 GROUND = {"errors", "devices", "dtypes", "bar"}  # single modules that every room may use
-COMPUTES = GROUND | {"model", "decode", "kernels", "checkpoints", "assembling", "loading"}
+COMPUTES = GROUND | {
+    "model",
+    "decode",
+    "compress",
+    "kernels",
+    "checkpoints",
+    "assembling",
+    "finding",
+    "loading",
+}
 ROOMS = {
     "errors": set(),
     "devices": {"errors"},
@@ -34,26 +43,34 @@ ROOMS = {
     "bar": set(),
     "model": GROUND,
     "decode": GROUND | {"model"},
-    "kernels": GROUND | {"model"},
+    "compress": GROUND | {"model", "decode"},
+    "kernels": GROUND | {"model", "compress"},  # the cache in fewer bits
     "checkpoints": GROUND | {"model"},
-    "assembling": GROUND | {"model", "kernels", "checkpoints"},
-    "loading": GROUND | {"model", "decode", "kernels", "checkpoints", "assembling", "cost"},
+    "assembling": GROUND | {"model", "compress", "kernels", "checkpoints"},
+    "finding": GROUND | {"model", "checkpoints", "assembling", "cost"},
+    "loading": GROUND
+    | {"model", "decode", "compress", "kernels", "checkpoints", "assembling", "finding"},
+    "exporting": COMPUTES - {"decode"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},
-    "compress": GROUND | {"model", "decode"},
+    "parallel": GROUND | {"model", "decode", "cost", "serve"},
     "quality": GROUND | {"model", "decode"},
     "measure": COMPUTES | {"cost", "serve"},
-    "bench": COMPUTES | {"cost", "serve", "measure", "compress", "quality"},
-    "exercises": COMPUTES | {"cost", "serve", "compress", "quality"},
-    "course": COMPUTES | {"cost", "serve", "measure", "compress", "quality", "exercises"},
+    "splitting": COMPUTES | {"parallel", "measure"},
+    "bench": COMPUTES | {"cost", "serve", "measure", "quality"},
+    "exercises": COMPUTES | {"cost", "serve", "parallel", "quality"},
+    "course": COMPUTES
+    | {"cost", "serve", "parallel", "splitting", "measure", "quality", "exercises"},
     "doctor": COMPUTES | {"measure", "course"},
     "commands": COMPUTES
-    | {"cost", "serve", "measure", "bench", "compress", "quality", "exercises", "course", "doctor"},
+    | {"exporting", "cost", "serve", "parallel", "splitting", "measure", "bench", "quality"}
+    | {"exercises", "course"}
+    | {"doctor"},
     "__main__": {"commands"},
     "": {"loading"},  # decodeloop.load
 }
-PUBLIC = ["model", "decode", "kernels", "bench", "checkpoints", "cost", "serve", "measure"]
-PUBLIC += ["compress", "quality", "exercises", "course", "commands"]
+PUBLIC = ["model", "decode", "compress", "kernels", "bench", "checkpoints", "cost", "serve"]
+PUBLIC += ["parallel", "measure", "quality", "exercises", "course", "commands"]
 MODULES = [
     info.name
     for room in PUBLIC

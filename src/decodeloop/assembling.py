@@ -1,4 +1,4 @@
-"""A decoder out of a configuration and tensors: as they are, or quantized to int8."""
+"""A decoder out of a configuration and tensors: as they are, or quantized."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from torch import Tensor, nn
 
 from decodeloop.checkpoints.weights import hub_name, lacking, tensor_for
 from decodeloop.errors import ModelFileError
+from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, one_piece
+from decodeloop.kernels.screened import ScreenedLinear
 from decodeloop.model import Decoder, ModelConfig
+
+QUANTIZED = {"int8": None, "w8a8": torch.int8, "int4": None}  # and the products of int8 weights
+MATRICES: dict[str, type[Int8Matrix] | type[Int4Matrix]] = {"int8": Int8Matrix, "int4": Int4Matrix}
 
 
 def decoder_from(
@@ -43,25 +48,29 @@ def decoder_from(
     return model.requires_grad_(False).eval()
 
 
-def int8_decoder_from(
+def quantized_decoder_from(
     weights: Mapping[str, Tensor],
     config: ModelConfig,
     source: object,
     device: torch.device,
-    products: torch.dtype | None = None,
+    dtype: str,
 ) -> Decoder:
-    """A `Decoder` whose matrices are quantized to int8, one after the other, as they are read.
+    """A `Decoder` whose matrices are quantized, one after the other, as they are read.
 
-    It computes in fp32, its products as `Int8Linear` with these `products`. Other args and errors
-    as for `decoder_from`.
+    It computes in fp32. Other args and errors as for `decoder_from`.
+
+    Args:
+        dtype: how, one of `QUANTIZED`.
     """
     model = skeleton(weights, config, source)
-    shared: dict[str, Int8Matrix] = {}
-    sizes = [tensor.numel() for _, tensor in matrices_of(model)]
+    own = model.state_dict()
+    if config.tied:
+        del own["output.weight"]
+    wanted = [(kind, tensor.shape) for name, tensor in own.items() if tensor.ndim == 2
+              for kind in kinds_for(name, config, dtype)]  # fmt: skip
+    sizes = [MATRICES[kind].bytes_for(*shape) for kind, shape in wanted]
     memory = iter(one_piece(sizes) if device.type == "cpu" else [])
-    for name, parameter in model.state_dict().items():
-        if name == "output.weight" and config.tied:
-            continue
+    for name, parameter in own.items():
         tensor = tensor_for(name, parameter.shape, weights, source, config)
         *above, part, kind = name.split(".")
         owner = model.get_submodule(".".join(above))
@@ -69,21 +78,34 @@ def int8_decoder_from(
             vector = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
             setattr(owner.get_submodule(part), kind, vector)
             continue
-        matrix = Int8Matrix(tensor.float(), next(memory, None)).to(device)
-        shared[name] = matrix
-        table = part == "embedding"
-        setattr(owner, part, Int8Embedding(matrix) if table else Int8Linear(matrix, products))
-    if config.tied:
-        head = Int8Linear(shared["embedding.weight"], products)
-        model.output = head  # type: ignore[assignment]
+        kinds = kinds_for(name, config, dtype)
+        matrix = MATRICES[kinds[0]](tensor.float(), next(memory, None)).to(device)
+        if part == "embedding":
+            model.embedding = Int8Embedding(matrix)  # type: ignore[assignment,arg-type]
+            owner, part = model, "output" if config.tied else ""
+        if part:
+            more = next(memory, None) if len(kinds) > 1 else None
+            setattr(owner, part, projection(matrix, len(kinds) > 1, more, dtype))
     return model.requires_grad_(False).eval()
 
 
-def matrices_of(model: Decoder) -> list[tuple[str, Tensor]]:
-    """Those that are read from a file, by name, in the order of the model's state."""
-    own = model.state_dict().items()
-    head = "output.weight" if model.config.tied else None
-    return [(name, tensor) for name, tensor in own if tensor.ndim == 2 and name != head]
+def kinds_for(name: str, config: ModelConfig, dtype: str) -> list[str]:
+    """What is made of a matrix: the head of a model in 4 bits is there in 8 bits too, and so is the
+    embedding, whose rows are looked up and not multiplied."""
+    if dtype != "int4":
+        return ["int8"]
+    if name == ("embedding.weight" if config.tied else "output.weight"):
+        return ["int8", "int4"]
+    return ["int8"] if name == "embedding.weight" else ["int4"]
+
+
+def projection(matrix: nn.Module, screened: bool, memory: Tensor | None, dtype: str) -> nn.Module:
+    """The module that multiplies with a quantized matrix; the head of a model in 4 bits looks
+    twice, and its first look gets this memory."""
+    if isinstance(matrix, Int4Matrix):
+        return Int4Linear(matrix)
+    assert isinstance(matrix, Int8Matrix)
+    return ScreenedLinear(matrix, memory) if screened else Int8Linear(matrix, QUANTIZED[dtype])
 
 
 def check_tied(weights: Mapping[str, Tensor], config: ModelConfig, source: object) -> None:

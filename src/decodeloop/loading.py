@@ -4,45 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from decodeloop.assembling import decoder_from, int8_decoder_from
-from decodeloop.bar import progress_bar
-from decodeloop.checkpoints.download import (
-    cache_folder,
-    converted_folder,
-    damage,
-    fetch,
-    is_fetched,
-)
-from decodeloop.checkpoints.fields import naming
-from decodeloop.checkpoints.files import can_be_a_path
-from decodeloop.checkpoints.folder import OneByOne, read_weights
-from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
-from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
-from decodeloop.checkpoints.hub import hub_folder, is_hub_id, kept_folder
-from decodeloop.checkpoints.hub_config import read_config, read_eos_ids
-from decodeloop.checkpoints.pinned import PINNED
-from decodeloop.checkpoints.shipped import SHIPPED
+from decodeloop.assembling import QUANTIZED, decoder_from, quantized_decoder_from
 from decodeloop.checkpoints.tokenizer import Tokenizer
-from decodeloop.checkpoints.weights import Finite
-from decodeloop.cost.presets import PRESETS
+from decodeloop.compress import QuantizedKVCache
 from decodeloop.decode import Sampling, TextGeneration
 from decodeloop.decode.conversation import Message, check_messages
-from decodeloop.devices import pick_device, total_memory
+from decodeloop.devices import pick_device
 from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import ModelFileError, UserError
+from decodeloop.finding import found
 from decodeloop.kernels import fast, obstacle
 from decodeloop.kernels.known import not_in_kernels
-from decodeloop.model import Decoder, ModelConfig, parameter_count
+from decodeloop.model import Decoder, ModelConfig
 
-DTYPES = ("fp32", "bf16", "fp16", "int8", "w8a8")  # what weights can be
-COMPILED_DTYPES = ("fp32", "int8", "w8a8")  # those that there are kernels for
-KNOWN = (*PINNED, *SHIPPED)  # models by name
-INT8_PRODUCTS = {"int8": None, "w8a8": torch.int8}  # with int8 weights: what inputs are made
+DTYPES = ("fp32", "bf16", "fp16", *QUANTIZED)  # what weights can be
+CACHE_BITS = {"int8": 8, "int4": 4}  # what keys and values can be besides
+COMPILED_DTYPES = ("fp32", *QUANTIZED)  # those that there are kernels for
 
 
 @dataclass(frozen=True)
@@ -119,6 +102,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     compiled: bool | None = None,
+    cache_dtype: str | None = None,
 ) -> LanguageModel:
     """Load a language model.
 
@@ -127,49 +111,37 @@ def load(
     Args:
         name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use;
             ``small``, which comes with the course and knows Shakespeare alone); a ``.gguf`` file of
-            Llama or a relative (F32, F16, Q8_0, Q4_1), or a part of one; a folder with
+            Llama or a relative (F32, F16, Q8_0, Q4_1, Q4_0), or a part of one; a folder with
             ``config.json`` and safetensors; or a hub id (``owner/name``), whose folder is fetched,
             once. Relatives are Mistral, Qwen 2 and 3, SmolLM 3.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
-        dtype: what the weights are: ``fp32`` (if not given), ``bf16``, ``fp16``, or ``int8``,
-            quantized to 8 bits with a scale for each row, while all else stays fp32; ``w8a8`` is
-            int8 with the inputs of the products in 8 bits too, a scale for each token: less exact,
-            and the fastest for many texts at once. PyTorch's types and their names are understood.
+        dtype: what the weights are: ``fp32`` (if not given, and a folder is not quantized),
+            ``bf16``, ``fp16``; ``int8``, quantized to 8 bits with a scale for each row, while all
+            else stays fp32; ``w8a8``, int8 with the inputs of the products in 8 bits too, a scale
+            for each token: less exact, and the fastest for many texts at once; or ``int4``, 4 bits
+            with a scale for each group of 32 weights, and 8-bit inputs: a seventh of fp32's bytes,
+            and the fastest for one text. PyTorch's types and their names are understood.
         compiled: True computes by kernels (`decodeloop.kernels`): with fp32 weights the same
-            tokens, several times as fast. They are for fp32, int8 and w8a8 on the CPU,
-            and need Numba.
-            False is PyTorch alone. If not given, kernels compute where they can; where Numba alone
-            is missing, a warning says so.
+            tokens, several times as fast. They are for fp32, int8, w8a8 and int4 on the CPU, and
+            need Numba. False is PyTorch alone. If not given, kernels compute where they can; where
+            Numba alone is missing, a warning says so.
+        cache_dtype: what keys and values are kept as: ``int8`` or ``int4``, a quarter and a seventh
+            of fp32's bytes (`compress.QuantizedKVCache`); as they are computed, if not given.
 
     Raises:
         UserError: the name or the type is unknown, kernels were asked for where there are none, or
             a fetch fails.
         ModelFileError: the file or folder is missing, damaged or not supported.
     """
-    where, name = pick_device(device), str(name_or_path)
-    form = form_of(where, dtype, compiled)
-    if name in KNOWN:
-        return from_folder(known_folder(name), name, form, known=True)
-    path = Path(name_or_path)
-    with contextlib.suppress(RuntimeError):  # a home that nobody has
-        path = path.expanduser()
-    if not can_be_a_path(path):
-        raise unknown(name)
-    if path.is_dir():
-        return from_folder(path, name, form)
-    if is_gguf(path):
-        return from_gguf(path, name, form)
-    if path.exists():
-        raise ModelFileError(
-            f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
-        )
-    if is_hub_id(name):
-        return from_folder(
-            hub_folder(name, lambda config: check_fits(config, name, form)), name, form
-        )
-    if name.lower() in PRESETS:
-        return from_folder(preset_folder(name), name, form)
-    raise unknown(name)
+    where = pick_device(device)
+    form = form_of(where, dtype, compiled, cache_dtype)  # bad values are refused before a fetch
+    source = found(name_or_path, form.dtype)
+    if dtype is None and source.dtype is not None:
+        form = form_of(where, source.dtype, compiled, cache_dtype)
+    with enough_memory(source.path):
+        model = decoder_of(source.read(form.dtype), source.config, source.path, form)
+    name, eos_ids = str(name_or_path), tuple(source.eos_ids)
+    return LanguageModel(name, source.config, source.tokenizer, model, eos_ids)
 
 
 @dataclass(frozen=True)
@@ -179,19 +151,25 @@ class Form:
     device: torch.device
     dtype: str  # one of DTYPES
     compiled: bool
+    cache_bits: int | None = None  # as it computes, if none
     insists: bool = False  # compiled=True was asked for
 
 
-def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
+def form_of(
+    device: torch.device, dtype: object, compiled: bool | None, cache_dtype: object = None
+) -> Form:
     """The form that was asked for, with what was left open decided.
 
     Raises:
         UserError: the type is unknown, or kernels were asked for where there are none.
     """
     name = "fp32" if dtype is None else dtype_name(dtype, DTYPES)
+    bits = None
+    if cache_dtype is not None:
+        bits = CACHE_BITS[dtype_name(cache_dtype, CACHE_BITS, "cache_dtype")]
     has_kernels = name in COMPILED_DTYPES
     if compiled is None:  # without Numba `fast` warns, and plain PyTorch computes
-        return Form(device, name, has_kernels and device.type == "cpu")
+        return Form(device, name, has_kernels and device.type == "cpu", bits)
     if compiled and not has_kernels:
         raise UserError(
             f"compiled=True with dtype {name}: there are kernels for "
@@ -199,82 +177,7 @@ def form_of(device: torch.device, dtype: object, compiled: bool | None) -> Form:
         )
     if compiled and (reason := obstacle(device, name)):
         raise UserError(f"compiled=True: {reason}; leave it out for plain PyTorch.")
-    return Form(device, name, compiled, insists=compiled)
-
-
-def preset_folder(name: str) -> Path:
-    """The folder of a model whose costs are known by a name, if it was fetched before.
-
-    Raises:
-        UserError: it was not.
-    """
-    hub_id = PRESETS[name.lower()].source.partition(",")[0]
-    folder = kept_folder(hub_id) if is_hub_id(hub_id) else None
-    if folder is None:
-        how = f"load {hub_id!r} once, which fetches it, or " if is_hub_id(hub_id) else ""
-        raise UserError(
-            f"of {name!r} the configuration alone is known here, for what it costs: {how}give a "
-            f"folder with its config.json and safetensors."
-        )
-    return folder
-
-
-def check_fits(config: ModelConfig, name: str, form: Form) -> None:
-    """Raise a `ModelFileError` if the weights of a model are more than this machine's memory holds:
-    said before they are fetched."""
-    each = 1 if form.dtype in INT8_PRODUCTS else torch_dtype(form.dtype).itemsize
-    needed, memory = parameter_count(config) * each, total_memory()
-    if memory is not None and needed > memory:
-        raise ModelFileError(
-            f"{name} has {needed / 1e9:,.1f} GB of weights as {form.dtype}, and this machine has "
-            f"{memory / 1e9:,.1f} GB of memory: take a smaller model, or dtype='int8' or 'bf16'."
-        )
-
-
-def unknown(name: str) -> UserError:
-    shown = name if len(name) <= 100 else f"{name[:100]}…"
-    return UserError(
-        f"unknown model {shown!r}: expected one of {', '.join(KNOWN)}, a .gguf file, a folder "
-        f"with config.json and safetensors, or a hub id (owner/name); nothing lies at that path."
-    )
-
-
-def known_folder(name: str) -> Path:
-    """The folder of a model that the course knows; fetched, with a bar, if it is not there yet."""
-    if name in SHIPPED:
-        return SHIPPED[name]
-    pinned, cache = PINNED[name], cache_folder()
-    if not is_fetched(pinned, cache):
-        with progress_bar() as show:
-            return fetch(pinned, cache, progress=show)
-    wrong = damage(pinned, cache)
-    if wrong:
-        raise ModelFileError(f"the model {name} is damaged: {wrong}; run 'decodeloop fetch'.")
-    return converted_folder(pinned, cache)
-
-
-def from_folder(folder: Path, name: str, form: Form, known: bool = False) -> LanguageModel:
-    """Load a folder in the hub's layout; of a known one every byte is as it was written."""
-    config, eos_ids = read_config(folder), read_eos_ids(folder)
-    tokenizer = Tokenizer.from_folder(folder)
-    read = OneByOne if form.dtype in INT8_PRODUCTS else read_weights
-    tensors: Mapping[str, torch.Tensor] = read(folder, config)
-    if not known:
-        check_vocabulary(tokenizer, config, eos_ids, folder)
-        tensors = Finite(tensors, folder)
-    with enough_memory(folder):
-        model = decoder_of(tensors, config, folder, form)
-    return LanguageModel(name, config, tokenizer, model, tuple(eos_ids))
-
-
-def from_gguf(path: Path, name: str, form: Form) -> LanguageModel:
-    """Load a GGUF file as it is, dequantizing it each time."""
-    file = GGUFFile(path)
-    tokenizer = tokenizer_from_gguf(file.fields, path)
-    check_vocabulary(tokenizer, file.config, file.eos_ids(), path)
-    with enough_memory(path):
-        model = decoder_of(file.weights(), file.config, path, form)
-    return LanguageModel(name, file.config, tokenizer, model, tuple(file.eos_ids()))
+    return Form(device, name, compiled, bits, insists=compiled)
 
 
 def decoder_of(
@@ -285,12 +188,14 @@ def decoder_of(
         raise UserError(
             f"compiled=True: kernels do not know {unknown}; leave it out for plain PyTorch."
         )
-    if form.dtype in INT8_PRODUCTS:
-        products = INT8_PRODUCTS[form.dtype]
-        decoder = int8_decoder_from(tensors, config, source, form.device, products)
+    if form.dtype in QUANTIZED:
+        decoder = quantized_decoder_from(tensors, config, source, form.device, form.dtype)
     else:
         kind = torch_dtype(form.dtype)
         decoder = decoder_from(tensors, config, source, form.device, kind)
+    if form.cache_bits is not None:
+        kept = partial(QuantizedKVCache, bits=form.cache_bits)
+        decoder = decoder.with_parts(replace(decoder.parts, cache=kept))
     return fast(decoder) if form.compiled else decoder
 
 
@@ -307,21 +212,3 @@ def enough_memory(source: Path) -> Iterator[None]:
             f"{source} needs more memory than there is: take a smaller model, dtype='int8' or "
             f"'bf16', or another device."
         ) from None
-
-
-def check_vocabulary(
-    tokenizer: Tokenizer, config: ModelConfig, eos_ids: Sequence[int], source: Path
-) -> None:
-    """Ids beyond the embedding belong to another model: it can neither read nor make them."""
-    with naming(source):
-        vocabulary = tokenizer.vocabulary
-    if vocabulary > config.vocabulary:
-        raise ModelFileError(
-            f"{source}: the tokenizer has {vocabulary} tokens, the model {config.vocabulary}: they "
-            f"do not belong together; copy the model again."
-        )
-    if beyond := [token for token in eos_ids if not 0 <= token < config.vocabulary]:
-        raise ModelFileError(
-            f"{source}: the token {beyond[0]} is to end a text, and the model has "
-            f"{config.vocabulary} tokens, from 0 up: it would never end one; copy the model again."
-        )

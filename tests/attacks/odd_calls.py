@@ -125,7 +125,11 @@ def calls(model: str) -> Iterator[Call]:
         for option in ("prompt-tokens", "new-tokens", "context", "threads"):
             if (option, number) != ("threads", "0"):  # which is the default
                 yield Call(("bench", "--model", model, f"--{option}", number))
+    for number in NUMBERS:
+        yield Call(("quality", "--model", "small", "--chunk", number))
     for name in NAMES:
+        for option in ("model", "against", "texts", "dtype"):
+            yield Call(("quality", "--model", "small", f"--{option}", name))
         for option in ("model", "device", "dtype", "stop"):
             yield Call((*generate, f"--{option}", name))
         yield Call((*generate, "--mine", "--work", name))

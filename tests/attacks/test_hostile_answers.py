@@ -5,7 +5,7 @@ import os
 import pytest
 from attacks.hostile_answers import attack
 
-DRAWN = 24
+DRAWN = 12
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks run in forks")

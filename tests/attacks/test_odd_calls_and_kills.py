@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize(("script", "count"), [("fetch_kills.py", 12), ("odd_calls.py", 40)])
+@pytest.mark.parametrize(("script", "count"), [("fetch_kills.py", 5), ("odd_calls.py", 15)])
 @pytest.mark.skipif(sys.platform != "linux", reason="it forks, and limits memory as Linux does")
 def test_a_few_end_well(script, count):
     done = subprocess.run(

@@ -5,7 +5,7 @@ import os
 import pytest
 from attacks.odd_work import attack
 
-DRAWN = 12
+DRAWN = 8
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks run in forks")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from decodeloop.bench import CONTENDERS, Settings, bench, config_of
+from decodeloop.bench import CONTENDERS, TABLE, Settings, bench, config_of
 from decodeloop.bench.busy import core_held
 from decodeloop.bench.clock import Clock
 from decodeloop.bench.figure import check_file, draw_report
@@ -35,7 +35,8 @@ class Fake:
         slow = 2 if len(self.asked) == 1 else 1  # the round that is not counted
         slow *= 4 if self.busy else 1
         times = [slow * (self.first + n * self.gap) for n in range(new_tokens)]
-        return {"times": times, "peak": 1000 * len(self.asked)}
+        peak, own = 1000 * len(self.asked), 5_000_000 + len(self.asked)
+        return {"times": times, "peak": peak, "run_peak": own}
 
 
 def fakes(*made):
@@ -61,6 +62,7 @@ def test_medians_rates_and_ratios():
     assert fast.tokens_per_s.median == pytest.approx(20)
     assert (slow.ttft_s.least, slow.ttft_s.median, slow.ttft_s.most) == (0.5, 0.5, 0.5)
     assert slow.peak_bytes == 4000  # of the last run
+    assert slow.run_bytes == 5_000_003  # the median; the first run is not counted
     moved = decode_bytes(SMOLLM2_135M, 1, 12, weight_bytes_per_number=4, cache_bytes_per_number=4)
     assert slow.bytes_per_s == pytest.approx(moved / 0.1)
     needed = prefill_flops(SMOLLM2_135M, 1, 10) - masked_flops(SMOLLM2_135M, 1, 10)
@@ -160,6 +162,7 @@ def test_a_report_is_shown_with_what_differs():
     assert "100.0 (100.0–100.0)" in text
     assert "10.00 × plain" in text
     assert "int8 8.06 bits a weight" in text
+    assert "a run takes beyond what is held before it: plain 5 · int8 5" in text
     assert "x could not run: no" in text
 
 
@@ -175,6 +178,22 @@ def test_a_report_is_shown_with_what_differs():
 def test_settings_that_measure_nothing_are_refused(change, message):
     with pytest.raises(UserError, match=message):
         Settings(**change)
+
+
+def test_where_the_system_tells_no_peak_of_a_run_none_is_shown():
+    fake = Fake(OWN[0], 0.5, 0.1)
+    fake.run, told = lambda ids, n: {**told(ids, n), "run_peak": None}, fake.run
+    report = run(fake)
+    assert report.rows[0].run_bytes is None
+    out = io.StringIO()
+    show_report(report, Console(file=out, width=100))
+    assert "a run takes" not in out.getvalue()
+
+
+def test_the_table_of_scores_is_one_of_our_own_and_there_by_asking_alone():
+    assert TABLE not in CONTENDERS and TABLE.own
+    report = run(Fake(OWN[0], 0.5, 0.1), Fake(TABLE, 1.0, 0.2))
+    assert report.ratios()["table"]["plain"] == pytest.approx(0.5)
 
 
 def test_an_unknown_model_is_refused():

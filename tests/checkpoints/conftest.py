@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -44,7 +43,6 @@ def guarded(seconds: int = 60, megabytes: int = 1024) -> Iterator[None]:
         if sys.platform == "linux":
             import resource
 
-            gc.collect()  # what waits to be freed would make room for what is to be refused
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             soft, hard = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20), hard))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from decodeloop.assembling import decoder_from
 from decodeloop.checkpoints import PINNED
 from decodeloop.checkpoints.folder import OneByOne, read_weights
 from decodeloop.checkpoints.hub_config import read_config
+from decodeloop.checkpoints.weights import hub_name
 from decodeloop.decode import generate, stream
 from decodeloop.errors import DeviceError, ModelFileError, UserError
 from decodeloop.kernels import dequantize, quantize
@@ -140,18 +143,39 @@ def test_an_empty_folder_is_refused(tmp_path):
         load(tmp_path, device="cpu")
 
 
+TOO_LARGE = """
+import gc, sys
+from checkpoints.conftest import guarded, refusal
+from decodeloop.loading import load
+
+for path in sys.argv[1:]:
+    for dtype in ("fp32", "bf16", "int8", "int4"):
+        load(path, device="cpu", dtype=dtype, compiled=False)
+        gc.collect()  # what waits to be freed would be room, too
+        with guarded(megabytes=80):
+            message = refusal(lambda: load(path, device="cpu", dtype=dtype))
+        print(message)
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
-@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8"])
-def test_a_model_that_is_too_large_is_one_sentence(tiny, tmp_path, dtype):
+def test_a_model_that_is_too_large_is_one_sentence(tiny, tmp_path):
+    """In a process of its own: memory that other tests have given back would be room for it."""
     large = tiny.llama(vocab_size=1 << 19, num_hidden_layers=1)  # 128 MB, then as much again
     file = tiny.write_gguf(tmp_path / "m.gguf", large, "F16")
     folder = tiny.save_folder(tmp_path / "m", large.half())
-    for path in (file, folder):
-        load(path, device="cpu", dtype=dtype, compiled=False)
-        with tiny.guarded(megabytes=80):
-            message = tiny.refusal(lambda path=path: load(path, device="cpu", dtype=dtype))
-        assert str(path) in message
-        assert "memory" in message
+    tests = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", TOO_LARGE, file, folder],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    messages = done.stdout.splitlines()
+    for path, said in zip([file] * 4 + [folder] * 4, messages, strict=True):
+        assert str(path) in said
+        assert "memory" in said
 
 
 def test_a_tokenizer_that_is_larger_than_the_model_is_refused(tiny, tmp_path):
@@ -194,7 +218,7 @@ def test_where_there_are_no_kernels_the_plain_decoder_comes_without_a_word(folde
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+@pytest.mark.parametrize("dtype", ["fp32", "int8", "int4"])
 @pytest.mark.parametrize("compiled", [True, False])
 def test_loading_leaves_the_random_numbers_of_others_alone(folder, dtype, compiled):
     torch.manual_seed(0)
@@ -231,9 +255,29 @@ def test_int8_of_an_untied_model_has_a_head_of_its_own(tiny, tmp_path):
     torch.testing.assert_close(small(IDS), plain(IDS), rtol=1e-4, atol=1e-4)
 
 
-def test_int8_of_a_file_and_of_a_folder_are_the_same(file, folder):
-    one, other = (load(x, device="cpu", dtype="int8").model for x in (file, folder))
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_a_file_and_a_folder_are_quantized_alike(file, folder, dtype):
+    one, other = (load(x, device="cpu", dtype=dtype).model for x in (file, folder))
     assert torch.equal(one(IDS), other(IDS))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_int4_has_the_weights_of_llama_cpps_q4_0_and_a_head_in_8_bits(tiny, tmp_path, tied):
+    llama = tiny.llama(tie_word_embeddings=tied)
+    folder = tiny.save_folder(tmp_path / "model", llama)
+    quick, small = (load(folder, device="cpu", dtype="int4", compiled=c).model for c in (1, 0))
+    with torch.inference_mode():
+        found, plain = quick(IDS), small(IDS)
+    assert float((found - plain).norm() / plain.norm()) < 1e-3
+    assert list(generate(quick, IDS, 40)) == list(generate(small, IDS, 40))
+    stored = tiny.as_stored(llama, "Q4_0").state_dict()
+    for name in ("layers.1.attention.output", "layers.0.feed_forward.down"):
+        matrix = small.get_submodule(name).matrix.dequantized()
+        assert torch.equal(matrix, stored[hub_name(f"{name}.weight")])
+    head = llama.lm_head.weight
+    exact = small.output.exact.matrix
+    assert float((dequantize(exact.quantized, exact.scale) - head).abs().max()) < 0.01
+    assert not [p for p in small.parameters() if p.ndim > 1]
 
 
 def test_tensors_one_by_one_are_those_of_the_folder(folder):
@@ -258,11 +302,11 @@ def test_a_damaged_folder_is_named_by_int8_too(folder, tmp_path):
     ("options", "message"),
     [
         (
-            {"dtype": "int4"},
-            r"dtype is 'int4': expected one of .*, int8, w8a8; PyTorch's",
+            {"dtype": "int3"},
+            r"dtype is 'int3': expected one of .*, int8, w8a8, int4; PyTorch's",
         ),
         ({"dtype": torch.int32}, r"dtype is torch.int32: expected one of fp32, bf16, fp16, int8"),
-        ({"dtype": torch.bfloat16, "compiled": True}, r"kernels for fp32, int8, w8a8 alone; leave"),
+        ({"dtype": torch.bfloat16, "compiled": True}, r"for fp32, int8, w8a8, int4 alone"),
         (
             {"dtype": "half", "compiled": True},
             r"dtype fp16: there are kernels for fp32, int8",
@@ -318,6 +362,6 @@ def test_a_hub_id_of_which_only_the_configuration_is_kept_is_fetched(tiny, hub, 
     assert message.startswith("the model somebody/some-model can't be fetched")
     message = tiny.refusal(lambda: load("somebody/another", device="cpu"))
     assert message.startswith("the configuration of somebody/another can't be fetched")
-    monkeypatch.setattr("decodeloop.loading.total_memory", lambda: 1e5)  # bytes
+    monkeypatch.setattr("decodeloop.finding.total_memory", lambda: 1e5)  # bytes
     message = tiny.refusal(lambda: load("somebody/some-model", device="cpu"))
     assert "GB of weights as fp32" in message

@@ -241,6 +241,15 @@ def test_int8_hardly_changes_what_the_model_expects(quick):
     assert abs(math.expm1(more)) < 0.01  # of the perplexity
 
 
+def test_int4_is_near_enough_to_write_the_same_kind_of_text(quick):
+    """The file's own weights had 4 bits with a minimum; without one they lose a little."""
+    text = (Path(__file__).parents[2] / "lessons" / "01_attention.md").read_text("utf-8")
+    ids = quick.tokenizer.encode(text)[:512]
+    small = load("smollm2-135m", device="cpu", dtype="int4")
+    more = text_loss(small.model, ids) - text_loss(quick.model, ids)
+    assert -0.05 < math.expm1(more) < 0.25
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one process")
 def test_int8_takes_a_fraction_of_the_memory():
     def peak(dtype):
@@ -260,4 +269,6 @@ def test_int8_takes_a_fraction_of_the_memory():
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
 
-    assert peak("int8") < 0.6 * peak("fp32")
+    fp32 = peak("fp32")
+    assert peak("int8") < 0.6 * fp32
+    assert peak("int4") < 0.5 * fp32

@@ -25,7 +25,7 @@ BAD = {
     "top-p 0": (["hi", "--top-p", "0"], ["top-p is 0.0", "more than 0 and at most 1"]),
     "unknown type": (
         ["hi", "--dtype", "int3"],
-        ["--dtype is 'int3'", "fp32, bf16, fp16, int8, w8a8;"],
+        ["--dtype is 'int3'", "fp32, bf16, fp16, int8, w8a8, int4;"],
     ),
     "compiled bf16": (["hi", "--dtype", "bf16", "--compiled"], ["dtype bf16", "fp32, int8, w8a8"]),
     "int8 and mine": (["hi", "--dtype", "int8", "--mine"], ["leave out --dtype int8"]),

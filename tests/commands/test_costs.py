@@ -117,7 +117,16 @@ def test_a_bench_ends_in_one_line(command):
     status, out, _ = command("bench", *words, "--json")
     assert (status, out.count("\n")) == (0, 1)
     data = json.loads(out)
-    assert [row["name"] for row in data["paths"]] == ["plain", "fp32", "int8", "w8a8"]
+    assert [row["name"] for row in data["paths"]] == [
+        "plain",
+        "fp32",
+        "int8",
+        "w8a8",
+        "int4",
+        "int8, int8 cache",
+        "int4, int8 cache",
+        "int4, int4 cache",
+    ]
     assert data["failed"] == {}
     assert data["ratios"]["int8"]["plain"] > 0
     assert all(row["tokens_per_s"]["median"] > 0 for row in data["paths"])

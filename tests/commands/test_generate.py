@@ -49,6 +49,28 @@ def test_json_is_one_line_with_these_keys(generated):
     assert answer["prompt_tokens"] > len(FRANCE.split())
 
 
+def test_over_three_processes_come_the_same_tokens(generated):
+    alone = generated(FRANCE, "--max-new-tokens", 5, "--no-compiled")
+    assert generated(FRANCE, "--max-new-tokens", 5, "--ranks", 3)["tokens"] == alone["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ranks", 2], "can't be split over 2 ranks"),
+        (["--ranks", 0], "--ranks is 0: expected at least 1"),
+        (["--ranks", 3, "--dtype", "int8"], "leave out --dtype int8"),
+        (["--ranks", 3, "--compiled"], "leave out --compiled"),
+        (["--ranks", 3, "--device", "mps"], "leave out --device mps"),
+    ],
+)
+def test_what_is_not_done_over_several_processes_is_refused(command, options, said):
+    status, out, err = command("generate", FRANCE, *options)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert_one_sentence(err)
+
+
 def test_without_the_cache_come_the_same_tokens(generated, monkeypatch):
     kept = generated(FRANCE, "--max-new-tokens", 6)
     monkeypatch.setattr(Decoder, "new_cache", None)  # to ask for one would be an error

@@ -21,7 +21,7 @@ from decodeloop.cost import (
 )
 from decodeloop.errors import UserError
 from decodeloop.measure.inspecting import peak_bytes
-from decodeloop.model import SMOLLM2_135M, TINY, Decoder, ModelConfig
+from decodeloop.model import SMOLLM2_135M, TINY, WITH_TABLE, Decoder, ModelConfig
 
 sizes = st.integers(1, 5)
 
@@ -46,7 +46,7 @@ def configs(draw):
 
 
 def real_decoder(config, dtype=torch.float32):
-    return Decoder(config).requires_grad_(False).to(dtype)
+    return Decoder(config, WITH_TABLE).requires_grad_(False).to(dtype)
 
 
 def measured(model, batch, T, S, logits=1):
@@ -127,7 +127,7 @@ def test_activations_are_what_a_forward_holds_to_the_byte(config, batch, T, old)
     ("batch", "T", "S"), [(1, 16, 16), (1, 200, 200), (2, 64, 64), (1, 64, 192), (1, 1, 100)]
 )
 def test_activations_of_the_model_that_is_loaded(smollm2, batch, T, S):
-    found = measured(smollm2.model, batch, T, S)
+    found = measured(smollm2.model.with_parts(WITH_TABLE), batch, T, S)
     assert activation_bytes(SMOLLM2_135M, batch, T, S, 4) == found
 
 
@@ -135,6 +135,27 @@ def test_logits_of_every_position_of_the_model_that_is_loaded(smollm2):
     found = measured(smollm2.model, 1, 32, 32, logits=32)
     assert activation_bytes(SMOLLM2_135M, 1, 32, 32, 4, logits=32) == found
     assert found > 5 * activation_bytes(SMOLLM2_135M, 1, 32, 32, 4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "T", "S"), [(1, 12, 12), (1, 512, 512), (2, 300, 1000), (1, 128, 2000), (1, 40, 3000)]
+)
+def test_without_the_table_they_are_bounded_nearly(batch, T, S):
+    one_layer = dataclasses.replace(SMOLLM2_135M, layers=1, vocabulary=64)
+    model = Decoder(one_layer).requires_grad_(False)
+    found = measured(model, batch, T, S)
+    predicted = activation_bytes(one_layer, batch, T, S, 4, table=False)
+    assert found <= predicted < 1.1 * found
+    if T > 12:
+        assert predicted < activation_bytes(one_layer, batch, T, S, 4) / 2
+
+
+def test_a_long_prompt_takes_less_than_a_quarter():
+    one_layer = dataclasses.replace(SMOLLM2_135M, layers=1, vocabulary=64)
+    found = measured(Decoder(one_layer).requires_grad_(False), 1, 1200, 1200)
+    assert found < 0.25 * activation_bytes(one_layer, 1, 1200, 1200, 4)
+    tiled, table = (activation_bytes(one_layer, 1, 4096, 4096, 4, table=t) for t in (False, True))
+    assert tiled < 0.07 * table
 
 
 @pytest.mark.parametrize("layers", [1, 7])

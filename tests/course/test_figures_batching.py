@@ -1,5 +1,7 @@
 """The pictures of lesson 13: what stands in them."""
 
+import math
+
 import matplotlib
 import pytest
 
@@ -8,7 +10,7 @@ import matplotlib.pyplot as plt
 
 from decodeloop.cost import Request
 from decodeloop.course import figures_batching as figures
-from decodeloop.serve import StepCost, StepTime, pad_waste
+from decodeloop.serve import StepCost, StepTime, pad_waste, static_batch_time
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +32,14 @@ def test_a_static_batch_has_a_cell_for_each_token_computed_and_hatches_what_nobo
     ended = sum(patch.get_hatch() == "xxx" for patch in axis.patches)
     assert ended == sum(max(answers) - n for n in answers)
     words = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert words == ["prompt", "padding", "answer", "ended"]
+    assert words == ["prompt", "gives the first token", "padding", "answer", "ended"]
+    dots = next(line for line in axis.get_lines() if line.get_marker() == "o")
+    assert {math.floor(x) + 1 for x in dots.get_xdata()} == {7}  # the last column of the prompts
 
 
 def test_a_batch_without_waste_names_none():
     words = figures.static_batch([3, 3], [2, 2]).get_legend().get_texts()
-    assert [text.get_text() for text in words] == ["prompt", "answer"]
+    assert [text.get_text() for text in words] == ["prompt", "gives the first token", "answer"]
 
 
 def test_a_place_is_unused_from_the_end_of_its_text_to_that_of_its_batch():
@@ -44,6 +48,26 @@ def test_a_place_is_unused_from_the_end_of_its_text_to_that_of_its_batch():
     (axis,) = figures.who_waits({"two": batch + later})
     assert widths(axis, "////") == pytest.approx(4.0)
     assert axis.get_title() == "two"
+
+
+def test_the_parts_of_the_seconds_are_all_of_them_and_padding_costs_what_lengths_alike_would_save():
+    cost = StepCost(8.0, 1.0, 0.5, 0.25)
+    batches = [([7, 2, 3, 5], [2, 6, 1, 3]), ([4, 4], [3, 3])]
+    uses = figures.seconds_by_use(batches, cost)
+    assert sum(uses.values()) == pytest.approx(sum(static_batch_time(*b, cost) for b in batches))
+    assert uses["once a step"] == 8.0 * (6 + 3)
+    assert uses["padding"] == 1.25 * 11
+    alike = figures.seconds_by_use(batches[1:], cost)
+    assert alike["padding"] == alike["ended rows"] == 0
+    # of the steps after the first: 1 row goes on in five, another in one, a third in two
+    rows = [1.5 + 0.25 * (7 + k) for k in range(1, 6)]
+    assert uses["ended rows"] == pytest.approx(4 * sum(rows) - sum(rows) - rows[0] - sum(rows[:2]))
+
+
+def test_a_bar_says_how_many_seconds_where_there_is_room():
+    parts = dict(zip("abcde", (10.0, 20.0, 0.1, 0.0, 30.0), strict=True))
+    axis = figures.where_the_seconds_go({"one": parts})
+    assert [text.get_text() for text in axis.texts] == ["10", "20", "30"]
 
 
 def test_a_bar_is_as_long_as_its_parts():

@@ -19,7 +19,8 @@ from decodeloop.loading import load
 from decodeloop.model import TINY, BlockTables, Decoder
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
-DTYPES = ("fp32", "int8", "w8a8")
+IN_8_BITS = pytest.mark.parametrize("dtype", ["w8a8", "int4"])
+DTYPES = ("fp32", "int8", "w8a8", "int4")
 
 
 def pair_of(dtype):
@@ -64,11 +65,11 @@ def test_a_step_is_that_of_the_plain_path(batch, dtype):
         torch.testing.assert_close(mine, theirs, **CLOSE, equal_nan=True)  # and no other is written
 
 
-@settings(max_examples=10)
-@given(batch=batches())
-def test_with_inputs_in_8_bits_it_stays_near_the_plain_path(batch):
+@settings(max_examples=15)
+@given(batch=batches(), dtype=st.sampled_from(["w8a8", "int4"]))
+def test_with_inputs_in_8_bits_it_stays_near_the_plain_path(batch, dtype):
     """A rounding may fall to the other side where the order of additions differs."""
-    plain, quick = PAIRS["w8a8"]
+    plain, quick = PAIRS[dtype]
     tables = pool_with(TINY, *batch)
     other, ids = copied(tables), ids_for(tables)
     with torch.inference_mode():
@@ -77,10 +78,10 @@ def test_with_inputs_in_8_bits_it_stays_near_the_plain_path(batch):
     assert float((found - expected).norm() / expected.norm()) < 0.02
 
 
-@settings(max_examples=10)
-@given(batch=batches(), seed=st.integers(0, 99))
-def test_inputs_in_8_bits_give_a_text_the_same_bits_alone_and_in_company(batch, seed):
-    quick = PAIRS["w8a8"][1]
+@settings(max_examples=15)
+@given(batch=batches(), seed=st.integers(0, 99), dtype=st.sampled_from(["w8a8", "int4"]))
+def test_inputs_in_8_bits_give_a_text_the_same_bits_alone_and_in_company(batch, seed, dtype):
+    quick = PAIRS[dtype][1]
     cached, new, size = batch
     tables = pool_with(TINY, cached, new, size, seed)
     other, ids = copied(tables), ids_for(tables)
@@ -96,8 +97,9 @@ def test_inputs_in_8_bits_give_a_text_the_same_bits_alone_and_in_company(batch, 
             assert torch.equal(logits, together[own])
 
 
-def test_inputs_in_8_bits_give_the_same_bits_in_any_pieces_and_from_any_cache():
-    quick = PAIRS["w8a8"][1]
+@IN_8_BITS
+def test_inputs_in_8_bits_give_the_same_bits_in_any_pieces_and_from_any_cache(dtype):
+    quick = PAIRS[dtype][1]
     ids = torch.randint(TINY.vocabulary, (1, 150), generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         cache = quick.new_cache(1, 150)
@@ -113,8 +115,9 @@ def test_inputs_in_8_bits_give_the_same_bits_in_any_pieces_and_from_any_cache():
     assert torch.equal(torch.cat(pieces, 1), whole)
 
 
-def test_the_number_of_threads_changes_no_bit():
-    quick, threads = PAIRS["w8a8"][1], torch.get_num_threads()
+@IN_8_BITS
+def test_the_number_of_threads_changes_no_bit(dtype):
+    quick, threads = PAIRS[dtype][1], torch.get_num_threads()
     tables, found = pool_with(TINY, [300, 0, 5], [1, 30, 1], 16), []
     try:
         for count in (1, 2):

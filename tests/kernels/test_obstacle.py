@@ -55,7 +55,7 @@ ERRORS = {
 
 @pytest.mark.parametrize(("error", "part"), ERRORS.values(), ids=ERRORS.keys())
 def test_whatever_numba_raises_is_one_sentence_and_the_decoder_stays(monkeypatch, error, part):
-    def fails(dtype):
+    def fails(dtype, quantized_cache):
         raise error
 
     monkeypatch.setattr(kernels, "load_machine_code", fails)
@@ -71,7 +71,7 @@ def test_whatever_numba_raises_is_one_sentence_and_the_decoder_stays(monkeypatch
 
 
 def test_an_interruption_is_none_of_them(monkeypatch):
-    def interrupted(dtype):
+    def interrupted(dtype, quantized_cache):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(kernels, "load_machine_code", interrupted)

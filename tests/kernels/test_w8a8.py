@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from decodeloop.kernels import Int8Linear, Int8Matrix, w8a8
-from decodeloop.kernels.elementary import exp, largest, largest_magnitude
+from decodeloop.kernels.elementary import exp, half, half_bits, largest, largest_magnitude
 from decodeloop.kernels.int8 import quantize_tokens
 from decodeloop.kernels.jit import kernel
 from decodeloop.kernels.vnni import WIDTH, has_vnni, vector_dots
@@ -123,3 +123,15 @@ def test_the_largest():
     odd = np.array([0.0, np.nan, np.inf, -np.inf], np.float32)
     assert np.isnan(largest(odd)) and np.isnan(largest_magnitude(odd))
     assert largest(odd[3:]) == -np.inf and largest(odd[:1]) == 0
+
+
+def test_half_precision_by_its_bits():
+    bits = np.arange(-(2**15), 2**15).astype(np.int16)
+    expected = bits.view(np.float16).astype(np.float32)
+    finite = np.isfinite(expected)
+    found = np.array([half(b) for b in bits[finite]], np.float32)
+    assert (found == expected[finite]).all()
+    assert ([half_bits(x) for x in expected[finite]] == bits[finite]).all()
+    between = np.float32([1 + 2**-11, 1 + 3 * 2**-11, -0.1, 2.0**-25, 3e-8, 1e9, -1e9, 65519])
+    limited = between.clip(-65504, 65504).astype(np.float16)
+    assert ([half_bits(x) for x in between] == limited.view(np.int16)).all()

@@ -23,10 +23,11 @@ def test_more_positions_than_the_model_has_are_refused():
 
 def test_more_than_the_memory_holds_is_refused_to_the_byte():
     held = weight_bytes(SMOLLM2_135M, 4) + kv_cache_bytes(SMOLLM2_135M, 2, 512, 4)
-    held += activation_bytes(SMOLLM2_135M, 2, 256, 512, 4)
-    check_room(SMOLLM2_135M, 2, 256, 512, held)
-    with pytest.raises(UserError, match=r"2 × 256 new tokens at 512 positions take .* GB"):
-        check_room(SMOLLM2_135M, 2, 256, 512, held - 1)
+    for table in (False, True):
+        needed = held + activation_bytes(SMOLLM2_135M, 2, 256, 512, 4, table=table)
+        check_room(SMOLLM2_135M, 2, 256, 512, needed, table=table)
+        with pytest.raises(UserError, match=r"2 × 256 new tokens at 512 positions take .* GB"):
+            check_room(SMOLLM2_135M, 2, 256, 512, needed - 1, table=table)
 
 
 def test_this_machine_has_some_memory_or_does_not_say(monkeypatch):

@@ -269,7 +269,7 @@ def test_without_a_cache_all_layers_share_one_mask():
         made.append(T)
         return causal_mask(T, S, device)
 
-    none = NoCache(causal_mask=counted)
+    none = NoCache(attention=grouped_query_attention, causal_mask=counted)
     feed(none, *random_heads(1, 5))
     assert made == [5]
 

@@ -109,6 +109,16 @@ def test_another_vocabulary_is_refused(decoders, texts):
         Original(decoders[2], texts).compare(other)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_model_whose_forecasts_are_no_numbers_is_refused(decoders, texts, value):
+    broken = copy.deepcopy(decoders[2])
+    broken.layers[1].feed_forward.up.weight[3, 4] = value
+    with pytest.raises(UserError, match=r"text 1 are not numbers.*look at its weights"):
+        Original(decoders[2], texts).compare(broken)
+    with pytest.raises(UserError, match=r"text 1 are not numbers.*look at its weights"):
+        _ = Original(broken, texts).quality
+
+
 def test_as_a_dict_each_figure_has_its_ends():
     quality = Quality((2, 2), (1.0, 3.0), (0.5, 0.5), (1, 2))
     found = quality.as_dict()

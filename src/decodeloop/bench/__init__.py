@@ -1,11 +1,12 @@
 """How fast this project decodes on this machine, and the engines that people use otherwise."""
 
 from decodeloop.bench.batches import BatchReport, BatchRow, BatchSettings, bench_batches
-from decodeloop.bench.contenders import CONTENDERS, Contender
+from decodeloop.bench.contenders import CONTENDERS, TABLE, Contender
 from decodeloop.bench.runs import Report, Row, Settings, bench, config_of
 
 __all__ = [
     "CONTENDERS",
+    "TABLE",
     "BatchReport",
     "BatchRow",
     "BatchSettings",

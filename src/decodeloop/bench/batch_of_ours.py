@@ -24,9 +24,10 @@ def several(
 ) -> list[list[int]]:
     """Read a prompt once, and go on from it greedily in so many texts → what each of them made."""
     prompt = torch.tensor([list(ids)])
-    if hasattr(model, "packed"):
+    own_cache = model.parts.cache is not ContiguousKVCache
+    if hasattr(model, "packed") and not own_cache:
         return over_tables(cast("FastDecoder", model), prompt, new_tokens, batch, clock)
-    cache = ContiguousKVCache(model.config, 1, prompt.shape[1] + new_tokens, model.dtype)
+    cache = model.new_cache(1, prompt.shape[1] + new_tokens)
     tokens = greedy(prefill(model, prompt, cache))
     clock.tick()
     cache.select([0] * batch)

@@ -14,7 +14,7 @@ import torch
 
 from decodeloop.bar import Progress, silent
 from decodeloop.bench.busy import core_held
-from decodeloop.bench.contenders import CONTENDERS, Contender
+from decodeloop.bench.contenders import CONTENDERS, TABLE, Contender
 from decodeloop.bench.spread import Spread, rate_spread, spread
 from decodeloop.bench.workers import Worker, started
 from decodeloop.checkpoints.files import can_be_a_path
@@ -22,14 +22,14 @@ from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.hub_config import read_config
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.errors import UserError
-from decodeloop.loading import KNOWN, known_folder, unknown
+from decodeloop.finding import KNOWN, known_folder, unknown
 from decodeloop.measure.machine import Job, matmul_job, stream_jobs
 from decodeloop.measure.room import check_room, total_memory
 from decodeloop.measure.timing import median_seconds
 from decodeloop.model import ModelConfig
 
 BUSY_RUNS = 3  # at most: beside a busy program some contenders take minutes for a run
-CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0}
+CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.06, "int4": 0.56}  # with scales, on average
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Row:
     peak_bytes: int | None  # above the state after imports
     bytes_per_s: float  # weights and cache that each token must read, over its time
     flops_per_s: float  # of the prefill, without what the causal mask throws away
+    run_bytes: int | None = None  # the most in a run, above what was held before: its median
     busy_ttft_s: Spread | None = None  # these two beside a busy program, if that was asked for
     busy_tokens_per_s: Spread | None = None
 
@@ -103,7 +104,7 @@ class Report:
 
     def ratios(self) -> dict[str, dict[str, float]]:
         """Tokens per second of each own contender over those of each other."""
-        own = {contender.name for contender in CONTENDERS if contender.own}
+        own = {contender.name for contender in (*CONTENDERS, TABLE) if contender.own}
         return {
             row.name: {
                 other.name: row.tokens_per_s.median / other.tokens_per_s.median
@@ -148,7 +149,8 @@ def bench(
     second is one over it.
     """
     positions = settings.prompt_tokens + settings.new_tokens
-    check_room(config, 1, settings.prompt_tokens, positions, total_memory())
+    table = TABLE in contenders
+    check_room(config, 1, settings.prompt_tokens, positions, total_memory(), table=table)
     peaks = peak_jobs()
     peak_seconds: list[list[float]] = []
     generator = torch.Generator().manual_seed(0)
@@ -231,6 +233,7 @@ def row_of(
     needed = prefill_flops(config, 1, settings.prompt_tokens)
     needed -= masked_flops(config, 1, settings.prompt_tokens)  # some leave them out, some do not
     peaks = [a["peak"] for a in answers if a["peak"] is not None]
+    taken = [a["run_peak"] for a in answers if a.get("run_peak") is not None]
     busy_firsts, busy_gaps = firsts_and_gaps(busy_answers)
     return Row(
         name=contender.name,
@@ -242,6 +245,7 @@ def row_of(
         peak_bytes=max(peaks) if peaks else None,
         bytes_per_s=moved / statistics.median(gaps),
         flops_per_s=needed / statistics.median(firsts),
+        run_bytes=int(statistics.median(taken)) if taken else None,
         busy_ttft_s=spread(busy_firsts) if busy_firsts else None,
         busy_tokens_per_s=rate_spread(busy_gaps) if busy_gaps else None,
     )

@@ -62,6 +62,11 @@ def show_report(report: Report, console: Console) -> None:
             "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}",
         )
     console.print(table, highlight=False)
+    taken = " · ".join(f"{row.name} {row.run_bytes / 1e6:,.0f}" for row in report.rows
+                       if row.run_bytes is not None)  # fmt: skip
+    if taken:
+        line = f"\nMB that a run takes beyond what is held before it: {taken}"
+        console.print(line, highlight=False, soft_wrap=True)
     if settings.busy:
         show_busy(report, console)
     for name, others in report.ratios().items():

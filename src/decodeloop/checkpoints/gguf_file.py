@@ -22,7 +22,7 @@ from decodeloop.checkpoints.weights import check_finite, check_place, hub_name
 from decodeloop.errors import ModelFileError, one_line
 
 ROPE_DIVISORS = "rope_freqs.weight"
-READABLE = ("F32", "F16", "Q8_0", "Q4_1")
+READABLE = ("F32", "F16", "Q8_0", "Q4_1", "Q4_0")
 PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE | re.DOTALL)
 
 BLOCK_TENSORS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from decodeloop.model import ModelConfig
 from decodeloop.model.config import beyond_llama
 
 CONFIG = "config.json"
+METHOD = "decodeloop"  # how folders that are exported here call their quantization
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,20 @@ def llama_sizes(fields: Fields) -> dict[str, Any]:
     }
 
 
+def quantized(raw: dict[str, Any]) -> str | None:
+    """What the matrices of a folder that was exported here are: int8, int4, or as they were."""
+    told = raw.get("quantization_config")
+    if not isinstance(told, dict) or told.get("quant_method") != METHOD:
+        return None
+    bits = told.get("bits")
+    return {8: "int8", 4: "int4"}.get(bits) if type(bits) is int else None
+
+
+def read_quantization(folder: Path) -> str | None:
+    """The same, of a folder."""
+    return quantized(read_json(folder / CONFIG))
+
+
 def read_config(folder: Path) -> ModelConfig:
     """The configuration of a model of one of the `FAMILIES`.
 
@@ -80,7 +95,7 @@ def read_config(folder: Path) -> ModelConfig:
             "attention_bias": fields.truth("attention_bias"),
             "mlp_bias": fields.truth("mlp_bias"),
             # numbers that stand for others: a scale beside them, or several of them in one byte
-            "quantization_config": bool(raw.get("quantization_config")),
+            "quantization_config": bool(raw.get("quantization_config")) and not quantized(raw),
             "compression_config": bool(raw.get("compression_config")),
         }
     )
@@ -152,7 +167,12 @@ def no_rope_every(fields: Fields, layers: int) -> int | None:
     return every
 
 
-def write_config(config: ModelConfig, folder: Path, eos_ids: list[int]) -> None:
+def write_config(
+    config: ModelConfig,
+    folder: Path,
+    eos_ids: Sequence[int],
+    quantization: dict[str, Any] | None = None,
+) -> None:
     """Write `config.json`, such that `read_config` gives the same again.
 
     Raises:
@@ -173,8 +193,10 @@ def write_config(config: ModelConfig, folder: Path, eos_ids: list[int]) -> None:
         **written_rotary(config),
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied,
-        "eos_token_id": eos_ids,
+        "eos_token_id": list(eos_ids),
     }
+    if quantization is not None:
+        more = {**more, "quantization_config": quantization}
     named = {"architectures": [CLASSES[kind]]}
     (folder / CONFIG).write_text(json.dumps(named | raw | more, indent=2), "utf-8")
 

@@ -121,7 +121,9 @@ def written_rotary(config: ModelConfig) -> dict[str, Any]:
     if scaling is None:
         return {"rope_theta": config.rope_base}
     if scaling.kind == "divided":
-        raise UserError("rope_scaling of kind 'divided' has no place in a config.json.")
+        raise UserError(
+            "rope_scaling of kind 'divided' has no place in a config.json: export a GGUF file."
+        )
     told: dict[str, Any] = {"rope_theta": config.rope_base, "rope_type": scaling.kind}
     told["factor"] = scaling.factor
     if scaling.kind in ("llama3", "yarn"):

@@ -117,6 +117,15 @@ class Tokenizer:
         }
         return render(self.chat_template, variables | self._special)
 
+    def special_id(self, key: str) -> int | None:
+        """The number of a special token, such as ``bos_token``, if there is one."""
+        return self.token_id(self._special[key]) if key in self._special else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `tokenizer.json` says."""
+        told: dict[str, Any] = json.loads(self._backend.to_str())
+        return told
+
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, as a hub folder has them."""
         self._backend.save(str(folder / "tokenizer.json"))

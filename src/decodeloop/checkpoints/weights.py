@@ -46,6 +46,32 @@ def hub_name(name: str) -> str:
     return f"{prefix}{HUB_NAMES[part]}.{kind}"
 
 
+def parsed(hub: str) -> tuple[int | None, str, str]:
+    """The hub's name of a tensor → its layer, if it is of one, which of our parts it is of, and
+    whether it is the weight or the bias; no part where there is none of this name.
+
+    >>> parsed("model.layers.3.self_attn.q_proj.bias")
+    (3, 'attention.query', 'bias')
+    """
+    name = r"(?:model\.layers\.(0|[1-9]\d{0,8})\.)?(.{1,80})\.(weight|bias)"
+    layer, part, kind = match.groups() if (match := re.fullmatch(name, hub)) else (None, "", "")
+    own = OWN_NAMES.get(part, "")
+    if (own in OF_THE_MODEL) == (layer is not None):
+        own = ""
+    return (None if layer is None else int(layer)), own, kind
+
+
+def own_part(hub: str) -> str:
+    """The hub's name of a tensor → which of our parts it is, in whatever layer.
+
+    >>> own_part("model.layers.3.self_attn.q_proj.weight")
+    'attention.query'
+    """
+    _, part, _ = parsed(hub)
+    assert part, hub
+    return part
+
+
 def shape_of(part: str, kind: str, config: ModelConfig) -> tuple[int, ...] | None:
     """The shape of the weight or bias of a part that `HUB_NAMES` lists; None where it has none."""
     if part.endswith(("query_norm", "key_norm")) and not config.qk_norm:
@@ -71,6 +97,12 @@ def shape_of(part: str, kind: str, config: ModelConfig) -> tuple[int, ...] | Non
     }.get(part, (C,))
 
 
+def shape_of_hub(name: str, config: ModelConfig) -> tuple[int, ...]:
+    """The shape of the tensor of a hub name; () for one that there is no place for."""
+    _, part, kind = parsed(name)
+    return (part and shape_of(part, kind, config)) or ()
+
+
 def check_place(
     name: str, shape: tuple[int, ...], config: ModelConfig, source: object, shown: str = ""
 ) -> None:
@@ -86,16 +118,14 @@ def check_place(
         ModelFileError: it has no place, or another shape.
     """
     shown = one_line(shown or name, limit=80)
-    match = re.fullmatch(r"(?:model\.layers\.(0|[1-9]\d{0,8})\.)?(.{1,80})\.(weight|bias)", name)
-    layer, part, kind = match.groups() if match else (None, "", "")
-    own = OWN_NAMES.get(part)
-    expected = None if own is None else shape_of(own, kind, config)
-    if expected is None or (own in OF_THE_MODEL) != (layer is None):
+    layer = parsed(name)[0]
+    expected = shape_of_hub(name, config)
+    if not expected:
         raise ModelFileError(
             f"{source} has a tensor {shown} that its architecture has no place for: take another "
             f"model, or one that was merged and saved whole."
         )
-    if layer is not None and int(layer) >= config.layers:
+    if layer is not None and layer >= config.layers:
         raise ModelFileError(
             f"{source} has a tensor {shown}, and its configuration says that there are "
             f"{config.layers} layers; copy the model again."

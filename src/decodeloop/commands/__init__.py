@@ -16,6 +16,7 @@ from decodeloop.commands.build import build
 from decodeloop.commands.chat import chat
 from decodeloop.commands.cost import cost
 from decodeloop.commands.doctor import doctor
+from decodeloop.commands.export import export
 from decodeloop.commands.fetch import fetch
 from decodeloop.commands.generate import generate
 from decodeloop.commands.lab import lab
@@ -43,6 +44,7 @@ app.command()(cost)
 app.command()(measure)
 app.command()(bench)
 app.command()(quality)
+app.command()(export)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
 app.command()(build)
 app.command()(progress)

@@ -33,6 +33,13 @@ def bench(
     ] = None,
     runs: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 10,
     threads: Annotated[int, typer.Option(help="As many as PyTorch takes, if not given.")] = 0,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table",
+            help="Also the plain decoder with the whole table of scores: for long prompts.",
+        ),
+    ] = False,
     busy: Annotated[
         bool, typer.Option("--busy", help="Also with one core held by an endless loop.")
     ] = False,
@@ -51,6 +58,8 @@ def bench(
         check_file(figure)
     contexts = numbers("--context", context or str(prompt_tokens))
     contenders = [one for one in benches.CONTENDERS if one.own or (peers and one.installed)]
+    if table:
+        contenders.insert(1, benches.TABLE)
     from rich.console import Console
 
     from decodeloop.bench.show import show_batches, show_report
@@ -58,6 +67,8 @@ def bench(
     if batch is not None:
         if busy:
             raise UserError("--busy is for one text: leave out --batch.")
+        if table:
+            raise UserError("--table is for one text: leave out --batch.")
         many = benches.BatchSettings(
             model, numbers("--batch", batch), contexts, new_tokens, runs, threads
         )

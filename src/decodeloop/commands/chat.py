@@ -14,6 +14,7 @@ import typer
 
 from decodeloop.commands.shared import (
     MODEL,
+    CacheDtype,
     Compiled,
     Device,
     Dtype,
@@ -80,6 +81,7 @@ def chat(
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = "fp32",
+    cache_dtype: CacheDtype = None,
     compiled: Compiled = None,
 ) -> None:
     """Talk with the model; each turn reads only what is new.
@@ -95,7 +97,7 @@ def chat(
 
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
         messages = read_messages(resume) if resume is not None else []
-        llm = load_as_asked(model, device, dtype, compiled)
+        llm = load_as_asked(model, device, dtype, compiled, cache_dtype)
     conversation = Conversation(
         llm,
         system,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from decodeloop.commands.shared import (
     MODEL,
+    CacheDtype,
     Compiled,
     Device,
     Dtype,
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
     from decodeloop.course.own import OwnModel
     from decodeloop.decode import BeamText, Sampling, TextGeneration
     from decodeloop.loading import LanguageModel
+    from decodeloop.splitting import SplitLanguageModel
 
 
 def generate(
+    context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 256,
     temperature: Temperature = 0.0,
@@ -59,6 +63,7 @@ def generate(
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = "fp32",
+    cache_dtype: CacheDtype = None,
     compiled: Compiled = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text: no chat template.")
@@ -66,6 +71,10 @@ def generate(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Without the KV cache: the same text, slowly.")
     ] = False,
+    ranks: Annotated[
+        int | None,
+        typer.Option(help="Over so many processes of this machine, each with a part of the model."),
+    ] = None,
     mine: Annotated[
         bool, typer.Option("--mine", help="Through the answers that you wrote in the lessons.")
     ] = False,
@@ -76,9 +85,10 @@ def generate(
 ) -> None:
     """Answer a prompt, streamed as it is generated."""
     with interruptible():
+        from decodeloop.assembling import QUANTIZED
         from decodeloop.decode import Sampling, search, stream
         from decodeloop.dtypes import dtype_name
-        from decodeloop.loading import DTYPES, INT8_PRODUCTS
+        from decodeloop.loading import DTYPES
 
     # bad values are refused before a slow load
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -86,10 +96,24 @@ def generate(
     check_text(prompt, stop, max_new_tokens)
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
-    if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in INT8_PRODUCTS:
+    if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in QUANTIZED:
         raise UserError(f"--mine computes with the weights as they are: leave out --dtype {kind}.")
+    if mine and cache_dtype is not None:
+        raise UserError("--mine computes with a cache of its own: leave out --cache-dtype.")
     folder = work_folder(work) if mine else None
-    llm = load_as_asked(model, device, dtype, compiled)
+    llm: LanguageModel
+    if ranks is None:
+        llm = load_as_asked(model, device, dtype, compiled, cache_dtype)
+    else:
+        asked = {
+            f"--dtype {dtype}": dtype_name(dtype, DTYPES, "--dtype") != "fp32",
+            f"--cache-dtype {cache_dtype}": cache_dtype is not None,
+            f"--device {device}": device not in (None, "auto", "cpu"),
+            "--compiled": bool(compiled),
+            "--mine": mine,
+        }
+        llm = over_ranks = load_over_ranks(model, ranks, asked)
+        context.call_on_close(over_ranks.close)
     own = None
     if folder is not None:
         from decodeloop.course.own import mine as through_answers
@@ -125,6 +149,25 @@ def generate(
     show(generation, own, llm, as_json)
     if interrupted:
         raise typer.Exit(130)
+
+
+def load_over_ranks(model: str, ranks: int, asked: Mapping[str, bool]) -> SplitLanguageModel:
+    """The model over processes; they end when it is closed, or with this one.
+
+    Args:
+        asked: options that ask for what is not done over processes, and whether they were given.
+
+    Raises:
+        UserError: as `load_split`; or one of these was given.
+    """
+    from decodeloop.splitting import load_split
+
+    check_at_least(1, ranks=ranks)
+    if given := [option for option, was in asked.items() if was]:
+        raise UserError(
+            f"--ranks computes in fp32 on the CPU, by plain PyTorch: leave out {given[0]}."
+        )
+    return load_split(model, ranks)
 
 
 def check_text(prompt: str, stop: list[str] | None, max_new_tokens: int) -> None:

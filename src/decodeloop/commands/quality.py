@@ -60,12 +60,14 @@ def quality(
         from decodeloop.loading import DTYPES
         from decodeloop.quality.report import Report, show_report
 
-    kind = texts or ("plays" if model == "small" else "plain")
+    default = "plays" if model == "small" else "plain"
+    kind = default if texts is None else texts
     passages = measuring.held_out(kind)
     asked = measuring.questions() if questions else ()
     changed = load_as_asked(model, device, dtype, compiled)
     itself = against is None and dtype_name(dtype, DTYPES, "--dtype") == "fp32"
-    original = changed if itself else load_as_asked(against or model, device, "fp32", compiled)
+    source = model if against is None else against
+    original = changed if itself else load_as_asked(source, device, "fp32", compiled)
     check_same_tokens(changed, original, passages)
     ids = measuring.tokenized(original.tokenizer, passages)
     with progress_bar() as show:
@@ -81,12 +83,12 @@ def quality(
             show("the model", 1.0)
     report = Report(after, before.quality, new, old)
     if as_json:
-        names = {"model": model, "dtype": dtype, "against": against or model, "kind": kind}
+        names = {"model": model, "dtype": dtype, "against": source, "kind": kind}
         print(json.dumps(names | report.as_dict()))
         return
     from rich.console import Console
 
-    show_report(f"{model} {dtype}", f"{against or model} fp32", report, Console())
+    show_report(f"{model} {dtype}", f"{source} fp32", report, Console())
 
 
 def check_same_tokens(one: LanguageModel, other: LanguageModel, passages: Sequence[str]) -> None:

@@ -27,8 +27,11 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[
     str,
     typer.Option(
-        help="What the weights are: fp32, bf16, fp16, int8, or w8a8 (inputs of products too)."
+        help="What the weights are: fp32, bf16, fp16, int8, w8a8 (inputs of products too), or int4."
     ),
+]
+CacheDtype = Annotated[
+    str | None, typer.Option(help="What keys and values are kept as: int8, int4; else as computed.")
 ]
 Compiled = Annotated[
     bool | None,
@@ -79,18 +82,24 @@ def interruptible() -> Iterator[None]:
 
 
 def load_as_asked(
-    model: str, device: str | None, dtype: str, compiled: bool | None
+    model: str,
+    device: str | None,
+    dtype: str,
+    compiled: bool | None,
+    cache_dtype: str | None = None,
 ) -> LanguageModel:
     """The model that the options ask for.
 
     Raises:
-        UserError: as `load`; a bad `--dtype` is named as such.
+        UserError: as `load`; a bad `--dtype` or `--cache-dtype` is named as such.
     """
     from decodeloop.dtypes import dtype_name
-    from decodeloop.loading import DTYPES, load
+    from decodeloop.loading import CACHE_BITS, DTYPES, load
 
     kind = dtype_name(dtype, DTYPES, "--dtype")
-    return load(model, device, kind, compiled)
+    if cache_dtype is not None:
+        cache_dtype = dtype_name(cache_dtype, CACHE_BITS, "--cache-dtype")
+    return load(model, device, kind, compiled, cache_dtype)
 
 
 def seeded_generator(seed: int | None) -> torch.Generator:

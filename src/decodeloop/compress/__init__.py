@@ -1,5 +1,12 @@
 """Smaller: fewer bits, fewer weights, a smaller model that learned from a larger one."""
 
+from decodeloop.compress.cache import (
+    QuantizedKVCache,
+    dequantize_cache,
+    pack_nibbles,
+    quantize_cache,
+    unpack_nibbles,
+)
 from decodeloop.compress.distillation import (
     distillation_loss,
     recover,
@@ -21,11 +28,15 @@ from decodeloop.compress.training import (
 
 __all__ = [
     "Optimizer",
+    "QuantizedKVCache",
     "Recipe",
+    "dequantize_cache",
     "distillation_loss",
     "for_training",
     "hard_loss",
     "new_decoder",
+    "pack_nibbles",
+    "quantize_cache",
     "recover",
     "sequence_targets",
     "shuffled",
@@ -33,5 +44,6 @@ __all__ = [
     "train",
     "train_student",
     "trained",
+    "unpack_nibbles",
     "windows",
 ]

@@ -61,6 +61,7 @@ from decodeloop.cost.roofline import (
     ridge,
 )
 from decodeloop.cost.summary import Costs, costs
+from decodeloop.cost.traffic import table_traffic, traffic
 from decodeloop.cost.utilisation import mbu, mfu
 
 __all__ = [
@@ -125,5 +126,7 @@ __all__ = [
     "simulate_queue",
     "simulate_split",
     "table",
+    "table_traffic",
+    "traffic",
     "weight_bytes",
 ]

@@ -3,8 +3,8 @@
 FLOPs are those of the matrix products alone, a multiply-add being two of them. PyTorch's
 `torch.utils.flop_counter` counts a decoder that is written with `@` and `F.linear` the same, to the
 FLOP. Norms, softmax, rotary positions and activations are not in it: they are a few percent of the
-operations. Causal or not, all T·S scores of a head are counted: a plain decoder computes the masked
-half too.
+operations. Causal or not, all T·S scores of a head are counted: a decoder `WITH_TABLE` computes the
+masked half too.
 
 Bytes are a lower bound: weights and cache cross from memory to the processor once in a forward,
 and nothing of them stays there from one forward to the next. Activations and scores count nothing,

@@ -1,10 +1,10 @@
 """What inference holds in memory: weights once, a cache for each row, activations for a moment.
 
 All of it is arithmetic on a configuration. The weights and the cache are those of any decoder; the
-activations are those of `decodeloop.model.Decoder`, found from its code, and right to the byte
-where PyTorch's own count can be had (`measure.peak_bytes`). A fused attention
-(FlashAttention: Dao et al., 2022, arXiv:2205.14135) never holds the tables that dominate them.
-Built in lesson 09.
+activations are those of `decodeloop.model.Decoder` whose attention has the whole table of scores
+(`model.WITH_TABLE`), found from its code, and right to the byte where PyTorch's own count can be
+had (`measure.peak_bytes`). A fused attention (FlashAttention: Dao et al., 2022, arXiv:2205.14135;
+lesson 16), which the decoder takes for long prompts, never holds that table. Built in lesson 09.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from decodeloop.cost.checks import (
     whole_bytes,
 )
 from decodeloop.errors import UserError
-from decodeloop.model import ModelConfig
+from decodeloop.model import ModelConfig, flash
 
 POSITION_BYTES = 8  # positions are int64, whatever the model's type
 MASK_BYTES = 1  # PyTorch keeps a boolean in a byte
@@ -74,6 +74,7 @@ def activation_stages(
     bytes_per_number: float,
     *,
     logits: int = 1,
+    table: bool = True,
 ) -> dict[str, int]:
     """Bytes alive at the worst moment of each stage of a forward, beyond weights and cache.
 
@@ -86,8 +87,11 @@ def activation_stages(
       still has names for; three of (B, T, F), the gate, what is gated, and their product.
     - "head": the final x, and the logits, (B, logits, V).
 
-    Exact for the library's decoder with a cache, in fp32 on a CPU, if F is half as large again as C
-    and H·D, or more (with a narrow F, the norms or the rotation may hold a little more).
+    Without the `table`, as `flash.causal_attention` does it: the mask of one block of queries, and
+    its result, twice; and the result for all, (B, T, H·D). That is a bound, near at hand.
+
+    Exact for a decoder `WITH_TABLE` and with a cache, in fp32 on a CPU, if F is half as large again
+    as C and H·D, or more (with a narrow F, the norms or the rotation may hold a little more).
     """
     check_whole("activation_bytes", batch=batch, T=T, S=S, logits=logits)
     check_bytes_per_number("activation_bytes", bytes_per_number=bytes_per_number)
@@ -105,10 +109,14 @@ def activation_stages(
     H, G, D = config.heads, config.kv_heads, config.head_dim
     rows, tables = batch * T, 3 * batch * H * T * (S + 1)
     qkv = rows * (H + 2 * G) * D
-    positions = POSITION_BYTES * T
+    positions, masks = POSITION_BYTES * T, mask_bytes(config, batch, T, S)
+    if not table and T > 1 and flash.ROWS * flash.COLUMNS < T * S:
+        n = min(T, flash.BLOCK)
+        tables = rows * H * D + 2 * batch * H * n * D
+        masks = 3 * MASK_BYTES * n * S  # and what it is made of
     return {
         "attention": whole_bytes((2 * rows * C + qkv + tables) * bytes_per_number)
-        + mask_bytes(config, batch, T, S)
+        + masks
         + positions,
         "feed_forward": whole_bytes((3 * rows * C + qkv + 3 * rows * F) * bytes_per_number)
         + positions,
@@ -124,11 +132,13 @@ def activation_bytes(
     bytes_per_number: float,
     *,
     logits: int = 1,
+    table: bool = True,
 ) -> int:
     """The most that one forward of the plain decoder holds at a time, beyond weights and cache.
 
     T new positions, S key positions with the new ones; the head runs on `logits` positions of each
-    row. The largest of `activation_stages`, since no two of them are alive at once.
+    row; attention has the whole `table` of scores, or tiles of it. The largest of
+    `activation_stages`, since no two of them are alive at once.
 
     Raises:
         UserError: a size is not a positive whole number, S is less than T, or `logits` more than T.
@@ -137,7 +147,7 @@ def activation_bytes(
     >>> activation_bytes(SMOLLM2_135M, 1, 1024, 1024, 4) > 3 * 4 * 9 * 1024**2  # three tables
     True
     """
-    stages = activation_stages(config, batch, T, S, bytes_per_number, logits=logits)
+    stages = activation_stages(config, batch, T, S, bytes_per_number, logits=logits, table=table)
     return max(stages.values())
 
 

@@ -39,7 +39,8 @@ def standalone(answer: Callable[..., Any], path: str) -> tuple[str, list[str]]:
     above: list[str] = []
     lost: list[str] = []
     names, namespace = missing_names(kept), namespace_of(answer)
-    borrow(names, namespace, above, lost, {answer.__name__}, os.path.dirname(path))
+    left_out = {answer.__name__, *numbers()}
+    borrow(names, namespace, above, lost, left_out, os.path.dirname(path))
     return "\n".join(above) + "\n\n\n" + cell if above else cell, lost
 
 
@@ -51,10 +52,11 @@ def borrow(
     done: set[str],
     cells: str,
 ) -> None:
-    """Append to `above` what defines these names of a notebook, and what that needs in turn."""
+    """Append to `above` what defines these names of a notebook, and what that needs in turn; but
+    for those that are `done`."""
     for name in sorted(names - done):
         done.add(name)
-        if name in numbers() or name not in namespace:
+        if name not in namespace:
             continue
         value = namespace[name]
         if line := simple_definition(name, value):

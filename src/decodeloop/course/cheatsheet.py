@@ -45,7 +45,8 @@ def page() -> str:
         "| --- | --- | --- |",
     ]
     others = []
-    for heading, module in built_in_lessons(TENSORS):
+    for lessons, title, module in built_in_lessons(TENSORS):
+        heading = f"{' · '.join(lessons)} {title}"
         for signature, shapes, words in rows(module):
             if shapes:
                 lines.append(f"| {heading} | `{signature}` | {shapes} |")
@@ -53,12 +54,11 @@ def page() -> str:
             else:
                 others.append(f"`{signature}` {words}")
     lines += ["", "Without tensors of their own: " + " · ".join(others), ""]
-    for lesson, found in groupby(built_in_lessons(NUMBERS), key=lambda pair: pair[0].split()[0]):
-        pairs = list(found)
-        titles = [re.sub(r"^[A\d]\d(?: · [A\d]\d)* ", "", heading) for heading, _ in pairs]
+    for lesson, found in groupby(built_in_lessons(NUMBERS), key=lambda built: built[0][0]):
+        _, titles, modules = zip(*found, strict=True)
         listed = [
             f"`{signature}` {words}"
-            for _, module in pairs
+            for module in modules
             for signature, _, words in rows(module)
             if "." not in signature.partition("(")[0]  # a class is more than its methods
         ]
@@ -66,9 +66,9 @@ def page() -> str:
     return "\n".join([*lines, ""])
 
 
-def built_in_lessons(rooms: Sequence[str]) -> list[tuple[str, Any]]:
-    """The modules of some rooms that lessons build, by lesson, each with its heading: what the
-    docstring begins with, and the lessons that it names."""
+def built_in_lessons(rooms: Sequence[str]) -> list[tuple[list[str], str, Any]]:
+    """The modules of some rooms that lessons build, by lesson: the lessons that the docstring
+    names, what it begins with, and the module."""
     found = []
     for room in rooms:
         for info in pkgutil.iter_modules(importlib.import_module(room).__path__):
@@ -77,9 +77,8 @@ def built_in_lessons(rooms: Sequence[str]) -> list[tuple[str, Any]]:
             if match := BUILT_IN.search(text):
                 lessons = re.findall(r"\d\d|A\d", match[1])
                 title = re.split("[:;.,]", text)[0]
-                place = (lessons[-1], lessons[0])
-                found.append((place, " · ".join(lessons) + " " + title, module))
-    return [(heading, module) for _, heading, module in sorted(found, key=lambda row: row[0])]
+                found.append((lessons, title, module))
+    return sorted(found, key=lambda built: (built[0][-1], built[0][0]))
 
 
 def in_one(titles: Sequence[str]) -> str:

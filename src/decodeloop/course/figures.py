@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6b6b6b"
+PALE = "#c4d7e8"  # what is there, beside what counts
 STYLES = cycler(color=[BLUE, ORANGE, GREEN, RED]) + cycler(linestyle=["-", "--", "-.", ":"])
 MUCH = "Blues"  # white = nothing, dark = much; the same in grey
 
@@ -110,7 +111,7 @@ def kv_sharing(H: int, G: int, title: str, ax: Axes) -> None:
     """Draw which of `H` query heads reads which of `G` KV heads."""
     for g in range(G):
         middle = (g + 0.5) * H / G - 0.5  # under the heads that read it
-        box = plt.Rectangle((middle - 0.4, 0.0), 0.8, 0.5, facecolor="#c4d7e8", edgecolor="black")
+        box = plt.Rectangle((middle - 0.4, 0.0), 0.8, 0.5, facecolor=PALE, edgecolor="black")
         ax.add_patch(box)
         ax.text(middle, 0.25, str(g), ha="center", va="center", fontsize=9)
         for h in range(g * H // G, (g + 1) * H // G):
@@ -144,7 +145,7 @@ def token_labels(pieces: Sequence[str]) -> list[str]:
 def course_map(layers: int) -> Axes:
     """One token's way through the machine, each part with the lesson that builds it."""
     _, ax = plt.subplots(figsize=(9.4, 3.9))
-    light, dark = "#e8eef4", "#c4d7e8"
+    light, dark = "#e8eef4", PALE
 
     def box(x: float, y: float, w: float, h: float, text: str, colour: str = light) -> None:
         ax.add_patch(plt.Rectangle((x, y), w, h, facecolor=colour, edgecolor="black", zorder=2))
@@ -186,7 +187,7 @@ def course_map(layers: int) -> Axes:
 
 def block_diagram(order: str, ax: Axes) -> None:
     """One block, the stream running from left to right: `order` is "pre-norm" or "post-norm"."""
-    light, dark = "#e8eef4", "#c4d7e8"
+    light, dark = "#e8eef4", PALE
     stream, branch = 0.0, 1.5
 
     def arrow(*points: tuple[float, float]) -> None:

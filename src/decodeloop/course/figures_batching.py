@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -10,11 +10,13 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from decodeloop.cost import Request
-from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, doubling_axis
+from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, PALE, doubling_axis
 from decodeloop.serve import StepCost, StepTime
 
-PALE, MIDDLE = "#c4d7e8", "#7fa8c9"
+MIDDLE = "#7fa8c9"
 MARKERS = "os^Dv"
+FIRST = "gives the first token"
+USES = "once a step", "prompts", "padding", "answers", "ended rows"
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -35,7 +37,7 @@ def step_and_rate(
     doubled = list(batches)
     shown = (
         ("measured", seconds, "-", "o", BLUE),
-        ("the roof's", roof, "--", "s", ORANGE),
+        ("roof", roof, "--", "s", ORANGE),
         ("one after another", [seconds[0] * b / batches[0] for b in batches], ":", "", GREY),
     )
     for name, times, style, marker, colour in shown:
@@ -46,9 +48,9 @@ def step_and_rate(
         doubling_axis(axis, batches)
         plain_numbers(axis.yaxis)
         axis.set_xlabel("texts in the step")
+        axis.legend(fontsize=9)
     left.set(ylabel="ms for a step")
     right.set(ylabel="tokens per second, all texts")
-    left.legend(fontsize=9)
     return left, right
 
 
@@ -65,7 +67,7 @@ def fit_over_steps(measured: Sequence[StepTime], cost: StepCost) -> Axes:
         took = [1e3 * m.seconds for m in steps]
         axis.plot(said, took, marker, color=colour, markersize=7, linestyle="", label=name)
     ends = [0.8e3 * min(m.seconds for m in measured), 1.25e3 * max(m.seconds for m in measured)]
-    axis.plot(ends, ends, color="black", linewidth=1, linestyle="-", label="as fitted")
+    axis.plot(ends, ends, color="black", linewidth=1, linestyle="-", label="measured = fitted")
     axis.set(xscale="log", yscale="log", xlabel="ms by the fitted cost", ylabel="ms measured")
     plain_numbers(axis.xaxis)
     plain_numbers(axis.yaxis)
@@ -82,7 +84,10 @@ def context(step: StepTime) -> float:
 
 
 def static_batch(prompts: Sequence[int], answers: Sequence[int]) -> Axes:
-    """A static batch, a row for each text and a column for each position that is computed."""
+    """A static batch, a row for each text and a column for each position that is computed.
+
+    A dot: here the first token of the answer comes out.
+    """
     T, columns = max(prompts), max(prompts) + max(answers) - 1
     _, axis = plt.subplots(figsize=(8.4, 0.55 * len(prompts) + 1.6))
     looks = {
@@ -112,17 +117,26 @@ def static_batch(prompts: Sequence[int], answers: Sequence[int]) -> Axes:
                 )
             )
             names.add(kind)
+    axis.plot(
+        [T - 0.54] * len(prompts),
+        range(len(prompts)),
+        "o",
+        color="white",
+        markeredgecolor="black",
+        label=FIRST,
+        linestyle="",
+    )
     axis.axvline(T - 0.04, color="black", linewidth=1.5, linestyle="-")
     axis.set(xlim=(-0.2, columns), ylim=(len(prompts) - 0.4, -0.6))
     axis.set(xlabel="column: left of the line one step, right of it one step each", ylabel="text")
     axis.set_xticks([c + 0.46 for c in range(columns)], [str(c + 1) for c in range(columns)])
     axis.set_yticks(range(len(prompts)), [str(row + 1) for row in range(len(prompts))])
     named = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    in_order = [kind for kind in ("prompt", "padding", "answer", "ended") if kind in named]
+    in_order = [kind for kind in ("prompt", FIRST, "padding", "answer", "ended") if kind in named]
     axis.legend(
         [named[kind] for kind in in_order],
         in_order,
-        ncols=4,
+        ncols=5,
         fontsize=9,
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
@@ -168,10 +182,31 @@ def who_waits(schedules: Mapping[str, Sequence[Request]]) -> list[Axes]:
     return list(axes[0])
 
 
+def seconds_by_use(
+    batches: Iterable[tuple[Sequence[int], Sequence[int]]], cost: StepCost
+) -> dict[str, float]:
+    """What the seconds of static batches are paid for; each is a pair of prompts and answers, in
+    tokens. All parts together are the sum of their `static_batch_time`."""
+    uses = dict.fromkeys(USES, 0.0)
+    for prompts, answers in batches:
+        B, T = len(prompts), max(prompts)
+        once, real, padding, made, ended = USES
+        uses[once] += cost.step * max(answers)
+        uses[real] += (cost.token + cost.position) * sum(prompts) + cost.text * B
+        uses[padding] += (cost.token + cost.position) * (B * T - sum(prompts))
+        for k in range(1, max(answers)):
+            going_on = sum(n > k for n in answers)
+            row = cost.token + cost.text + cost.position * (T + k)
+            uses[made] += going_on * row
+            uses[ended] += (B - going_on) * row
+    return uses
+
+
 def where_the_seconds_go(bars: Mapping[str, Mapping[str, float]]) -> Axes:
     """A bar for each way to serve the same requests, in parts: what for, and how many seconds."""
     _, axis = plt.subplots(figsize=(8.6, 0.75 * len(bars) + 1.5))
-    looks = ((GREY, ""), (BLUE, ""), ("white", "///"), (PALE, ""), ("white", "xxx"))
+    longest = max(sum(parts.values()) for parts in bars.values())
+    looks = ((GREY, ""), (MIDDLE, ""), ("white", "///"), (PALE, ""), ("white", "xxx"))
     for row, parts in enumerate(bars.values()):
         left = 0.0
         for (use, seconds), (colour, hatch) in zip(parts.items(), looks, strict=True):
@@ -186,6 +221,13 @@ def where_the_seconds_go(bars: Mapping[str, Mapping[str, float]]) -> Axes:
                 linewidth=0.6,
                 label=None if row else use,
             )
+            if seconds > longest / 20:  # room for a number
+                behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatch else None
+                ink = "white" if colour == GREY else "black"
+                middle = left + seconds / 2
+                axis.text(
+                    middle, row, f"{seconds:.0f}", ha="center", va="center", color=ink, bbox=behind
+                )
             left += seconds
     axis.set_yticks(range(len(bars)), list(bars))
     axis.set(xlabel="seconds for all requests", ylim=(len(bars) - 0.5, -0.5))
@@ -211,6 +253,7 @@ def gain_by_batch(batches: Sequence[int], gains: Mapping[str, Sequence[float]]) 
 __all__ = [
     "fit_over_steps",
     "gain_by_batch",
+    "seconds_by_use",
     "static_batch",
     "step_and_rate",
     "where_the_seconds_go",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from decodeloop.course.figures import BLUE, GREY, ORANGE
-
-PALE = "#c4d7e8"
-Span = tuple[int, int, int]  # where it begins, how many places hold a token, how many are taken
+from decodeloop.course.figures import BLUE, ORANGE, PALE
+from decodeloop.course.fragmentation import Span
 
 
 def memory_strips(strips: Mapping[str, Sequence[Span]], places: int) -> None:
@@ -37,13 +35,16 @@ def memory_strips(strips: Mapping[str, Sequence[Span]], places: int) -> None:
 
 
 def lost_to_blocks(
-    sizes: Sequence[int], formula: Sequence[float], counted: Sequence[float]
+    sizes: Sequence[int], counted: Sequence[float], formula: Callable[[int], float]
 ) -> None:
-    """The share of the places taken that are empty, by block size."""
-    _, axis = plt.subplots(figsize=(7.5, 3.2))
-    axis.plot(sizes, [100 * x for x in formula], color=BLUE, label="formula")
+    """The share of the places taken that are empty: counted for some block sizes, by formula for
+    all between them."""
+    _, axis = plt.subplots(figsize=(7.5, 3.0))
+    every = range(min(sizes), max(sizes) + 1)
+    axis.plot(every, [100 * formula(size) for size in every], color=BLUE, label="formula")
     axis.plot(sizes, [100 * x for x in counted], "o", color="black", label="counted")
-    axis.set(xscale="log", xlabel="positions in a block", ylabel="places taken and empty, %")
+    axis.set(xscale="log", xlabel="positions in a block")
+    axis.set_ylabel("empty share of the\ntaken places, %")
     axis.set_xticks(sizes, [str(size) for size in sizes])
     axis.minorticks_off()
     axis.legend()
@@ -53,40 +54,41 @@ def lost_to_blocks(
 def tables_and_pool(
     texts: Mapping[str, Sequence[str]], tables: Mapping[str, Sequence[int]], size: int, count: int
 ) -> None:
-    """Each text as its reader sees it, its table, and the pool where its blocks lie."""
+    """Each text as its reader sees it, its table, and the pool where its blocks lie: dashed what is
+    free, thick what several texts use."""
     _, axis = plt.subplots(figsize=(9.5, 1.0 + 0.8 * len(texts)))
-    colours = dict(zip(texts, (BLUE, ORANGE), strict=False))
     owners: dict[int, list[str]] = {}
     held: dict[int, Sequence[str]] = {}
     for y, (name, words) in enumerate(texts.items()):
-        axis.text(-0.3, 1.2 - y, name, ha="right", va="center")
+        axis.text(-0.3, 1.2 - y, f"text {name}", ha="right", va="center")
         for i, block in enumerate(tables[name]):
             part = words[i * size : (i + 1) * size]
-            _block(axis, 1.35 * size * i, 0.85 - y, part, size, colours[name], f"→ {block}")
+            _block(axis, 1.35 * size * i, 0.85 - y, part, size, f"→ {block}")
             owners.setdefault(block, []).append(name)
             held[block] = part
     below = -len(texts) + 0.45
     axis.text(-0.3, below + 0.35, "pool", ha="right", va="center")
     for block in range(count):
         names = owners.get(block, [])
-        colour = GREY if len(names) > 1 else colours.get(names[0], "white") if names else "#bbbbbb"
-        _block(axis, 1.15 * size * block, below, held.get(block, ()), size, colour, str(block))
+        label, x = f"{block}: {' and '.join(names) or 'free'}", 1.15 * size * block
+        _block(axis, x, below, held.get(block, ()), size, label, len(names))
     axis.set(xlim=(-1.2 * size, 1.15 * size * count), ylim=(below - 0.4, 1.55))
     axis.axis("off")
     plt.show()
 
 
 def _block(
-    axis: Axes, x: float, y: float, words: Sequence[str], size: int, colour: str, label: str
+    axis: Axes, x: float, y: float, words: Sequence[str], size: int, label: str, users: int = 1
 ) -> None:
     for i in range(size):
         word = words[i] if i < len(words) else ""
         face = PALE if word else "white"
         axis.add_patch(plt.Rectangle((x + i, y), 1, 0.6, facecolor=face, edgecolor="#999999"))
         axis.text(x + i + 0.5, y + 0.3, word, ha="center", va="center", fontsize=8)
-    axis.add_patch(
-        plt.Rectangle((x, y), size, 0.6, facecolor="none", edgecolor=colour, linewidth=2.2)
-    )
+    width, line = (1.2, "--") if users == 0 else (0.8 + 0.9 * users, "-")
+    border = plt.Rectangle((x, y), size, 0.6, facecolor="none", edgecolor="black")
+    border.set(linewidth=width, linestyle=line)
+    axis.add_patch(border)
     axis.text(x + size / 2, y - 0.2, label, ha="center", va="center", fontsize=9)
 
 
@@ -111,8 +113,9 @@ def blocks_over_steps(counted: Mapping[str, Sequence[int]]) -> None:
     """How many blocks are in use, token by token."""
     _, axis = plt.subplots(figsize=(7.5, 3.2))
     for name, counts in counted.items():
-        axis.plot(range(len(counts)), counts, label=name)
+        axis.plot(range(len(counts)), counts, label=name, drawstyle="steps-post")
     axis.set(xlabel="tokens made for each answer", ylabel="blocks in use", ylim=(0, None))
+    axis.set_xticks(range(0, len(counts), 4))
     axis.legend()
     plt.show()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
@@ -13,8 +14,13 @@ from matplotlib.patches import Patch
 from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, RED, doubling_axis
 from decodeloop.serve import Simulation
 
-PALE, AGAIN = "#d9d9d9", "#b35900"
+PALE, AGAIN = "#d9d9d9", "#8a4500"
 READING, REREADING, WAITING, MAKING = "reads its prompt", "reads again", "waits", "makes tokens"
+LOOKS: dict[str, dict[str, Any]] = {
+    READING: {"facecolor": ORANGE, "edgecolor": "white", "linewidth": 0.6},
+    REREADING: {"facecolor": "white", "edgecolor": AGAIN, "hatch": "/////", "linewidth": 0.6},
+    MAKING: {"facecolor": BLUE, "linewidth": 0},
+}
 
 
 def tokens_of_readers(
@@ -34,11 +40,14 @@ def tokens_of_readers(
             ax.plot(times, [row] * len(times), marker, color=colour, markersize=5)
             if late:
                 ax.barh(row, times[0] - asked, left=asked, height=0.35, color=PALE)
+                ax.text(asked, row, " waits", va="center", fontsize=9)
         ax.axvline(asked, color=GREY, linestyle=":", linewidth=1.2)
+        ax.text(asked, -0.62, " the page comes", va="bottom", fontsize=9)
         ax.set_yticks(
             range(len(texts)), [f"reader {i + 1}" for i in range(newcomer)] + ["the page"]
         )
-        ax.set(ylim=(len(texts) - 0.4, -0.6), title=title)
+        ax.set(ylim=(len(texts) - 0.4, -0.6))
+        ax.set_title(title, loc="right")
     axes[-1].set_xlabel("seconds")
     figure.align_ylabels()
     plt.show()
@@ -65,58 +74,78 @@ def spans_of(
     return spans
 
 
+def pauses(
+    begin: float, end: float, spans: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """What the spans (begin, length) leave of the time from `begin` to `end`, in the same form."""
+    left, at = [], begin
+    for start, length in sorted([*spans, (end, 0.0)]):
+        if start > at + 1e-9:
+            left.append((at, start - at))
+        at = max(at, start + length)
+    return left
+
+
 def timeline(
-    result: Simulation, first: int, last: int, *, ax: Axes | None = None, title: str = ""
+    result: Simulation,
+    first: int,
+    last: int,
+    others: Sequence[int] = (),
+    *,
+    ax: Axes | None = None,
+    title: str = "",
 ) -> None:
-    """A row for each request from `first` to `last`: waiting pale, chunks of a prompt orange, what
-    is read again after a preemption hatched, tokens blue, preemptions as crosses."""
-    rows = range(first, last + 1)
+    """A row for each request from `first` to `last`, and for the `others` below: waiting pale,
+    chunks of a prompt orange, what is read again after a preemption hatched, tokens blue,
+    preemptions as crosses."""
+    rows = [*range(first, last + 1), *others]
     if ax is None:
         _, ax = plt.subplots(figsize=(9.5, 0.9 + 0.27 * len(rows)))
-    for row in rows:
+    height = {row: at for at, row in enumerate(rows)}
+    spans = spans_of(result, rows)
+    for row, at in height.items():
         request = result.requests[row]
-        wait = request.end - request.arrival
-        ax.barh(row, wait, left=request.arrival, height=0.62, color=PALE, zorder=1)
-        ax.plot(request.arrival, row, "|", color="black", markersize=9, zorder=4)
-    for (row, kind), spans in spans_of(result, rows).items():
-        if kind == MAKING:
-            ax.broken_barh(spans, (row - 0.15, 0.3), color=BLUE, linewidth=0, zorder=2)
-        else:
-            colour, hatch = (AGAIN, "////") if kind == REREADING else (ORANGE, None)
-            place = (row - 0.31, 0.62)
-            ax.broken_barh(
-                spans, place, facecolor=colour, hatch=hatch, edgecolor="white", lw=0.6, zorder=3
-            )
+        busy = [span for (of, _), some in spans.items() if of == row for span in some]
+        waits = pauses(request.arrival, request.end, busy)
+        ax.broken_barh(waits, (at - 0.31, 0.62), color=PALE, linewidth=0, zorder=1)
+        ax.plot(request.arrival, at, "|", color="black", markersize=9, zorder=4)
+    for (row, kind), some in spans.items():
+        half = 0.15 if kind == MAKING else 0.31
+        ax.broken_barh(some, (height[row] - half, 2 * half), zorder=2, **LOOKS[kind])
     for moment in result.moments:
         for victim in moment.plan.preempted:
             if victim.number in rows:
-                ax.plot(moment.start, victim.number, "X", color=RED, mec="black", ms=8, zorder=5)
+                ax.plot(
+                    moment.start, height[victim.number], "X", color=RED, mec="black", ms=8, zorder=5
+                )
     ax.set(xlabel="simulated seconds", ylabel="request", title=title)
-    ax.set_ylim(last + 0.6, first - 0.6)
-    ax.set_yticks(rows)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_yticks(range(len(rows)), [str(row) for row in rows])
     begin = min(result.requests[row].arrival for row in rows)
     ax.set_xlim(begin - 0.05, max(result.requests[row].end for row in rows) + 0.05)
     key: list[Artist] = [
+        Line2D([], [], color="black", marker="|", markersize=9, linestyle="", label="comes"),
         Patch(facecolor=PALE, label=WAITING),
-        Patch(facecolor=ORANGE, edgecolor="white", label=READING),
-        Patch(facecolor=BLUE, label=MAKING),
+        Patch(**LOOKS[READING], label=READING),
+        Patch(**LOOKS[MAKING], label=MAKING),
     ]
     if any(moment.plan.preempted for moment in result.moments):
-        key.insert(2, Patch(facecolor=AGAIN, hatch="////", edgecolor="white", label=REREADING))
+        key.insert(3, Patch(**LOOKS[REREADING], label=REREADING))
         cross = Line2D([], [], color=RED, marker="X", mec="black", linestyle="", label="sent back")
         key.append(cross)
     ax.figure.legend(handles=key, loc="outside upper center", ncols=len(key), fontsize=9)
 
 
-def two_timelines(results: Mapping[str, Simulation], first: int, last: int) -> None:
+def two_timelines(
+    results: Mapping[str, Simulation], first: int, last: int, others: Sequence[int] = ()
+) -> None:
     """The same requests by two policies, on one clock."""
-    _, axes = plt.subplots(
-        len(results), 1, figsize=(9.5, len(results) * (0.7 + 0.24 * (last - first + 1)))
-    )
+    rows = [*range(first, last + 1), *others]
+    _, axes = plt.subplots(len(results), 1, figsize=(9.5, len(results) * (0.7 + 0.24 * len(rows))))
     begin = min(r.requests[first].arrival for r in results.values()) - 0.05
-    end = max(q.end for r in results.values() for q in r.requests[first : last + 1]) + 0.05
+    end = max(r.requests[row].end for r in results.values() for row in rows) + 0.05
     for ax, (title, result) in zip(axes, results.items(), strict=True):
-        timeline(result, first, last, ax=ax, title=title)
+        timeline(result, first, last, others, ax=ax, title=title)
         ax.set_xlim(begin, end)
         for legend in ax.figure.legends[1:]:
             legend.remove()
@@ -133,10 +162,10 @@ def budget_costs_and_brings(
     """Against the budget: the worst ITL beside its bound; throughput and goodput, each as a share
     of its highest."""
     _, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.5))
-    left.plot(budgets, bound_ms, color=GREY, linestyle="--", label="the longest step possible")
+    left.plot(budgets, bound_ms, color=GREY, linestyle="--", label="by the formula")
     left.plot(budgets, worst_ms, "o-", color=BLUE, label="simulated")
     left.set(xscale="log", yscale="log", ylabel="worst ITL, ms", xlabel="tokens a step, at most")
-    left.set_yticks([20, 50, 100, 200, 500, 1000], ["20", "50", "100", "200", "500", "1,000"])
+    left.set_yticks([20, 50, 100, 150], ["20", "50", "100", "150"])
     left.minorticks_off()
     left.legend(fontsize=9)
     for values, marker, colour, name in (

@@ -95,6 +95,8 @@ def link(
         "grouped_query_attention",
         functools.partial(model.grouped_query_attention, attention=attention),
     )
+    attends = {"softmax", "causal_mask", "attention", "grouped_query_attention"} & own.keys()
+    own_attention = grouped if attends else None  # None: the library's, which needs no mask
     swiglu = own.get("swiglu")
     block_parts = model.BlockParts(
         rms_norm=choose("rms_norm", model.rms_norm),
@@ -106,9 +108,11 @@ def link(
     block = choose("block", functools.partial(model.block, parts=block_parts))
     cache = choose(
         "ContiguousKVCache",
-        functools.partial(model.ContiguousKVCache, attention=grouped, causal_mask=causal_mask),
+        functools.partial(
+            model.ContiguousKVCache, attention=own_attention, causal_mask=causal_mask
+        ),
     )
-    no_cache = functools.partial(model.NoCache, attention=grouped, causal_mask=causal_mask)
+    no_cache = functools.partial(model.NoCache, attention=own_attention, causal_mask=causal_mask)
     decoder = llm.model.with_parts(model.Parts(block, block_parts.rms_norm, cache, no_cache))
     own_decoder = OwnDecoder(decoder, own.get("hidden_states"), own.get("hidden_with_cache"))
 

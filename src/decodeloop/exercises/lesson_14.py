@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from decodeloop import serve
 from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Candidate, Case, Exercise, call, trial
-from decodeloop.serve import BlockManager, Job, Moment, Scheduler, Simulation, StepCost
+from decodeloop.serve import (
+    BlockManager,
+    Job,
+    Moment,
+    Scheduler,
+    SchedulerParts,
+    Simulation,
+    StepCost,
+)
 from decodeloop.serve.simulation import Life
 
 LESSON = "14_scheduling"
@@ -104,7 +112,7 @@ step has room that stays empty: read as much as the limits allow.
     hints=(
         "There are two limits, or three: what is left, what the step may still read, and `size` where "
         "it is not None. What is the most that breaks none of them?",
-        "`min(left, budget)` without a size; with one, `min` of all three.",
+        "The smallest of the limits. `None` is not a number: leave it out before you compare.",
     ),
 )
 
@@ -201,6 +209,14 @@ one token left first.
 ## nothing is spent
 - rest -= counts[i]
 Each text gets the whole budget. All together may read as many: take off what the earlier ones got.
+## what is left comes off
+- rest -= counts[i] → rest = max(0, rest - left[i])
+You take off what a text has *left*. It may have read less, since `size` limits it: take off what it
+reads.
+## more single tokens than the budget
+- rest -= counts[i] → rest = budget - sum(counts) if i not in ones[:-1] else budget
+All single tokens are read, even where they are more than the budget. Ask `chunk` for each, with what
+remains, and take it off at once.
 ## those who wait cost nothing
 - rest -= counts[i] → rest -= counts[i] if left[i] > 1 else 0
 The single tokens are part of the step: they, too, come off the budget.
@@ -364,8 +380,8 @@ You hold blocks against places. The price is in blocks, as `free` is; `running` 
     hints=(
         "Two things must hold at once. Which number is held against which?",
         "`price` and `free` are blocks, and all of them may be used up. `running` and `most` are "
-        "texts, and the new one is not among those that run.",
-        "Two comparisons, joined by `and`: one of them with `<=`, the other with `<`.",
+        "texts, and the new one is not among those that run. Try both limits with the last block and "
+        "the last place: which comparison lets it in?",
     ),
 )
 
@@ -409,11 +425,14 @@ PREEMPT = Exercise(
         """
 ## the first to come
 - latest = max(arrivals) → latest = min(arrivals)
-You send back the one that came first: as long as others come, it never ends. The last to come gives
-way.
+You send back the one that came first: it has the most to read again, and others overtake it. The
+last to come gives way.
 ## the last in the list
 - return list(arrivals).index(latest) → return len(arrivals) - 1
 That is the last in the *list*, which need not be the last to come: look at the numbers.
+## minus one
+- return list(arrivals).index(latest) → return -1
+That is the last in the *list*, counted from its end: look at the numbers, and count from 0.
 ## the first in the list
 - return list(arrivals).index(latest) → return 0
 That is the first in the list. Look at the numbers: the largest came last.
@@ -486,7 +505,7 @@ def jumping_clock(jobs: Sequence[Job], scheduler: Scheduler, cost: StepCost) -> 
 
 def one_after_another(jobs: Sequence[Job], cost: StepCost) -> Any:
     """Closed form of one text at a time, prompts whole: running sums, and the queue of lesson 11."""
-    requests, moments, free = [], [], 0.0
+    lives, moments, free = [], [], 0.0
     for job in jobs:
         start = max(job.arrival, free)
         prompt, times = len(job.prompt), [start]
@@ -495,16 +514,22 @@ def one_after_another(jobs: Sequence[Job], cost: StepCost) -> Any:
             times.append(times[-1] + cost(new, 1, prompt + made))
             moments.append([times[-2], times[-1], new])
         free = times[-1]
-        requests.append([job.arrival, start, times[1:], free])
-    return {"requests": requests, "steps": moments}
+        lives.append((job.arrival, start, times[1:], free))
+    return in_words(lives, moments)
 
 
 def told(result: Simulation) -> Any:
     """A simulation in numbers: each request's life, each step's times and tokens."""
-    return {
-        "requests": [[r.arrival, r.start, [*r.token_times], r.end] for r in result.requests],
-        "steps": [[m.start, m.end, sum(p.count for p in m.plan.pieces)] for m in result.moments],
-    }
+    lives = ((r.arrival, r.start, [*r.token_times], r.end) for r in result.requests)
+    steps = [[m.start, m.end, sum(p.count for p in m.plan.pieces)] for m in result.moments]
+    return in_words(lives, steps)
+
+
+def in_words(lives: Iterable[tuple[Any, ...]], steps: list[list[float]]) -> Any:
+    """The same with names, for a message that says what is wrong."""
+    names = "arrival", "start", "token_times", "end"
+    words = {f"job {i}": dict(zip(names, life, strict=True)) for i, life in enumerate(lives)}
+    return {**words, "steps (begin, end, tokens)": steps}
 
 
 def day(
@@ -526,6 +551,13 @@ def text(arrival: float, prompt: int, answer: int) -> Job:
     return Job(arrival, [1000 * prompt + 17 * answer + i for i in range(prompt)], answer)
 
 
+def one_only(
+    left: Sequence[int], budget: int, size: int | None = None, *, chunk: Chunk
+) -> list[int]:
+    """A policy by which fewer texts are read than run."""
+    return [chunk(n, budget, size) if i == 0 else 0 for i, n in enumerate(left)]
+
+
 COST = StepCost(step=0.5, token=0.0625, text=0.03125, position=0.0078125)
 FOUR = [text(0.0, 5, 4), text(0.25, 9, 3), text(0.75, 2, 6), text(1.0, 14, 1)]
 APART = [text(2.5, 3, 2), text(30.0, 6, 3), text(30.5, 4, 1), text(99.0, 1, 1)]
@@ -534,7 +566,7 @@ SIMULATE = Exercise(
     name="simulate",
     lesson=LESSON,
     library=serve.simulate,
-    minutes=15,
+    minutes=10,
     difficulty=3,
     tolerance=1e-6,
     cases=(
@@ -549,6 +581,9 @@ SIMULATE = Exercise(
         day("idle between them", APART, budget=4),
         day("two that begin alike", [Job(0.0, [1] * 9, 2), Job(4.0, [1] * 9, 2)]),
         day("not in the order of arrival", [*FOUR[::-1], *APART]),
+        day(
+            "a policy that leaves out all but one", FOUR, parts=SchedulerParts(take_tokens=one_only)
+        ),
     ),
     mistakes=edits(
         jumping_clock,
@@ -605,29 +640,30 @@ next arrival.
 ## the jump added
 - now = coming[0].job.arrival → now += coming[0].job.arrival
 You jump *by* the time of the next arrival. Arrivals are times of the clock: jump *to* it.
-## the steps forgotten
-- moments.append(Moment(begun, now, plan))
-The requests are right, the steps are missing: `moments.append(Moment(…))` at each one.
-## how long for when
-- Moment(begun, now, plan) → Moment(begun, now - begun, plan)
-A `Moment` has two times of the clock, when the step began and when it ended. Yours has a duration.
-## the step's times after it
-- moments.append(Moment(begun, now, plan)) → moments.append(Moment(now, now, plan))
-Your steps begin when they end: keep the time from before the clock moves.
+## an empty step where nobody is here
+- now = coming[0].job.arrival
+- continue
++ now = coming[0].job.arrival + cost(0, 0, 0)
++ continue
+After the jump your clock moves on by an empty step. Where nobody is here, there is no step.
+## all that run
+- begun, texts = now, len(plan.pieces) → begun, texts = now, len(scheduler.running)
+You count all that run. A step has as many texts as pieces: `len(plan.pieces)`.
+## a start at 0 is none
+- if life.start is None: → if not life.start:
+A start at 0.0 is a start, and `not 0.0` is true: ask whether it `is None`.
 ## the cost of one token
 - cost(tokens, texts, positions) → cost(1, 1, max(p.start + p.count for p in plan.pieces))
 Every step costs you what one token does. Add up tokens, texts and positions of all its pieces.
 """,
     ),
     hints=(
-        "Three things are to be written: what happens where nobody is here (`plan.pieces` is empty), "
-        "what a step does to the clock, and what each of its pieces brings.",
-        "Nobody here: `now` becomes the next arrival, `coming[0].job.arrival`, and `continue`. "
-        "Otherwise keep `begun = now`, then add `cost(tokens, texts, positions)`, with sums over "
-        "`plan.pieces`; a piece attends to `piece.start + piece.count` positions.",
-        "For each piece: `life = here[piece.request]`; its start, if it has none, is `begun`; if "
-        "`piece.last`, a token is there `now`; then `scheduler.update(piece, 0 if piece.last else "
-        "None, ended=life.ended)`.",
+        "Nobody here: how does the clock get to the next arrival? Else a step: what does it cost, and "
+        "what does the life of each of its texts keep of it?",
+        "`begun` is when the step began; after `now += cost(…)`, `now` is when it has ended. One cost "
+        "for the step: sums over `plan.pieces`, with `piece.start + piece.count` positions each.",
+        "For each piece: `life = here[piece.request]`; its start, if it `is None`, is `begun`; if "
+        "`piece.last`, append `now` to `life.token_times`.",
     ),
 )
 

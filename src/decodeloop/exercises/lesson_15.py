@@ -73,6 +73,10 @@ A single position that is left over needs a block, too.
 ## to the nearest
 - return full + (rest > 0) → return round(positions / size)
 You round to the nearest. A block that is only begun counts whole: round up.
+## to the even one
+- return full + (rest > 0) → return round(positions / size + 0.5)
+`round` takes a half to the nearest *even* number, so every second full block gets one more. `//`
+rounds down, in whole numbers.
 ## one at least
 - return full + (rest > 0) → return max(1, full + (rest > 0))
 A text without positions needs no block: 0.
@@ -119,7 +123,7 @@ def equal_names(block_hash: Candidate, blocks: Sequence[Block]) -> dict[str, Any
     return {
         "the first block that has its name": [names.index(name) for name in names],
         "bytes": [isinstance(name, bytes) for name in names],
-        "16 bytes or more": [isinstance(name, bytes) and len(name) >= 16 for name in names],
+        "the length of a name": [len(name) if isinstance(name, bytes) else 0 for name in names],
     }
 
 
@@ -128,7 +132,7 @@ def equal_blocks(blocks: Sequence[Block]) -> dict[str, Any]:
     return {
         "the first block that has its name": [blocks.index(block) for block in blocks],
         "bytes": [True for _ in blocks],
-        "16 bytes or more": [True for _ in blocks],
+        "the length of a name": [32 for _ in blocks],
     }
 
 
@@ -149,9 +153,9 @@ BLOCK_HASH = Exercise(
     name="block_hash",
     lesson=LESSON,
     library=serve.block_hash,
-    minutes=6,
+    minutes=4,
     part=True,
-    difficulty=2,
+    difficulty=1,
     cases=(
         names_of("the same block twice", (ROOT, [5, 7, 9, 2], b""), (ROOT, [5, 7, 9, 2], b"")),
         names_of(
@@ -191,7 +195,15 @@ BLOCK_HASH = Exercise(
             "a token once, twice and three times",
             *((ROOT, tokens, b"") for tokens in ([4, 4, 9], [4, 9, 9], [4, 4, 4], [9, 9, 9])),
         ),
-        names_of("made for Python's `hash`", (ROOT, [0, 7], b""), (ROOT, [2**61 - 1, 7], b"")),
+        names_of(
+            "ids of 8 bytes, made for Python's `hash`",
+            (ROOT, [0, 7], b""),
+            (ROOT, [2**61 - 1, 7], b""),
+        ),
+        names_of("a key that looks like a token", (ROOT, [0, 0], b""), (ROOT, [0], bytes(8))),
+        names_of(
+            "keys that end in zeros", *((ROOT, [5], key) for key in (b"", b"a", b"a\0", b"\0"))
+        ),
         names_of("blocks of one token", (ROOT, [6], b""), (ROOT, [7], b""), (ONE, [6], b"")),
     ),
     mistakes=edits(
@@ -255,9 +267,24 @@ The first token of the block is not in the name.
 + return hash((parent, tuple(tokens), key)).to_bytes(32, "little", signed=True)
 Python's `hash` is made for speed: everybody can compute numbers that it takes for equal, such as 0
 and 2**61 - 1. Take a digest from `hashlib`.
+## a key without its length
+- parent + numbers, digest_size=32, key=key → key + parent + numbers, digest_size=32
+Joined like this, a key can be taken for tokens: the key of 8 zero bytes and the token 0 give the
+name of the tokens 0, 0 without a key. `blake2b` takes the key by itself: `key=key`.
+## a key filled up
+- key=key → key=key.ljust(64, bytes(1))
+Keys that differ in zero bytes at their end are one to you (HMAC fills a key up with zeros).
+`blake2b(data, key=key)` keeps them apart.
 ## eight bytes
 - digest_size=32 → digest_size=8
-Of 8 bytes, two equal ones can be found by trying: a few billion texts are enough. Take 16 or more.
+Of 8 bytes, two equal ones can be found by trying: a few billion texts are enough. Return 32.
+## sixteen bytes
+- hashlib.blake2b(parent + numbers, digest_size=32, key=key) → hashlib.md5(parent + numbers + key + bytes([len(key)]))
+That is 16 bytes, and asked for are 32. If it is md5: two texts with one md5 are found in seconds.
+## the data themselves
+- return hashlib.blake2b(parent + numbers, digest_size=32, key=key).digest()
++ return parent + numbers + key
+No two agree by chance, but a name grows with every block before it. Give a digest, of 32 bytes.
 ## hexadecimal
 - .digest() → .hexdigest()
 That is a text of digits. A name is `bytes`: `.digest()`.
@@ -305,9 +332,17 @@ def matched(
             name = spelled(name, beginning[end - size : end], owner)
         known[name] = block
     return {
-        f"of {text}": lend(match_prefix, text, size, known, key, block_hash=spelled)
+        asked_for(text, size, stored): lend(
+            match_prefix, text, size, known, key, block_hash=spelled
+        )
         for text in texts
     }
+
+
+def asked_for(text: list[int], size: int, stored: Stored) -> str:
+    """What a case is, in words."""
+    known = ", ".join(f"block {block} ends {[*said]}" for said, block in stored.items())
+    return f"of {text} in blocks of {size}, where {known}"
 
 
 def by_beginnings(
@@ -316,7 +351,7 @@ def by_beginnings(
     """The oracle: no name, but the beginnings themselves."""
     found: dict[str, list[int]] = {}
     for text in texts:
-        blocks = found.setdefault(f"of {text}", [])
+        blocks = found.setdefault(asked_for(text, size, stored), [])
         end = size
         while key == owner and end < len(text) and tuple(text[:end]) in stored:
             blocks.append(stored[tuple(text[:end])])
@@ -359,11 +394,13 @@ def finding(
 
     def both(match_prefix: Candidate) -> Any:
         own = matched(match_prefix, texts, size, stored, key, key)
-        return own, matched(match_prefix, texts, size, stored, b"another", key)
+        another = matched(match_prefix, texts, size, stored, b"another", key)
+        return {"its own": own, "as another tenant": another}
 
     def expected() -> Any:
         own = by_beginnings(texts, size, stored, key, key)
-        return own, by_beginnings(texts, size, stored, b"another", key)
+        another = by_beginnings(texts, size, stored, b"another", key)
+        return {"its own": own, "as another tenant": another}
 
     return Case(label, both, expected)
 
@@ -372,7 +409,7 @@ MATCH_PREFIX = Exercise(
     name="match_prefix",
     lesson=LESSON,
     library=serve.match_prefix,
-    minutes=8,
+    minutes=7,
     part=True,
     difficulty=2,
     cases=(
@@ -407,17 +444,22 @@ Where a single token follows a block, the block is not looked for. One token to 
 ## the last full block is left out
 - range(size, len(tokens), size) → range(size, len(tokens) // size * size, size)
 You never look for the text's last full block. It may be used, if only a token follows it.
+## the last one found is dropped
+- range(size, len(tokens), size) → range(size, len(tokens) + 1, size)
+- return found → return found[:-1]
+You always drop the last block that was found. Only one that ends the text is not to be used: where
+a token follows it, that one is read.
 ## beginnings are not chained
 - name = block_hash(name, tokens[end - size : end], key)
 - if name not in known:
 + name = block_hash(ROOT, tokens[end - size : end], key)
 + if name not in known:
-Each block is looked for as if it were the first. The parent of a block is the hash of the block
+Each block is looked for as if it were the first. The parent of a block is the name of the block
 before it.
 ## the first block alone
 - tokens[end - size : end] → tokens[:end]
-You find the first block and none behind it. The hash of a block takes its own tokens, and those of
-the blocks before by `parent`, which is the hash of the block before it. And go on after the first.
+You find the first block and none behind it. The name of a block takes its own tokens, and those of
+the blocks before by `parent`, which is the name of the block before it. And go on after the first.
 ## the wrong tokens
 - tokens[end - size : end] → tokens[end : end + size]
 You look at the tokens behind the block: those of the block are `tokens[end - size : end]`.
@@ -432,7 +474,7 @@ You call another `block_hash` than the one that is given. (Is it a name of the n
 You go on behind a block that is not known. What follows it can't be used without it: stop there.
 ## block 0 is nothing
 - if name not in known: → if not known.get(name):
-Block 0 is a block like any other, and `if not 0` is true. Ask whether the hash is `in known`.
+Block 0 is a block like any other, and `if not 0` is true. Ask whether the name is `in known`.
 ## the last block alone
 - found.append(known[name]) → found = [known[name]]
 You give the last block that was found. All of them are the text's beginning, in order.
@@ -454,7 +496,7 @@ The blocks come in the order of the text, and not in that of their numbers.
 """,
     ),
     hints=(
-        "Go block by block from the beginning, and carry the hash along: each block's is the next "
+        "Go block by block from the beginning, and carry the name along: each block's is the next "
         "one's parent. When do you stop?",
         "Stop at the first that is not in `known`, and before the last token: it must be read in any "
         "case. `range(size, len(tokens), size)` gives the ends of exactly the blocks to look for.",
@@ -472,8 +514,8 @@ def released(release: Candidate, texts: list[list[int]], references: list[int]) 
     for blocks in texts:
         table = [*blocks]
         free = release(table, counts)
-        said.append({"free": free, "references": [*counts], "the table": table})
-    return said
+        said.append([free, [*counts], table])
+    return told_of(texts, said)
 
 
 def by_counting(texts: list[list[int]], references: list[int]) -> Any:
@@ -482,8 +524,18 @@ def by_counting(texts: list[list[int]], references: list[int]) -> Any:
     for blocks in texts:
         left = [n - (i in blocks) for i, n in enumerate(left)]
         free = [block for block in blocks[::-1] if left[block] == 0]
-        said.append({"free": free, "references": left, "the table": blocks})
-    return said
+        said.append([free, left, blocks])
+    return told_of(texts, said)
+
+
+def told_of(texts: list[list[int]], said: list[list[Any]]) -> dict[str, Any]:
+    """What came of each text, under words that say which it is."""
+    what = "free now", "references then", "its table then"
+    return {
+        f"text {number}, {blocks}, {words}": value
+        for number, (blocks, values) in enumerate(zip(texts, said, strict=True), start=1)
+        for words, value in zip(what, values, strict=True)
+    }
 
 
 def one_by_one(blocks: Sequence[int], references: MutableSequence[int]) -> list[int]:
@@ -569,6 +621,9 @@ That is where the block stands in the table. Asked for are the numbers of the bl
 ## sorted
 - return free → return sorted(free)
 Their order is that of the text, from behind, and not that of their numbers.
+## the largest number first
+- return free → return sorted(free, reverse=True)
+The order is that of the text, from behind. A text's last block need not have the largest number.
 ## how many
 - return free → return len(free)
 That is how many are free. Asked for is which.
@@ -580,6 +635,11 @@ Nothing comes back: `return` the blocks that are free now.
 + blocks.clear()
 + return free
 You empty the text's table. Leave it as it is: whoever called you still needs it.
+## the table is turned round
+- for block in reversed(blocks):
++ blocks.reverse()
++ for block in blocks:
+You turn the text's own table round. Leave it as it is: `reversed(blocks)` only reads it from behind.
 ## stops at a shared one
 - if references[block] == 0:
 -     free.append(block)
@@ -602,6 +662,10 @@ You stop at the first block that others use, too: those before it keep a referen
 Write = tuple[int, int]  # start, count
 
 
+def written(start: int, count: int) -> str:
+    return f"entries to be copied before position {start} to {start + count - 1} are written"
+
+
 def by_positions(
     blocks: list[int], references: list[int], writes: list[Write], size: int
 ) -> dict[str, Any]:
@@ -610,7 +674,7 @@ def by_positions(
     for start, count in writes:
         entries = {position // size for position in range(start, start + count)}
         copied = [i for i, b in enumerate(blocks) if i in entries and references[b] > 1]
-        said[f"{count} from {start} on"] = copied
+        said[written(start, count)] = copied
     return said
 
 
@@ -628,7 +692,7 @@ def asked(
             copied = lend(copy_on_write, blocks, references, start, count, size)
         except IndexError as error:
             copied = f"IndexError: {error}"
-        said[f"{count} from {start} on"] = copied
+        said[written(start, count)] = copied
     return said
 
 
@@ -648,7 +712,7 @@ COPY_ON_WRITE = Exercise(
     name="copy_on_write",
     lesson=LESSON,
     library=serve.copy_on_write,
-    minutes=6,
+    minutes=5,
     part=True,
     difficulty=2,
     cases=tuple(
@@ -856,7 +920,7 @@ ATTEND_PAGED = Exercise(
     name="attend_paged",
     lesson=LESSON,
     library=serve.attend_paged,
-    minutes=14,
+    minutes=9,
     part=True,
     difficulty=3,
     tolerance=1e-4,
@@ -951,6 +1015,10 @@ The weights are multiplied by the keys. They belong to the values.
 ## the mask given is ignored
 - if mask is None: → if True:
 You ignore `mask`: where one is given, it takes the causal one's place.
+## a single token sees all
+- masked_fill(~mask, → masked_fill(~mask & (T > 1),
+A single new token may see all before it, so you ignore the mask. But one that is given may hide some
+of it.
 ## the mask given, and the causal one
 - if mask is None:
 -     mask = torch.ones(T, S, dtype=torch.bool).tril(start)
@@ -983,14 +1051,13 @@ The weights of block i begin at i · size, in the last block, too.
 """,
     ),
     hints=(
-        "Lesson 02's grouped-query attention, with keys that come in pieces. The scores of a query "
-        "are numbers, one for each key: those may be joined with `torch.cat`, the keys not.",
-        "`q.reshape(G, H // G * T, D)` puts the queries of the heads that share a KV head one below "
-        "another. Then for each block `q @ keys[block, :, :n].mT` is (G, H/G·T, n), where n is how "
-        "many positions of the block are the text's: `min(size, S - i * size)`.",
+        "The scores of a query are numbers, one for each key: those may be joined with `torch.cat`, "
+        "the keys not. How many positions of block i are the text's? Of the last one perhaps not all.",
+        "For each block `rows @ keys[block, :, :n].mT` is (G, H/G·T, n), with n = "
+        "`min(size, S - i * size)`; blocks from position S on are not the text's.",
         "Join along the last axis, divide by √D, `.view(H, T, S)`, mask, softmax, and back to "
-        "`.view(G, -1, S)`. Then add up `weights[..., i * size : i * size + n] @ values[block, :, "
-        ":n]` over the blocks.",
+        "`.view(G, -1, S)`. The weights of block i begin at i · size: times its first n values, and "
+        "added up over the blocks.",
     ),
 )
 

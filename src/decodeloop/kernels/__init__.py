@@ -1,4 +1,4 @@
-"""The fast path: a compiled decode step, a prefill to match, and weights in 8 bits."""
+"""The fast path: a compiled decode step, a prefill to match, and weights in 8 or 4 bits."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from decodeloop.compress.cache import QuantizedKVCache
 from decodeloop.errors import one_line
+from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
 from decodeloop.kernels.known import not_in_kernels
+from decodeloop.kernels.screened import ScreenedLinear
 from decodeloop.model import TINY, ContiguousKVCache, Decoder
+from decodeloop.model.decoder import LIBRARY_PARTS
 
 __all__ = [
+    "Int4Linear",
+    "Int4Matrix",
     "Int8Embedding",
     "Int8Linear",
     "Int8Matrix",
+    "ScreenedLinear",
     "compile_all",
     "dequantize",
     "fast",
@@ -26,9 +33,11 @@ __all__ = [
 ]
 
 
-def obstacle(device: torch.device, dtype: str = "fp32") -> str | None:
+def obstacle(
+    device: torch.device, dtype: str = "fp32", quantized_cache: bool = False
+) -> str | None:
     """What stands in the way of a compiled decode step on this device, with weights of this type
-    (fp32, int8 or w8a8); None if nothing does.
+    (fp32, int8, w8a8 or int4) and keys and values in fp32 or fewer bits; None if nothing does.
 
     It is tried: Numba may be missing, switched off, or without a folder for its machine code, a
     threading layer, room on the disk. The first time, compiling takes some ten seconds; the machine
@@ -40,7 +49,7 @@ def obstacle(device: torch.device, dtype: str = "fp32") -> str | None:
         config = cast(Any, importlib.import_module("numba")).config
         if config.DISABLE_JIT:
             return "NUMBA_DISABLE_JIT switches Numba off: unset it"
-        load_machine_code(dtype)
+        load_machine_code(dtype, quantized_cache)
     except ImportError as error:
         return f"it needs Numba, which can't be imported ({one_line(error)}): pip install numba"
     except Exception as error:  # Numba, its threading layers and LLVM have each their own kinds
@@ -63,11 +72,11 @@ def fast(decoder: Decoder) -> Decoder:
     It takes the CPU, Numba, and a model that kernels know. Where there can't be one a warning says
     so, once.
     """
-    head: nn.Module = decoder.output
-    products = head.products if isinstance(head, Int8Linear) else None
-    dtype = {None: "fp32", torch.int8: "w8a8"}.get(products, "int8")
-    unknown = not_in_kernels(decoder.config)
-    reason = f"kernels do not know {unknown}" if unknown else obstacle(decoder.device, dtype)
+    if unknown := not_in_kernels(decoder.config):
+        reason: str | None = f"kernels do not know {unknown}"
+    else:
+        quantized_cache = decoder.parts.cache is not LIBRARY_PARTS.cache
+        reason = obstacle(decoder.device, dtype_of(decoder.output), quantized_cache)
     if reason is None:
         from decodeloop.kernels.decoder import FastDecoder
 
@@ -76,37 +85,62 @@ def fast(decoder: Decoder) -> Decoder:
     return decoder
 
 
+def dtype_of(head: nn.Module) -> str:
+    """Which of the kinds of weights a decoder has, by its head."""
+    if isinstance(head, ScreenedLinear):
+        return "int4"
+    if isinstance(head, Int8Linear):
+        return "w8a8" if head.products == torch.int8 else "int8"
+    return "fp32"
+
+
 def compile_all() -> str | None:
     """Compile what all kinds of weights need, batches of unequal texts included, so that nobody has
-    to wait for it later; what stands in the way, if something does."""
+    to wait for it later; what stands in the way, if something does. A cache in fewer bits, which is
+    there by asking, is compiled when one is first asked for."""
     cpu = torch.device("cpu")
-    reason = obstacle(cpu) or obstacle(cpu, "int8") or obstacle(cpu, "w8a8")
-    if reason is None:
-        load_batched_code()
-    return reason
+    for dtype in ("fp32", "int8", "w8a8", "int4"):
+        if reason := obstacle(cpu, dtype):
+            return reason
+    load_batched_code()
+    return None
 
 
 def tiny_decoder(dtype: str) -> Decoder:
     """A decoder whose kernels are those of any: the code is the same for all sizes."""
     with torch.random.fork_rng(devices=[]):  # its weights are drawn, which is nobody else's affair
         tiny = Decoder(TINY)
-    if dtype != "fp32":
-        products = torch.int8 if dtype == "w8a8" else None
-        for owner in list(tiny.modules()):
-            for name, module in list(owner.named_children()):
-                if isinstance(module, nn.Linear):
-                    setattr(owner, name, Int8Linear(Int8Matrix(module.weight), products))
-        tiny.embedding = Int8Embedding(Int8Matrix(tiny.embedding.weight))  # type: ignore[assignment]
+    if dtype == "fp32":
+        return tiny
+
+    for owner in list(tiny.modules()):
+        for name, module in list(owner.named_children()):
+            if isinstance(module, nn.Linear):
+                linear = (
+                    Int4Linear(Int4Matrix(module.weight))
+                    if dtype == "int4"
+                    else Int8Linear(
+                        Int8Matrix(module.weight), torch.int8 if dtype == "w8a8" else None
+                    )
+                )
+                setattr(owner, name, linear)
+    table = Int8Matrix(tiny.embedding.weight)
+    if dtype == "int4":
+        tiny.output = ScreenedLinear(table)  # type: ignore[assignment]
+    tiny.embedding = Int8Embedding(table)  # type: ignore[assignment]
     return tiny
 
 
 @torch.inference_mode()
-def load_machine_code(dtype: str) -> None:
+def load_machine_code(dtype: str, quantized_cache: bool = False) -> None:
     """Read a prompt and decode a token with a tiny decoder: the code is loaded (or compiled) now,
     not in front of somebody's first tokens."""
     from decodeloop.kernels.decoder import FEW, FastDecoder
 
-    cache, quick = ContiguousKVCache(TINY, 1, FEW + 2), FastDecoder(tiny_decoder(dtype))
+    quick, room = FastDecoder(tiny_decoder(dtype)), FEW + 2
+    cache = ContiguousKVCache(TINY, 1, room)
+    if quantized_cache:  # with 4 bits the code is the same
+        cache = QuantizedKVCache(TINY, 1, room, bits=8)
     for T in (FEW + 1, 1):  # a prefill, and a step: of one token or of a few, the code is the same
         quick(torch.zeros(1, T, dtype=torch.long), cache)
 

@@ -6,6 +6,8 @@ additions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeGuard, cast
 
 import numba
@@ -13,59 +15,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from decodeloop.compress.cache import GROUP, QuantizedKVCache
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.kernels import compiled, w8a8
+from decodeloop.kernels import compiled, int4_products, w8a8
 from decodeloop.kernels.batched import MOST_IN_LOOPS, check_tables, layer_of_many, places_of
-from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix
+from decodeloop.kernels.int8 import Int8Linear
 from decodeloop.kernels.known import not_in_kernels, turning
-from decodeloop.kernels.layers import layer_in_8_bits, layer_of_few
+from decodeloop.kernels.layers import Pages, layer_in_4_bits, layer_in_8_bits, layer_of_few
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
+from decodeloop.kernels.quantized_cache import Layer, layers_of
+from decodeloop.kernels.screened import ScreenedLinear
 from decodeloop.kernels.threads import LOCK, numba_threads, pytorch_at_pace, run_at_pace
+from decodeloop.kernels.weights import Array, are_known, arrays, layer_arrays, sizes_of
 from decodeloop.model import (
     Attends,
     Block,
     BlockTables,
     ContiguousKVCache,
     Decoder,
-    FeedForward,
     Parts,
-    RMSNorm,
-    SelfAttention,
     rotary_angles,
 )
-from decodeloop.model.block import Linear
-from decodeloop.model.decoder import LIBRARY_PARTS, Embedding, check_token_ids
+from decodeloop.model.decoder import LIBRARY_PARTS, check_token_ids
 
-Array = np.ndarray[Any, Any]
 FEW = 8  # tokens of equally long texts that one step takes; with more, PyTorch's products do
-
-KNOWN = {Block, SelfAttention, FeedForward, RMSNorm, Linear, Embedding, nn.ModuleList}
-KNOWN |= {Int8Embedding, Int8Linear, Int8Matrix}
-
-
-def arrays(module: nn.Module) -> tuple[Array, Array]:
-    """A projection's or table's matrix, and a scale for each row, over their own memory."""
-    if isinstance(module, Int8Linear | Int8Embedding):
-        return module.matrix.quantized.numpy(), module.matrix.scale.numpy()
-    weight = cast(Tensor, module.weight).detach()
-    return weight.numpy(), np.ones(weight.shape[0], np.float32)
-
-
-def layer_arrays(block: Block) -> tuple[Array, ...]:
-    """The weights of one layer, in the order of `compiled.decode_layer`."""
-    attention, feed_forward = block.attention, block.feed_forward
-    return (
-        block.attention_norm.weight.detach().numpy(),
-        *arrays(attention.query),
-        *arrays(attention.key),
-        *arrays(attention.value),
-        *arrays(attention.output),
-        block.feed_forward_norm.weight.detach().numpy(),
-        *arrays(feed_forward.gate),
-        *arrays(feed_forward.up),
-        *arrays(feed_forward.down),
-    )
 
 
 def block_tables(cache: Attends | None, dtype: torch.dtype) -> BlockTables | None:
@@ -92,25 +66,18 @@ def tables_over(cache: ContiguousKVCache, B: int, T: int) -> BlockTables:
     )
 
 
-def is_known(module: nn.Module) -> bool:
-    """Whether kernels compute what this module would: it is one of ours, in fp32 or int8 on the
-    CPU, and nobody listens to it."""
-    ours = type(module) in KNOWN and not module._forward_hooks and not module._forward_pre_hooks
-    numbers = module.parameters(recurse=False)
-    return ours and all(p.dtype == torch.float32 and p.is_cpu for p in numbers)
-
-
 class FastDecoder(Decoder):
     """A `Decoder` whose decode step is compiled, over another's modules.
 
     A step takes up to `FEW` new tokens, of one text or of several that are equally long, and more
     of one text are a prefill; both without positions or mask of their own, in a plain
-    `ContiguousKVCache`, where no gradients are asked for (a prefill needs no cache). All else
-    takes the plain path: larger batches, prompts of unequal length, other caches.
+    `ContiguousKVCache` or a `QuantizedKVCache`, where no gradients are asked for (a prefill needs
+    no cache). All else takes the plain path: larger batches, prompts of unequal length, other
+    caches.
 
     Tokens of unequal texts in one row, (1, N), whose cache has block `tables` (`serve.Step`), are
-    one step too, however many. Where also the inputs of products have 8 bits, everything is such a
-    step, and a token gets the same bits whatever comes with it.
+    one step too, however many. Where also the inputs of products have 8 bits (w8a8, int4),
+    everything is such a step, and a token gets the same bits whatever comes with it.
 
     Raises:
         UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, with
@@ -134,7 +101,7 @@ class FastDecoder(Decoder):
             raise UserError(
                 f"the compiled decode step does not know {unknown}: use the decoder as it is."
             )
-        if decoder.parts != LIBRARY_PARTS:
+        if replace(decoder.parts, cache=LIBRARY_PARTS.cache) != LIBRARY_PARTS:
             raise UserError(
                 "the compiled decode step can't call functions of your own: use the decoder that "
                 "has them as it is."
@@ -155,12 +122,14 @@ class FastDecoder(Decoder):
         Another thread may be decoding meanwhile: each attribute is replaced as a whole.
         """
         weights: list[tuple[Array, ...]] = []
-        if all(is_known(module) for module in self.modules() if module is not self):
+        if are_known(self):
             weights = [layer_arrays(cast(Block, block)) for block in self.layers]
             self.table, self.table_scale = arrays(self.embedding)
             self.last_norm = self.norm.weight.detach().numpy()
             self.matrix, self.scale = arrays(self.output)
             head: nn.Module = self.output
+            self.in_4_bits = isinstance(head, ScreenedLinear)
+            self.sizes = [sizes_of(cast(Block, block), self.config) for block in self.layers]
             self.products = head.products if isinstance(head, Int8Linear) else torch.float32
             # a prefill widens int8 weights before it multiplies: three steps are quicker than that
             self.few_steps = 3 if isinstance(head, Int8Linear) else 1
@@ -168,8 +137,14 @@ class FastDecoder(Decoder):
 
     @property
     def in_8_bits(self) -> bool:
-        """Whether the inputs of all products are in 8 bits, as the weights are."""
-        return self.products == torch.int8
+        """Whether the inputs of all products are in 8 bits."""
+        return self.in_4_bits or self.products == torch.int8
+
+    def looked_up(self, token_ids: Tensor) -> Array:
+        """Their rows of the table. Shapes: any → (N, C)."""
+        ids = token_ids.reshape(-1).numpy()
+        rows: Array = self.table[ids].astype(np.float32) * self.table_scale[ids, None]
+        return rows
 
     def with_parts(self, parts: Parts) -> Decoder:
         """The plain decoder with these weights, computing with other functions."""
@@ -197,12 +172,15 @@ class FastDecoder(Decoder):
         kept = cast("ContiguousKVCache | None", cache)
         if kept is None or kept.length == 0 or N > FEW:
             self.look_at_modules()
-        if self.weights and self.in_8_bits:
-            return self.hidden_in_8_bits(token_ids, kept)
+        quantized = isinstance(kept, QuantizedKVCache)
+        if self.weights and (self.in_8_bits or (quantized and N <= FEW)):
+            return self.hidden_in_pieces(token_ids, kept)
+        if quantized and not (self.weights and B == 1):
+            return super().hidden(token_ids, kept)
         if self.weights and kept is not None and N <= FEW and kept.batch == B:
             return self.step(token_ids, kept)
         if self.weights and B == 1 and (kept is None or kept.batch == 1):
-            if kept is not None and self.few_steps * FEW >= N:
+            if kept is not None and not quantized and self.few_steps * FEW >= N:
                 kept.check_room(N)
                 return torch.cat([self.step(some, kept) for some in token_ids.split(FEW, 1)], 1)
             return self.prefill(token_ids, kept)
@@ -225,7 +203,7 @@ class FastDecoder(Decoder):
         cache.advance(N)
         return hidden
 
-    def hidden_in_8_bits(self, token_ids: Tensor, cache: ContiguousKVCache | None) -> Tensor:
+    def hidden_in_pieces(self, token_ids: Tensor, cache: ContiguousKVCache | None) -> Tensor:
         """Tokens of equally long texts, as if their cache were blocks. Shapes: (B, T) →
         (B, T, C)."""
         B, T = token_ids.shape
@@ -234,37 +212,46 @@ class FastDecoder(Decoder):
         if cache.batch != B:  # the plain path says what is wrong
             return super().hidden(token_ids, cache)
         cache.check_room(T)
-        hidden = self.packed(token_ids.reshape(1, B * T), tables_over(cache, B, T))
-        cache.advance(T)
-        return hidden.view(B, T, -1)
+        found = []
+        # of a quantized one the keys that wait have room for a group's more
+        for ids in token_ids.split(GROUP if isinstance(cache, QuantizedKVCache) else T, 1):
+            layers = layers_of(cache) if isinstance(cache, QuantizedKVCache) else None
+            row, tables = ids.reshape(1, -1), tables_over(cache, *ids.shape)
+            found.append(self.packed(row, tables, layers).view(*ids.shape, -1))
+            cache.advance(ids.shape[1])
+        return torch.cat(found, 1) if len(found) > 1 else found[0]
 
-    def packed(self, token_ids: Tensor, tables: BlockTables) -> Tensor:
-        """Tokens where tables say, through all layers. Shapes: (1, N) → (1, N, C)."""
-        eps = self.config.norm_eps
+    def packed(
+        self, token_ids: Tensor, tables: BlockTables, layers: list[Layer] | None = None
+    ) -> Tensor:
+        """Tokens where tables say, through all layers; those of a cache in fewer bits, if they are
+        given. Shapes: (1, N) → (1, N, C)."""
         places = places_of(tables, self.frequencies, self.attention)
-        ids = token_ids[0].numpy()
-        x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (N, C)
-        caches = zip(tables.keys.numpy(), tables.values.numpy(), self.weights, strict=True)
-        kind = ("packed", len(ids), int(places.positions.sum()).bit_length())
-        if self.in_8_bits or len(ids) <= MOST_IN_LOOPS:
+        eps = self.config.norm_eps
+        x = self.looked_up(token_ids)  # (N, C)
+        numbers = zip(tables.keys.numpy(), tables.values.numpy(), strict=True)
+        caches: Sequence[Pages | Layer] = layers or [Pages(*two) for two in numbers]
+        kind = ("packed", type(caches[0]), len(x), int(places.positions.sum()).bit_length())
+        if self.in_8_bits or len(x) <= MOST_IN_LOOPS:
             way = layer_in_8_bits if self.in_8_bits else layer_of_few
-            layers = ((x, keys, values, *places, eps, *weights) for keys, values, weights in caches)
+            way = layer_in_4_bits if self.in_4_bits else way
+            pieces = zip(caches, self.sizes, self.weights, strict=True)
+            arguments = ((x, cache, places, sizes, eps, *own) for cache, sizes, own in pieces)
             with numba_threads() as most:
-                run_at_pace(self.pace, kind, most, way, layers)
-        else:
-            for keys, values, weights in caches:
+                run_at_pace(self.pace, kind, most, way, arguments)
+        else:  # of a cache in fewer bits only few at a time come here
+            for (keys, values, *_), weights in zip(caches, self.weights, strict=True):
                 with pytorch_at_pace(self.pace, kind), numba_threads():
                     layer_of_many(x, keys, values, places, eps, weights)
         return normalised(torch.from_numpy(x), self.norm.weight, eps)[None]
 
     def can_fill(self, cache: Attends | None) -> TypeGuard[ContiguousKVCache | None]:
         """Whether it is no cache, or a plain one of this model's shape: kernels check no bounds."""
-        if cache is None or type(cache) is not ContiguousKVCache:
+        if cache is None or type(cache) not in (ContiguousKVCache, QuantizedKVCache):
             return cache is None
-        L, _, G, _, D = cache.keys.shape
-        config = self.config
-        fits = (config.layers, config.kv_heads, config.head_dim) == (L, G, D)
-        return fits and cache.is_plain(self.dtype)
+        kept, config = cast(ContiguousKVCache, cache), self.config
+        expected = (config.layers, config.kv_heads, config.head_dim)
+        return (len(kept.keys), *kept.head_shape) == expected and kept.is_plain(self.dtype)
 
     def prefill(self, token_ids: Tensor, cache: ContiguousKVCache | None) -> Tensor:
         """T tokens through all layers. Shapes: (1, T) → (1, T, C)."""
@@ -294,8 +281,7 @@ class FastDecoder(Decoder):
         angles = places[:, None].astype(np.float32) * self.frequencies  # (B·T, D/2)
         cos, sin = np.cos(angles) * self.attention, np.sin(angles) * self.attention
         keys, values = cache.keys.numpy(), cache.values.numpy()  # (L, B, G, S, D)
-        ids = token_ids.reshape(-1).numpy()
-        x = self.table[ids].astype(np.float32) * self.table_scale[ids, None]  # (B·T, C)
+        x = self.looked_up(token_ids)  # (B·T, C)
         layers = (
             (x, texts, places, cos, sin, k, v, config.norm_eps, *weights)
             for k, v, weights in zip(keys, values, self.weights, strict=True)
@@ -316,13 +302,17 @@ class FastDecoder(Decoder):
             return super().head(hidden)
         x = hidden.detach().reshape(-1, self.config.width).contiguous()
         # NumPy's zeros: PyTorch would call its threads together for so many, and wait for them
-        logits = np.zeros((len(x), len(self.scale)), np.float32)
+        logits = np.zeros((len(x), self.config.vocabulary), np.float32)
         with numba_threads() as most:
             numba.set_num_threads(self.pace.best(most))
             if self.in_8_bits:
-                inputs = w8a8.room(*x.shape)
-                w8a8.quantize_rows(x.numpy(), *inputs)
-                w8a8.product(self.matrix, self.scale, *inputs, logits)
+                ways: Any = int4_products if self.in_4_bits else w8a8
+                inputs = ways.room(*x.shape)
+                ways.quantize_rows(x.numpy(), *inputs)
+                ways.product(self.matrix, self.scale, *inputs, logits)
+                if isinstance(head := cast(nn.Module, self.output), ScreenedLinear):
+                    exact = arrays(head.exact)
+                    int4_products.score_again(*exact, x.numpy(), head.error, logits)
             else:
                 compiled.add_product(self.matrix, self.scale, x.numpy(), logits)
         return torch.from_numpy(logits).view(*hidden.shape[:-1], -1)

@@ -54,3 +54,23 @@ def largest(x: Array) -> np.float32:
     for i in range(x.shape[0]):
         top = max(top, int32(bits[i] ^ ((bits[i] >> int32(31)) & int32(0x7FFFFFFF))))
     return np.int32(top ^ ((top >> int32(31)) & int32(0x7FFFFFFF))).view(np.float32)
+
+
+# fp16 has the bits of fp32 with a smaller exponent and a shorter fraction: multiplied by 2^±112 the
+# exponents agree, down to the smallest numbers.
+
+
+@kernel()
+def half(bits: np.int16) -> np.float32:
+    """The number that 16 bits are in fp16; infinity and NaN are not known."""
+    sign, rest = (int32(bits) & int32(0x8000)) << int32(16), int32(bits) & int32(0x7FFF)
+    return np.int32(sign | rest << int32(13)).view(np.float32) * np.float32(2.0**112)
+
+
+@kernel()
+def half_bits(x: np.float32) -> np.int16:
+    """The bits of the nearest number in fp16, the largest one for what is larger."""
+    limited = min(max(x, np.float32(-65504)), np.float32(65504))
+    bits = int32(np.float32(limited * np.float32(2.0**-112)).view(np.int32))
+    rounded = (bits & int32(0x7FFFFFFF)) + int32(0xFFF) + ((bits >> int32(13)) & int32(1))
+    return np.int16(rounded >> int32(13) | (bits >> int32(16) & int32(0x8000)))

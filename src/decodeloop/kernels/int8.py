@@ -69,6 +69,11 @@ class Int8Matrix(nn.Module):
             rows = slice(first, first + QUANTIZED_ROWS)
             self.quantized[rows], self.scale[rows] = quantize(weight[rows].detach())
 
+    @staticmethod
+    def bytes_for(rows: int, columns: int) -> int:
+        """What the numbers of such a matrix take, its scales aside."""
+        return rows * columns
+
 
 def one_piece(sizes: Sequence[int]) -> list[Tensor]:
     """Memory on the CPU for so many bytes each, all of one piece: the system gives a large piece in

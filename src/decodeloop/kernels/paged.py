@@ -19,8 +19,28 @@ from decodeloop.kernels.vectors import LANES, add_rows, dot_sixteen
 
 CHUNK = 128  # positions that one thread attends to at a time
 TILE = 8  # new tokens of a text that meet them together: a key is fetched once for all of them
+ALONE = 4  # for so few tokens it is not worth waking other threads, but for attention itself
 
 Array = np.ndarray[Any, Any]
+
+
+@kernel()
+def turn_and_store_one(
+    projected: Array, cos: Array, sin: Array, keys: Array, values: Array
+) -> None:
+    """Of one token. projected (H + 2·G, D), cos and sin (D/2,), keys and values (G, D)"""
+    rows, D = projected.shape
+    G, half = keys.shape[0], D // 2
+    for row in range(rows - G):
+        x = projected[row]
+        for i in range(half):
+            first, second = x[i], x[i + half]
+            x[i] = first * cos[i] - second * sin[i]
+            x[i + half] = second * cos[i] + first * sin[i]
+    for g in range(G):
+        for d in range(D):
+            keys[g, d] = projected[rows - 2 * G + g, d]
+            values[g, d] = projected[rows - G + g, d]
 
 
 @kernel(parallel=True)
@@ -38,19 +58,15 @@ def turn_and_store(
     projected (N, H + 2·G, D): queries, keys, values; cos and sin (N, D/2); token n's place is
     offsets[n] of block blocks[n]; keys and values (blocks, G, size, D)
     """
-    N, rows, D = projected.shape
-    G, half = keys.shape[1], D // 2
-    for n in prange(N):
-        for row in range(rows - G):
-            x = projected[n, row]
-            for i in range(half):
-                first, second = x[i], x[i + half]
-                x[i] = first * cos[n, i] - second * sin[n, i]
-                x[i + half] = second * cos[n, i] + first * sin[n, i]
-        for g in range(G):
-            for d in range(D):
-                keys[blocks[n], g, offsets[n], d] = projected[n, rows - 2 * G + g, d]
-                values[blocks[n], g, offsets[n], d] = projected[n, rows - G + g, d]
+    N = projected.shape[0]
+    if N <= ALONE:
+        for n in range(N):
+            k, v = keys[blocks[n], :, offsets[n]], values[blocks[n], :, offsets[n]]
+            turn_and_store_one(projected[n], cos[n], sin[n], k, v)
+    else:
+        for n in prange(N):
+            k, v = keys[blocks[n], :, offsets[n]], values[blocks[n], :, offsets[n]]
+            turn_and_store_one(projected[n], cos[n], sin[n], k, v)
 
 
 @kernel()
@@ -122,9 +138,10 @@ def attend_chunks(
     _, G, size, D = keys.shape
     share = (projected.shape[1] - 2 * G) // G
     scale = np.float32(1) / np.sqrt(np.float32(D))
-    for job in prange(jobs.shape[0] * G):
-        g = job % G
-        begin, end, chunk = jobs[job // G, 0], jobs[job // G, 1], jobs[job // G, 2]
+    J = jobs.shape[0]
+    for job in prange(J * G):  # a head's jobs together: the last chunks have less to do
+        g = job // J
+        begin, end, chunk = jobs[job % J, 0], jobs[job % J, 1], jobs[job % J, 2]
         table = tables[texts[begin]]
         start = chunk * CHUNK
         stop = min(start + CHUNK, positions[end - 1] + 1)  # what the last token sees, the others no
@@ -167,27 +184,40 @@ def attend_chunks(
             s += n
 
 
+@kernel()
+def merge_chunks_of(part: Array, peak: Array, mass: Array, out: Array) -> None:
+    """What the chunks of one token found, together. part (chunks, H, D), peak and mass (chunks, H)
+    → out (H, D)"""
+    chunks, H, D = part.shape
+    for h in range(H):
+        top = peak[0, h]
+        for c in range(1, chunks):
+            top = max(top, peak[c, h])
+        total = np.float32(0)
+        for d in range(D):
+            out[h, d] = 0
+        for c in range(chunks):
+            factor = exp(peak[c, h] - top)
+            total += mass[c, h] * factor
+            for d in range(D):
+                out[h, d] += part[c, h, d] * factor
+        for d in range(D):
+            out[h, d] /= total
+
+
 @kernel(parallel=True)
 def merge_chunks(part: Array, peak: Array, mass: Array, positions: Array, out: Array) -> None:
-    """What the chunks found, together. part (N, chunks, H, D), peak and mass (N, chunks, H),
+    """`merge_chunks_of`, of each token. part (N, chunks, H, D), peak and mass (N, chunks, H),
     positions (N,) → out (N, H, D)"""
-    N, _, H, D = part.shape
-    for n in prange(N):
-        chunks = positions[n] // CHUNK + 1
-        for h in range(H):
-            top = peak[n, 0, h]
-            for c in range(1, chunks):
-                top = max(top, peak[n, c, h])
-            total = np.float32(0)
-            for d in range(D):
-                out[n, h, d] = 0
-            for c in range(chunks):
-                factor = exp(peak[n, c, h] - top)
-                total += mass[n, c, h] * factor
-                for d in range(D):
-                    out[n, h, d] += part[n, c, h, d] * factor
-            for d in range(D):
-                out[n, h, d] /= total
+    N = part.shape[0]
+    if N <= ALONE:
+        for n in range(N):
+            chunks = positions[n] // CHUNK + 1
+            merge_chunks_of(part[n, :chunks], peak[n, :chunks], mass[n, :chunks], out[n])
+    else:
+        for n in prange(N):
+            chunks = positions[n] // CHUNK + 1
+            merge_chunks_of(part[n, :chunks], peak[n, :chunks], mass[n, :chunks], out[n])
 
 
 @kernel()

@@ -27,10 +27,13 @@ def peak_resident_bytes() -> float:
     return status_field("VmHWM")
 
 
-def forget_peak() -> None:
-    """From now on `peak_resident_bytes` counts anew, where the system lets it (Linux)."""
+def forget_peak() -> bool:
+    """From now on `peak_resident_bytes` counts anew, where the system lets it (Linux): whether it
+    does."""
     with contextlib.suppress(OSError):
         CLEAR.write_text("5", "utf-8")
+        return True
+    return False
 
 
 def status_field(field: str) -> float:

@@ -15,7 +15,13 @@ from decodeloop.model.block import (
     swiglu,
 )
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
-from decodeloop.model.decoder import Decoder, Parts
+from decodeloop.model.decoder import WITH_TABLE, Decoder, Parts
+from decodeloop.model.flash import (
+    flash_attention,
+    online_softmax,
+    skip_tiles,
+    split_attention,
+)
 from decodeloop.model.frequencies import (
     RopeScaling,
     ntk_base,
@@ -35,6 +41,7 @@ from decodeloop.model.window import window_mask
 __all__ = [
     "SMOLLM2_135M",
     "TINY",
+    "WITH_TABLE",
     "Attends",
     "Block",
     "BlockParts",
@@ -53,17 +60,21 @@ __all__ = [
     "attention_weights",
     "block",
     "causal_mask",
+    "flash_attention",
     "grouped_query_attention",
     "merge_heads",
     "multi_head_attention",
     "ntk_base",
+    "online_softmax",
     "parameter_count",
     "rms_norm",
     "rope",
     "rotary_angles",
     "rotary_frequencies",
     "rotate",
+    "skip_tiles",
     "softmax",
+    "split_attention",
     "split_heads",
     "swiglu",
     "window_mask",

@@ -98,11 +98,7 @@ def attention(
     >>> attention(q, k, v, causal_mask(2))[0, 0, 0].tolist()  # the first token sees only itself
     [1.0, 0.0]
     """
-    if k.shape[:-1] != v.shape[:-1]:
-        raise ShapeError(
-            f"keys {tuple(k.shape)} and values {tuple(v.shape)} must agree in all axes but the "
-            f"last: there is one value for every key."
-        )
+    check_values(k, v)
     return attention_weights(q, k, mask, softmax=softmax) @ v
 
 
@@ -121,6 +117,15 @@ def _check_queries_and_keys(q: Tensor, k: Tensor) -> None:
         raise ShapeError(
             f"queries {tuple(q.shape)} and keys {tuple(k.shape)} differ in the axes before the "
             f"last two, batch and heads; with fewer KV heads use grouped_query_attention."
+        )
+
+
+def check_values(k: Tensor, v: Tensor) -> None:
+    """Raise `ShapeError` unless there is one value for every key."""
+    if k.shape[:-1] != v.shape[:-1]:
+        raise ShapeError(
+            f"keys {tuple(k.shape)} and values {tuple(v.shape)} must agree in all axes but the "
+            f"last: there is one value for every key."
         )
 
 

@@ -205,6 +205,27 @@ class BlockParts:
 LIBRARY_PARTS = BlockParts()
 
 
+def heads_of(
+    normed: Tensor, layer: Block, positions: Tensor, parts: BlockParts = LIBRARY_PARTS
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, the first two normed and turned as the model has it.
+
+    Shapes: normed (B, T, C), positions (T,) or (B, T) → (B, H, T, D), twice (B, G, T, D).
+    """
+    config, projections = layer.config, layer.attention
+    H, G, eps = config.heads, config.kv_heads, config.norm_eps
+    q = parts.split_heads(projections.query(normed), H)  # (B, H, T, D)
+    k = parts.split_heads(projections.key(normed), G)  # (B, G, T, D)
+    v = parts.split_heads(projections.value(normed), G)
+    if config.qk_norm:
+        q = parts.rms_norm(q, projections.query_norm.weight, eps)
+        k = parts.rms_norm(k, projections.key_norm.weight, eps)
+    if layer.turns:
+        scaling = () if config.rope_scaling is None else (config.rope_scaling,)
+        q, k = (parts.rope(y, positions, config.rope_base, *scaling) for y in (q, k))
+    return q, k, v
+
+
 def block(
     x: Tensor,
     layer: Block,
@@ -225,20 +246,10 @@ def block(
     >>> block(x, Block(TINY), torch.arange(3), grouped_query_attention).shape
     torch.Size([1, 3, 48])
     """
-    config, projections = layer.config, layer.attention
-    H, G, eps = config.heads, config.kv_heads, config.norm_eps
-
+    eps = layer.config.norm_eps
     normed = parts.rms_norm(x, layer.attention_norm.weight, eps)
-    q = parts.split_heads(projections.query(normed), H)  # (B, H, T, D)
-    k = parts.split_heads(projections.key(normed), G)  # (B, G, T, D)
-    v = parts.split_heads(projections.value(normed), G)
-    if config.qk_norm:
-        q = parts.rms_norm(q, projections.query_norm.weight, eps)
-        k = parts.rms_norm(k, projections.key_norm.weight, eps)
-    if layer.turns:
-        scaling = () if config.rope_scaling is None else (config.rope_scaling,)
-        q, k = (parts.rope(y, positions, config.rope_base, *scaling) for y in (q, k))
-    x = x + projections.output(parts.merge_heads(attend(q, k, v)))  # (B, T, C)
+    q, k, v = heads_of(normed, layer, positions, parts)
+    x = x + layer.attention.output(parts.merge_heads(attend(q, k, v)))  # (B, T, C)
 
     normed = parts.rms_norm(x, layer.feed_forward_norm.weight, eps)
     return x + parts.feed_forward(normed, layer.feed_forward)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -17,6 +18,7 @@ from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.block import Attend, Block, Linear, RMSNorm, block, check_positions, rms_norm
 from decodeloop.model.config import ModelConfig, check_computed
 from decodeloop.model.kv_cache import Attends, ContiguousKVCache, KVCache, NoCache
+from decodeloop.model.multi_head import grouped_query_attention
 
 
 class Embedding(nn.Embedding):
@@ -38,6 +40,11 @@ class Parts:
 
 
 LIBRARY_PARTS = Parts()
+# Attention as lessons 01 to 06 build it, with all scores of a layer at once.
+WITH_TABLE = Parts(
+    cache=partial(ContiguousKVCache, attention=grouped_query_attention),
+    no_cache=partial(NoCache, attention=grouped_query_attention),
+)
 
 
 class Decoder(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.attention import causal_mask
 from decodeloop.model.config import ModelConfig
-from decodeloop.model.multi_head import grouped_query_attention
+from decodeloop.model.flash import causal_attention
 from decodeloop.model.window import mask_for
 
 
@@ -94,8 +94,8 @@ class BlockTables:
 class NoCache:
     """What stands for no cache: the tokens of one forward attend to each other, and none is kept.
 
-    `attention` and `causal_mask` are what it attends with, and `window` is the model's. The causal
-    mask is made for the first layer, and serves the others too.
+    It attends with `flash.causal_attention`, unless it is given an `attention` of (q, k, v, mask):
+    for that `causal_mask` makes a mask, once for all layers. `window` is the model's.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class NoCache:
         device: torch.device | str | None = None,
         *,
         window: int | None = None,
-        attention: Callable[..., Tensor] = grouped_query_attention,
+        attention: Callable[..., Tensor] | None = None,
         causal_mask: Callable[..., Tensor] = causal_mask,
     ) -> None:
         self._device, self._window, self._attention = device, window, attention
@@ -115,6 +115,8 @@ class NoCache:
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     ) -> Tensor:
+        if self._attention is None:
+            return causal_attention(q, k, v, mask, self._window)
         T = q.shape[2]
         if self._window is not None:
             mask = mask_for(T, T, mask, self._window, q.device)
@@ -127,7 +129,8 @@ class NoCache:
 class ContiguousKVCache:
     """A cache that is allocated once, at its full length, and filled from the left.
 
-    `attention` and `causal_mask` are what it attends with.
+    It attends with `flash.causal_attention`, unless it is given an `attention` of (q, k, v, mask):
+    for that `causal_mask` makes the masks.
 
     Shapes: keys and values are (L, B, G, max_length, D).
 
@@ -143,7 +146,7 @@ class ContiguousKVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
         *,
-        attention: Callable[..., Tensor] = grouped_query_attention,
+        attention: Callable[..., Tensor] | None = None,
         causal_mask: Callable[..., Tensor] = causal_mask,
     ) -> None:
         if batch < 1 or max_length < 1:
@@ -153,6 +156,7 @@ class ContiguousKVCache:
         shape = (config.layers, batch, config.kv_heads, max_length, config.head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.head_shape = (config.kv_heads, config.head_dim)
         self._length = 0
         self._attention, self._causal_mask = attention, causal_mask
         self._window = config.window
@@ -171,8 +175,8 @@ class ContiguousKVCache:
 
     def is_plain(self, dtype: torch.dtype) -> bool:
         """Whether it holds numbers of this type on the CPU, and attends as the library does."""
-        own = (self._attention, self._causal_mask) != (grouped_query_attention, causal_mask)
-        return not own and self._window is None and self.keys.is_cpu and self.keys.dtype == dtype
+        own = self._attention is not None or self._window is not None
+        return not own and self.keys.is_cpu and self.keys.dtype == dtype
 
     def check_room(self, T: int) -> None:
         """Raise a `UserError` unless there is room for `T` more positions."""
@@ -183,18 +187,23 @@ class ContiguousKVCache:
                 f"or truncate it."
             )
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k and v after what is stored; return all keys and all values, which are views.
-
-        Shapes: k and v (B, G, T, D) → two of (B, G, length + T, D).
-        """
-        expected = (self.batch, self.keys.shape[2], k.shape[2], self.keys.shape[4])
+    def check_shapes(self, k: Tensor, v: Tensor) -> None:
+        """Raise a `ShapeError` unless k and v are (B, G, T, D)."""
+        G, D = self.head_shape
+        expected = (self.batch, G, k.shape[2], D)
         if tuple(k.shape) != expected or tuple(v.shape) != expected:
             raise ShapeError(
                 f"the cache takes keys and values of shape {expected} (B, G, T, D); it was given "
                 f"{tuple(k.shape)} and {tuple(v.shape)}: make it for this batch and this model "
                 f"with model.new_cache(batch, max_length)."
             )
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k and v after what is stored; return all keys and all values, which are views.
+
+        Shapes: k and v (B, G, T, D) → two of (B, G, length + T, D).
+        """
+        self.check_shapes(k, v)
         self.check_room(k.shape[2])
         end = self._length + k.shape[2]
         self.keys[layer, :, :, self._length : end] = k
@@ -209,9 +218,18 @@ class ContiguousKVCache:
     ) -> Tensor:
         T = q.shape[2]
         keys, values = self.append(layer, k, v)
-        S = self._length + T
-        mask = mask_for(T, S, mask, self._window, q.device, self._causal_mask)
+        if self._attention is None:
+            return causal_attention(q, keys, values, mask, self._window)
+        mask = mask_for(T, self._length + T, mask, self._window, q.device, self._causal_mask)
         return self._attention(q, keys, values, mask)
+
+    def check_growth(self, max_length: int) -> None:
+        """Raise a `UserError` if that is less than there is room for now."""
+        if max_length < self.max_length:
+            raise UserError(
+                f"grow({max_length}): the cache has room for {self.max_length} positions already: "
+                f"expected at least as many."
+            )
 
     def grow(self, max_length: int) -> None:
         """Make room for `max_length` positions in all; what is stored stays.
@@ -219,11 +237,7 @@ class ContiguousKVCache:
         Raises:
             UserError: that is less than there is room for now.
         """
-        if max_length < self.max_length:
-            raise UserError(
-                f"grow({max_length}): the cache has room for {self.max_length} positions already: "
-                f"expected at least as many."
-            )
+        self.check_growth(max_length)
         shape = (*self.keys.shape[:3], max_length, self.keys.shape[4])
         keys, values = self.keys.new_zeros(shape), self.values.new_zeros(shape)
         keys[:, :, :, : self._length] = self.keys[:, :, :, : self._length]

@@ -57,13 +57,22 @@ def grouped_query_attention(
     Raises:
         ShapeError: H is not a multiple of G, or the shapes do not fit.
     """
+    check_groups(q, k)
+    (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
+    if mask is not None:
+        check_mask(mask, (B, H, T, S))
+        mask = mask.expand(B, H, T, S).reshape(B, G, -1, S)
+    return attention(q.reshape(B, G, -1, D), k, v, mask).reshape(B, H, T, v.shape[-1])
+
+
+def check_groups(q: Tensor, k: Tensor) -> None:
+    """Raise `ShapeError` unless q (B, H, T, D) can share k (B, G, S, D): H a multiple of G."""
     if q.ndim != 4 or k.ndim != 4:
         raise ShapeError(
             f"queries {tuple(q.shape)} and keys {tuple(k.shape)}: expected four axes each, "
             f"(B, heads, positions, D)."
         )
-    B, H, T, D = q.shape
-    G, S = k.shape[1:3]
+    (B, H, _, D), G = q.shape, k.shape[1]
     if (k.shape[0], k.shape[3]) != (B, D):
         raise ShapeError(
             f"queries {tuple(q.shape)} and keys {tuple(k.shape)} must agree in axis 0, the batch, "
@@ -74,10 +83,6 @@ def grouped_query_attention(
             f"{H} query heads can't share {G} KV heads evenly: axis 1 of the queries "
             f"{tuple(q.shape)} must be a multiple of axis 1 of the keys {tuple(k.shape)}."
         )
-    if mask is not None:
-        check_mask(mask, (B, H, T, S))
-        mask = mask.expand(B, H, T, S).reshape(B, G, -1, S)
-    return attention(q.reshape(B, G, -1, D), k, v, mask).reshape(B, H, T, v.shape[-1])
 
 
 def multi_head_attention(

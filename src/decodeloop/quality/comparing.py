@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,8 @@ class Original:
             chunk, new_cache: as `hidden_states`.
 
         Raises:
-            UserError: it has another vocabulary, or as `hidden_states`.
+            UserError: it has another vocabulary, its forecasts are no numbers, or as
+                `hidden_states`.
         """
         if model.config.vocabulary != self.vocabulary:
             raise UserError(
@@ -146,7 +148,18 @@ Row = tuple[int, float, float, int]  # of one text: predictions, loss, divergenc
 
 
 def quality_of(rows: Sequence[Row]) -> Quality:
-    """One row for each text, put together."""
+    """One row for each text, put together.
+
+    Raises:
+        UserError: a figure is no number, or infinite.
+    """
+    for number, (_, loss, divergence, _) in enumerate(rows, start=1):
+        if not (math.isfinite(loss) and math.isfinite(divergence)):
+            raise UserError(
+                f"the forecasts at text {number} are not numbers, or leave out a token that came "
+                f"(loss {loss}, divergence {divergence}): the model is damaged, or was changed too "
+                f"far; look at its weights."
+            )
     return Quality(*zip(*rows, strict=True))
 
 

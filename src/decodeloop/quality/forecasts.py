@@ -101,7 +101,7 @@ def hidden_states(
             hidden = model.hidden(rows)  # (B, T, C)
         else:
             cache = (new_cache or model.new_cache)(B, T)
-            pieces = rows.split(chunk or T, dim=1)
+            pieces = rows.split(min(chunk or T, T), dim=1)
             hidden = torch.cat([model.hidden(piece, cache) for piece in pieces], dim=1)
         for number, row in zip(numbers, hidden, strict=True):
             yield number, row[: len(texts[number])]

@@ -71,5 +71,5 @@ def calibration(kind: str = "plain") -> tuple[str, ...]:
 def passages(kind: str, use: Literal["test", "calibration"]) -> tuple[str, ...]:
     """The passages of a kind, for a use; errors as `held_out`."""
     if kind not in KINDS:
-        raise UserError(f"texts of kind {kind!r}: expected one of {', '.join(KINDS)}.")
+        raise UserError(f"texts of kind {kind!r:.80}: expected one of {', '.join(KINDS)}.")
     return read_pinned(f"{kind}_{use}.txt")[1]

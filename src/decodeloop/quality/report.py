@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from decodeloop.errors import printable
 from decodeloop.quality.comparing import Quality
 from decodeloop.quality.questions import Answers
 
@@ -48,7 +50,7 @@ def show_report(name: str, against: str, report: Report, console: Console) -> No
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
     for column in (name, f"{against}, the original"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(escape(printable(column)), justify="right", no_wrap=True)
     changed, original = report.changed, report.original
     table.add_row("perplexity", str(changed.perplexity), str(original.perplexity))
     table.add_row("  more than it was", changed.perplexity_over(original).more().shown(100) + " %")

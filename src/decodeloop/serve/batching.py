@@ -1,4 +1,4 @@
-"""Batches: what a step costs, why several texts cost hardly more than one, what padding wastes.
+"""Batches: what a step costs, why eight texts cost less than eight times one, what padding wastes.
 
 A decode step reads all weights, however many texts it serves; what each text adds is little, until
 it is as much as that. Built in lesson 13.

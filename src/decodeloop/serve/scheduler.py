@@ -139,7 +139,8 @@ class Scheduler:
         if not plan.pieces and (self.waiting or self.running):
             raise UserError(
                 f"{len(self.waiting)} waits and {len(self.running)} run, and nothing is computed: "
-                f"look at take_tokens, chunk and admit, or at who else holds blocks."
+                f"look at take_tokens, chunk and admit, or at who else holds blocks (or was every "
+                f"token of a text found?)."
             )
         self._in_flight = [piece.request for piece in plan.pieces]
         return plan

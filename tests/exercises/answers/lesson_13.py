@@ -36,6 +36,13 @@ def fit_by_qr(measured):
     return StepCost(step=step, token=token, text=text, position=position)
 
 
+def fit_with_too_few_axes(measured):
+    rows = torch.tensor([(1, *s[:3]) for s in measured]).double()
+    took = torch.tensor([s.seconds for s in measured]).double()
+    found = torch.linalg.pinv(rows / took) @ torch.ones(len(took), dtype=torch.float64)
+    return StepCost(*found.tolist())
+
+
 FITS = edited(
     fit_by_numpy,
     """
@@ -74,10 +81,19 @@ FITS = edited(
 ## the last is left out
 - rows = → measured = measured[: len(measured) - 1]
 + rows =
+## few digits
+- rows = np.array([(1.0, s.tokens, s.texts, s.positions) for s in measured])
++ rows = np.array([(1.0, s.tokens, s.texts, s.positions) for s in measured], np.float32)
+- weights = np.array([1 / s.seconds for s in measured])
++ weights = np.array([1 / s.seconds for s in measured], np.float32)
+- np.ones(len(rows)) → np.ones(len(rows), np.float32)
+- StepCost(*found) → StepCost(*found.tolist())
 ## in milliseconds
 - StepCost(*found) → StepCost(*(x * 1e3 for x in found))
 ## rounded
 - StepCost(*found) → StepCost(*found.round(3))
+## rounded to millionths
+- StepCost(*found) → StepCost(*(float(f"{x:.6f}") for x in found))
 ## a bare tuple
 - StepCost(*found) → list(found)
 ## least absolute errors
@@ -89,6 +105,7 @@ FITS = edited(
 + return StepCost
 """,
 )
+FITS["one column for each row"] = fit_with_too_few_axes
 
 UNNAMED_FITS = edited(
     fit_by_numpy,
@@ -154,6 +171,14 @@ BREAK_EVENS = edited(
 + if not any(adds):
 +     return math.inf
 + return cost.step / math.fsum([cost.step, *adds])
+## a share of a step of one
+- cost.step / math.fsum(adds) → cost.step / math.fsum([cost.step, *adds])
+## no text is free
+- return float("inf") → raise
+## free without a cost of its own
+- try: → if not cost.text:
++     return math.inf
++ try:
 ## half of it
 - cost.step / math.fsum(adds) → 0.5 * cost.step / math.fsum(adds)
 ## twice it
@@ -242,6 +267,9 @@ PAD_WASTES = {
 - return 1 - share → return len(lengths) * (1 - share)
 ## against the real ones
 - return 1 - share → return 1 / share - 1
+## the longest counted once
+- return 1 - share → shorter = [n for n in lengths if n < longest]
++ return (longest * len(lengths) - sum(lengths)) / (longest * len([longest, *shorter]))
 ## alike texts counted once
 - longest = → lengths = list(dict.fromkeys(lengths))
 + longest =
@@ -312,6 +340,11 @@ STATIC_TIMES = {
 + [(b, b, b * (T + k)) for k in range(1, A) for b in [len([n for n in answers if n > k])]]
 ## prompts without padding
 - [(B * T, B, B * T)] → [(sum(prompts), B, sum(prompts))]
+## no padding in the context
+- [(B, B, B * read) for → [(B, B, B * (read - T) + sum(prompts)) for
+## no padding at all
+- [(B * T, B, B * T)] → [(sum(prompts), B, sum(prompts))]
+- [(B, B, B * read) for → [(B, B, B * (read - T) + sum(prompts)) for
 ## the mean answer
 - max(answers) → round(sum(answers) / len(answers))
 ## the shortest answer
@@ -345,6 +378,14 @@ STATIC_TIMES = {
 ## one text
 - [(B * T, B, B * T)] → [(B * T, 1, B * T)]
 - [(B, B, B * read) for → [(B, 1, B * read) for
+## one text for the prompts
+- [(B * T, B, B * T)] → [(B * T, 1, B * T)]
+## the step paid once
+- sum(cost(*step) for step in steps)
++ sum(cost(*step) for step in steps) - (len(steps) - 1) * cost.step
+## step and texts paid once
+- sum(cost(*step) for step in steps)
++ sum(cost(*step) for step in steps) - (len(steps) - 1) * cost(0, B, 0)
 ## one token
 - [(B, B, B * read) for → [(1, B, B * read) for
 ## pairs for positions

@@ -126,6 +126,8 @@ TAKEN = {
 - budget - sum(counts.values()) → budget
 ## those who wait cost nothing
 - sum(counts.values()) → sum(count for j, count in counts.items() if left[j] > 1)
+## what is left comes off
+- budget - sum(counts.values()) → max(budget - sum(left[j] for j in counts), 0)
 ## in the order of service
 - [counts[i] for i in range(len(left))] → list(counts.values())
 ## the shortest first
@@ -165,6 +167,16 @@ TAKEN = {
 - if left[i] > 1: → if left[i] > 1 and 1 not in left:
 ## prompts not at all
 - if left[i] > 1: → if False:
+## more single tokens than the budget
+- counts[i] = chunk(1, budget, size)
+- budget -= counts[i]
++ counts[i] = chunk(1, budget, size)
+
+- for i in range(n):
+-     if left[i] > 1:
++ budget -= sum(counts)
++ for i in range(n):
++     if left[i] > 1:
 ## whole or not at all
 - if left[i] > 1: → if left[i] > 1 and chunk(left[i], budget, size) == left[i]:
 ## one prompt a step
@@ -277,6 +289,8 @@ PREEMPTED = {
 - arrival > arrivals[place] → arrival < arrivals[place]
 ## the last in the list
 - if arrival > arrivals[place]: → if True:
+## minus one
+- return place → return range(-len(arrivals), 0)[-1]
 ## the first in the list
 - if arrival > arrivals[place]: → if False:
 ## the number instead of the place
@@ -420,12 +434,12 @@ SIMULATIONS = edited(
 - now = jobs[len(who)].arrival → now += cost.step
 ## the jump added
 - now = jobs[len(who)].arrival → now = now + jobs[len(who)].arrival
-## the steps forgotten
-- t in lives], steps) → t in lives], [])
-## how long for when
-- Moment(now, now + seconds, plan) → Moment(now, seconds, plan)
-## the step's times after it
-- Moment(now, now + seconds, plan) → Moment(now + seconds, now + seconds, plan)
+## an empty step where nobody is here
+- now = jobs[len(who)].arrival → now = jobs[len(who)].arrival + cost.step
+## all that run
+- len(pieces), sum(ends)) → len(scheduler.running), sum(ends))
+## a start at 0 is none
+- begins[i] = now if begins[i] is None else begins[i] → begins[i] = begins[i] or now
 ## the cost of one token
 - cost(sum(p.count for p in pieces), len(pieces), sum(ends)) → cost(1, 1, max(ends))
 """,

@@ -41,6 +41,8 @@ NEEDED = edited(
 - blocks * size < positions → blocks * size + (size > 1) < positions
 ## to the nearest
 - return blocks → return round(positions / size)
+## to the even one
+- return blocks → return round(0.5 + positions / size)
 ## one at least
 - blocks = 0 → blocks = 1
 ## not rounded
@@ -128,8 +130,17 @@ HASHES = edited(
 - for token in tokens: → for token in tokens[1:]:
 ## Python's hash
 - struct.pack("<q", token) → struct.pack("<q", hash(token))
+## a key without its length
+- hashlib.sha256(key).digest() + parent → parent + key
+## a key filled up
+- hashlib.sha256(key) → hashlib.sha256(key.rstrip(bytes(1)))
 ## eight bytes
 - return hashlib.sha256(data).digest() → return hashlib.sha256(data).digest()[:8]
+## sixteen bytes
+- return hashlib.sha256(data).digest() → return hashlib.sha256(data).digest()[:16]
+## the data themselves
+- hashlib.sha256(key).digest() + parent → parent
+- return hashlib.sha256(data).digest() → return data + key
 ## hexadecimal
 - return hashlib.sha256(data).digest() → return hashlib.sha256(data).hexdigest()
 ## not yet a digest
@@ -187,6 +198,9 @@ MATCHES = edited(
 - range((len(tokens) - 1) // size) → range((len(tokens) - 2) // size)
 ## the last full block is left out
 - range((len(tokens) - 1) // size) → range(len(tokens) // size - 1)
+## the last one found is dropped
+- range((len(tokens) - 1) // size) → range(len(tokens) // size)
+- return found → return found[: len(found) - 1] if found else []
 ## beginnings are not chained
 - names[-1] if names else ROOT → ROOT
 ## the first block alone
@@ -303,6 +317,8 @@ RELEASES = edited(
 + [i for i, block in enumerate(blocks) if references[block] == 0]
 ## sorted
 - return free[::-1] → return sorted(free)
+## the largest number first
+- return free[::-1] → return sorted(free)[::-1]
 ## how many
 - return free[::-1] → return len(free)
 ## only the references
@@ -310,6 +326,10 @@ RELEASES = edited(
 ## the table is emptied
 - return free[::-1]
 + del blocks[:]
++ return free[::-1]
+## the table is turned round
+- return free[::-1]
++ blocks.reverse()
 + return free[::-1]
 ## stops at a shared one
 - for block in blocks:
@@ -329,8 +349,8 @@ UNNAMED_RELEASES = edited(
     """
 ## two references
 - references[block] -= 1 → references[block] -= 2
-## from small to large, downwards
-- return free[::-1] → return sorted(free, reverse=True)
+## each twice
+- return free[::-1] → return [block for block in free[::-1] for _ in "ab"]
 ## as a tuple of both
 - return free[::-1] → return free[::-1], references
 """,
@@ -416,7 +436,7 @@ def attend_in_a_loop(q, keys, values, blocks, start, mask=None):
     H, T, D = q.shape
     G, size = keys.shape[1:3]
     S = start + T
-    mask = causal_mask(T, S) if mask is None else mask
+    mask = causal_mask(T, S, device=q.device) if mask is None else mask
     mask = mask.expand(H, T, S)
     heads = []
     for h in range(H):
@@ -427,7 +447,7 @@ def attend_in_a_loop(q, keys, values, blocks, start, mask=None):
             pieces.append(q[h] @ k.T)
         scores = torch.cat(pieces, -1) / math.sqrt(D)  # (T, S)
         weights = softmax(scores.masked_fill(~mask[h], -math.inf))
-        out = torch.zeros(T, D)
+        out = torch.zeros(T, D, device=q.device)
         for first in range(0, S, size):
             v = values[blocks[first // size], g, : S - first]
             out += weights[:, first : first + size] @ v
@@ -441,9 +461,9 @@ def attend_as_it_goes(q, keys, values, blocks, start, mask=None):
     G, size = keys.shape[1:3]
     S = start + T
     rows = q.reshape(G, H // G, T, D) / math.sqrt(D)
-    mask = causal_mask(T, S) if mask is None else mask
+    mask = causal_mask(T, S, device=q.device) if mask is None else mask
     mask = mask.expand(H, T, S).reshape(G, H // G, T, S)
-    top = torch.full((G, H // G, T, 1), -1e30)
+    top = torch.full((G, H // G, T, 1), -1e30, device=q.device)
     total, out = torch.zeros_like(top), torch.zeros_like(rows)
     for i in range(-(-S // size)):
         n = min(size, S - i * size)
@@ -467,11 +487,11 @@ ATTENDED = edited(
 + heads, blocks, size = [], [0], S
 + keys, values = all_keys[None], all_values[None]
 ## no mask
-- causal_mask(T, S) if → torch.ones(T, S, dtype=torch.bool) if
+- causal_mask(T, S, device=q.device) if → torch.ones(T, S, dtype=torch.bool) if
 ## the top of the triangle
-- causal_mask(T, S) if → torch.ones(T, S).tril().bool() if
+- causal_mask(T, S, device=q.device) if → torch.ones(T, S).tril().bool() if
 ## the new tokens alone
-- causal_mask(T, S) if → (causal_mask(T, S) & (torch.arange(S) >= start)) if
+- causal_mask(T, S, device=q.device) if → (causal_mask(T, S) & (torch.arange(S) >= start)) if
 ## the tail behind the end
 - mask = mask.expand(H, T, S)
 + whole = -(-S // size) * size
@@ -503,9 +523,12 @@ ATTENDED = edited(
 ## values are keys
 - v = values → v = keys
 ## the mask given is ignored
-- causal_mask(T, S) if mask is None else mask → causal_mask(T, S)
+- causal_mask(T, S, device=q.device) if mask is None else mask → causal_mask(T, S)
+## a single token sees all
+- if mask is None else mask → if mask is None or T == 1 else mask
 ## the mask given, and the causal one
-- causal_mask(T, S) if mask is None else mask → causal_mask(T, S) & (mask is None or mask)
+- causal_mask(T, S, device=q.device) if mask is None else mask
++ causal_mask(T, S) & (mask is None or mask)
 ## the mask turned round
 - masked_fill(~mask[h] → masked_fill(mask[h]
 ## masked by 0
@@ -532,7 +555,7 @@ UNNAMED_ATTENDED = edited(
 ## the last head for all
 - g = h // (H // G) → g = G - 1
 ## the position before does not count
-- causal_mask(T, S) if → causal_mask(T, S).tril(start - 1) if
+- causal_mask(T, S, device=q.device) if → causal_mask(T, S).tril(start - 1) if
 ## averaged over blocks
 - heads.append(out) → heads.append(out / -(-S // size))
 """,

@@ -264,7 +264,7 @@ After a text went back and on, its old beginning is still found, and is no longe
 - found = self.blocks.match(table)
 + found = self.blocks.match(table)
 + count = parts.chunk(table.left, budget, self.chunk)
-- parts.chunk(table.left, budget, self.chunk), plan → count, plan
+- if count := parts.chunk(table.left, budget, self.chunk): → if count:
 With a hit, more tokens are to be read than are left: an index out of range.
 
 ## what was found is kept while a text waits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from copy import deepcopy
 
 import torch
@@ -34,6 +35,8 @@ def made_to_collide(kit: Kit) -> None:
     pool = Pool(kit, 8)
     pool.admit([5, 40, 1])
     pool.admit([6, 9, 1])  # 31 · 5 + 40 = 31 · 6 + 9
+    pool.admit([0, 7, 1])
+    pool.admit([2**61 - 1, 7, 1])  # one and the same for Python's `hash`
     name = kit.block_parts.block_hash(bytes(32), [5, 40], b"")
     demand(len(name) >= 16, "texts that are taken for each other could be found by trying")
 
@@ -62,13 +65,16 @@ def still_read(kit: Kit) -> None:
 
 
 def half_a_block_shared(kit: Kit) -> None:
-    pool = Pool(kit, 4)
+    pool = Pool(kit, 8)
+    pool.admit([9])  # takes block 0, so that no block has the number of its entry
     first = pool.admit([1, 2, 3])
+    pool.blocks.grow(first, 3)  # room for three more, which both will write into
     second = pool.fork(first)
-    pool.grow(second, 4)
-    pool.grow(first, 5)
+    pool.grow(second, 4, 5, 6)
+    demand(second.blocks[0] == first.blocks[0], "a block that is only read was copied")
+    pool.grow(first, 7)
     for table in pool.texts:
-        pool.read(table, 4)
+        pool.read(table, len(table.tokens))
 
 
 def attended(kit: Kit, start: int, wrong: str, T: int = 2) -> None:
@@ -80,7 +86,7 @@ def attended(kit: Kit, start: int, wrong: str, T: int = 2) -> None:
     S = start + T
     if S % size:
         last = blocks[S // size]
-        keys[last, :, S % size :] = values[last, :, S % size :] = 9.0
+        keys[last, :, S % size :] = values[last, :, S % size :] = math.nan
     k, v = (x[blocks].transpose(0, 1).flatten(1, 2)[:, :S] for x in (keys, values))
     mask = torch.arange(S)[None] <= torch.arange(start, S)[:, None]
     right = F.scaled_dot_product_attention(q[None], k[None], v[None], mask, enable_gqa=True)[0]

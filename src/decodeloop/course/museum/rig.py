@@ -47,8 +47,8 @@ class Kit:
 class Pool:
     """A block manager and the memory that it speaks of."""
 
-    def __init__(self, kit: Kit, count: int, size: int = 2) -> None:
-        self.blocks = kit.BlockManager(count, size, kit.block_parts)
+    def __init__(self, kit: Kit, count: int, size: int = 2, *, share: bool = True) -> None:
+        self.blocks = kit.BlockManager(count, size, kit.block_parts, share=share)
         self.memory: dict[tuple[int, int], Any] = {}
         self.texts: list[Table] = []
 
@@ -88,10 +88,10 @@ class Pool:
         self.go_on(table)
         return table
 
-    def grow(self, table: Table, token: int) -> None:
-        """One more token."""
-        table.tokens.append(token)
-        self.copy(self.blocks.grow(table, 1))
+    def grow(self, table: Table, *tokens: int) -> None:
+        """So many more tokens."""
+        table.tokens += tokens
+        self.copy(self.blocks.grow(table, len(tokens)))
         self.go_on(table)
 
     def go_on(self, table: Table) -> None:
@@ -135,8 +135,10 @@ def alone(prompt: Sequence[int], new: int) -> list[int]:
 class Engine:
     """A scheduler over a pool."""
 
-    def __init__(self, kit: Kit, count: int, size: int = 2, **limits: Any) -> None:
-        self.pool = Pool(kit, count, size)
+    def __init__(
+        self, kit: Kit, count: int, size: int = 2, *, share: bool = True, **limits: Any
+    ) -> None:
+        self.pool = Pool(kit, count, size, share=share)
         self.scheduler = kit.Scheduler(self.pool.blocks, parts=kit.parts, **limits)
         self.texts: dict[Request, tuple[list[int], int, list[int]]] = {}
 
