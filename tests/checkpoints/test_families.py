@@ -10,7 +10,8 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from tiny_models import random_llama, save_folder, write_gguf
+from tiny_models import gguf_tensors, random_llama, save_folder, write_gguf
+from tiny_relatives import FAMILIES, IDS, ORIGINAL, WINDOW, stretched
 
 from decodeloop.checkpoints.hub_config import read_config, write_config
 from decodeloop.decode import generate
@@ -20,46 +21,6 @@ from decodeloop.loading import load
 from decodeloop.model import TINY, RopeScaling
 from decodeloop.model.config import beyond_llama
 from decodeloop.serve import generate_batch
-
-IDS = torch.tensor([[5, 40, 7, 7, 260, 1, 99, 12, 200, 33, 8, 150, 41, 2, 77, 11] * 3])  # 48
-ORIGINAL = "original_max_position_embeddings"
-
-
-def stretched(kind, **more):
-    return {"rope_parameters": {"rope_type": kind, "rope_theta": 300.0, "factor": 4.0, **more}}
-
-
-LLAMA3 = stretched("llama3", low_freq_factor=1.0, high_freq_factor=4.0, **{ORIGINAL: 24})
-WINDOW = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 0}
-FAMILIES = {
-    "explicit head_dim": ("llama", {"head_dim": 24}),
-    "linear": ("llama", stretched("linear")),
-    "dynamic, short": ("llama", stretched("dynamic")),
-    "dynamic, longer": ("llama", stretched("dynamic") | {"max_position_embeddings": 16}),
-    "llama3": ("llama", LLAMA3),
-    "yarn": ("llama", stretched("yarn", **{ORIGINAL: 24})),
-    "yarn, all told": (
-        "llama",
-        stretched("yarn", **{ORIGINAL: 24}, beta_fast=4, beta_slow=2, attention_factor=1.3)
-        | {"head_dim": 32},
-    ),
-    "yarn, two scales": (
-        "llama",
-        stretched("yarn", mscale=0.7, mscale_all_dim=2.0, truncate=False),
-    ),
-    "mistral": ("mistral", {"sliding_window": 5}),
-    "mistral, window of one": ("mistral", {"sliding_window": 1, "head_dim": 24}),
-    "mistral, no window": ("mistral", {"sliding_window": None}),
-    "qwen2": ("qwen2", {}),
-    "qwen2, window": ("qwen2", WINDOW),
-    "qwen2, window of no layer": ("qwen2", WINDOW | {"max_window_layers": 2}),
-    "qwen2, yarn": ("qwen2", stretched("yarn", **{ORIGINAL: 24})),
-    "qwen3": ("qwen3", {"head_dim": 24}),
-    "qwen3, window": ("qwen3", WINDOW | {"head_dim": 24}),
-    "smollm3": ("smollm3", {"num_hidden_layers": 5, "tie_word_embeddings": False}),
-    "smollm3, none": ("smollm3", {"no_rope_layers": [1, 1]}),
-    "smollm3, second": ("smollm3", {"num_hidden_layers": 5, "no_rope_layers": [1, 0, 1, 0, 1]}),
-}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -176,8 +137,6 @@ def test_a_gguf_file_gives_the_logits_of_transformers(name, tmp_path):
 
     tensors = None
     if name == "llama3":
-        from tiny_models import gguf_tensors
-
         tensors = gguf_tensors(model) | llama3_divisors(model)
     path = write_gguf(tmp_path / "m.gguf", model, tensors=tensors, edit=edit)
     assert_same_logits(plain(path), model)
@@ -192,8 +151,6 @@ def test_a_gguf_file_gives_the_logits_of_transformers(name, tmp_path):
     ],
 )
 def test_divisors_that_do_not_fit_are_refused(divisors, message, tmp_path):
-    from tiny_models import gguf_tensors
-
     model = random_llama()
     tensors = gguf_tensors(model) | {"rope_freqs.weight": np.array(divisors, np.float32)}
     path = write_gguf(tmp_path / "m.gguf", model, tensors=tensors)

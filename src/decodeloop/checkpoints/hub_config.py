@@ -194,6 +194,7 @@ def write_config(
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied,
         "eos_token_id": list(eos_ids),
+        "pad_token_id": None,  # else transformers takes the family's, which may be none of ours
     }
     if quantization is not None:
         more = {**more, "quantization_config": quantization}
