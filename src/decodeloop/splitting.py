@@ -60,7 +60,7 @@ def load_split(
 
     Args:
         name_or_path: a name that the course knows, or a folder with ``config.json`` and
-            safetensors of the Llama architecture.
+            safetensors of Llama or a relative.
         threads: of PyTorch, in each process; the machine's cores divided among them if not given.
         block: one of your own in the place of `sharded_block`, of a module.
 
