@@ -80,6 +80,7 @@ def quantized_decoder_from(
             continue
         kinds = kinds_for(name, config, dtype)
         matrix = MATRICES[kinds[0]](tensor.float(), next(memory, None)).to(device)
+        del tensor  # what else is made of the matrix is made of its numbers in fewer bits
         if part == "embedding":
             model.embedding = Int8Embedding(matrix)  # type: ignore[assignment,arg-type]
             owner, part = model, "output" if config.tied else ""

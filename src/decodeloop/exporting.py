@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from decodeloop.assembling import QUANTIZED
+from decodeloop.assembling import QUANTIZED, decoder_from
 from decodeloop.bar import Progress, silent
 from decodeloop.checkpoints.folder import WEIGHTS
 from decodeloop.checkpoints.gguf_file import is_gguf
@@ -19,6 +20,7 @@ from decodeloop.checkpoints.hub_config import write_config
 from decodeloop.checkpoints.quantized import PACKED, SCALE, pack_groups, quantization_of
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import OF_THE_MODEL, hub_name
+from decodeloop.compress import shuffled
 from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import UserError
 from decodeloop.finding import found
@@ -32,13 +34,20 @@ TABLES = {hub_name(f"{part}.weight") for part in OF_THE_MODEL}  # in 8 bits wher
 
 
 def export(
-    model: str | Path, out: Path, dtype: str | None = None, progress: Progress = silent
+    model: str | Path,
+    out: Path,
+    dtype: str | None = None,
+    progress: Progress = silent,
+    *,
+    reordered: bool = False,
 ) -> Path:
     """Write a model that `load` would load: to a `.gguf` file, or else to a folder.
 
     Args:
         out: what is made; there must be nothing of this name yet.
         dtype: of a file `gguf_writing.FORMATS`, of a folder `FOLDER_DTYPES`; fp32 if not given.
+        reordered: with its channels in another order (`compress.shuffled`): the same function,
+            and no trace of groups in which its weights were quantized before.
 
     Raises:
         UserError: the type is unknown, something is there already, or the disk refuses; as `load`.
@@ -50,6 +59,11 @@ def export(
     if as_file:
         check_format(source.config, kind)
     weights, parts = source.read("int8"), (source.config, source.tokenizer, source.eos_ids)
+    if reordered:
+        plain = decoder_from(
+            weights, source.config, source.path, torch.device("cpu"), torch.float32
+        )
+        weights = hub_weights(shuffled(plain))
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as staging:
         made = Path(staging) / out.name
         if as_file:

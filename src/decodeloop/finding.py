@@ -62,7 +62,7 @@ def found(name_or_path: str | Path, dtype: str = "fp32") -> Source:
         UserError: as `load`, and ModelFileError.
     """
     name = str(name_or_path)
-    if name in KNOWN:
+    if name in PINNED or name in SHIPPED:
         return in_folder(known_folder(name), known=True)
     path = Path(name_or_path)
     with contextlib.suppress(RuntimeError):  # a home that nobody has

@@ -72,6 +72,17 @@ def test_a_quantized_file_is_what_the_gguf_package_writes(folder, tiny, tmp_path
     assert kinds["token_embd.weight"] == "Q8_0" and kinds["output_norm.weight"] == "F32"
 
 
+def test_reordered_channels_are_the_same_function(folder, original, tmp_path):
+    made = export(folder, tmp_path / "made", reordered=True)
+    again = load(made, device="cpu", compiled=False)
+    name = "layers.0.feed_forward.down.weight"
+    old, new = (model.model.state_dict()[name] for model in (original, again))
+    assert not torch.equal(old, new)
+    assert torch.equal(old.flatten().sort().values, new.flatten().sort().values)
+    with torch.inference_mode():
+        torch.testing.assert_close(again.model(IDS), original.model(IDS), rtol=1e-4, atol=1e-4)
+
+
 def test_a_q4_0_file_is_read_as_it_is(folder, tmp_path):
     """Rounding what had 4 bits already changes no bit: the largest of each group was -8. The head
     was rounded to 8 bits by other groups."""

@@ -32,6 +32,12 @@ def test_int8_costs_little_and_every_figure_has_its_interval(measured):
     assert 0.99 < found["perplexity_ratio"]["value"] < 1.01
 
 
+def test_a_cache_in_four_bits_costs_more_than_one_in_eight(measured):
+    words = ("--model", "small", "--no-compiled", "--cache-dtype")
+    eight, four = (measured(*words, bits)["kl"]["value"] for bits in ("int8", "int4"))
+    assert 0 < 10 * eight < four
+
+
 def test_a_model_against_itself_lost_nothing(measured):
     found = measured("--model", "small", "--no-compiled")
     assert found["kl"] == {"value": 0.0, "low": 0.0, "high": 0.0}

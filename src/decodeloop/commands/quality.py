@@ -9,6 +9,7 @@ import typer
 
 from decodeloop.commands.shared import (
     MODEL,
+    CacheDtype,
     Compiled,
     Device,
     Dtype,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def quality(
     model: Model = MODEL,
     dtype: Dtype = "fp32",
+    cache_dtype: CacheDtype = None,
     against: Annotated[
         str | None,
         typer.Option(help="The original, which is read in fp32; the model itself if not given."),
@@ -64,8 +66,9 @@ def quality(
     kind = default if texts is None else texts
     passages = measuring.held_out(kind)
     asked = measuring.questions() if questions else ()
-    changed = load_as_asked(model, device, dtype, compiled)
-    itself = against is None and dtype_name(dtype, DTYPES, "--dtype") == "fp32"
+    changed = load_as_asked(model, device, dtype, compiled, cache_dtype)
+    plain = dtype_name(dtype, DTYPES, "--dtype") == "fp32" and cache_dtype is None
+    itself = against is None and plain
     source = model if against is None else against
     original = changed if itself else load_as_asked(source, device, "fp32", compiled)
     check_same_tokens(changed, original, passages)
@@ -78,17 +81,19 @@ def quality(
         after, new = before.quality, old
         if not itself:
             show("the model", 0.0)
-            after = before.compare(changed.model, chunk=chunk)
+            kept = changed.model.new_cache if cache_dtype else None  # else whole texts need none
+            after = before.compare(changed.model, chunk=chunk, new_cache=kept)
             new = measuring.answer(changed.model, changed.tokenizer, asked) if asked else None
             show("the model", 1.0)
     report = Report(after, before.quality, new, old)
     if as_json:
-        names = {"model": model, "dtype": dtype, "against": source, "kind": kind}
-        print(json.dumps(names | report.as_dict()))
+        names = {"model": model, "dtype": dtype, "cache_dtype": cache_dtype, "against": source}
+        print(json.dumps(names | {"kind": kind} | report.as_dict()))
         return
     from rich.console import Console
 
-    show_report(f"{model} {dtype}", f"{source} fp32", report, Console())
+    cache = f", {cache_dtype} cache" if cache_dtype else ""
+    show_report(f"{model} {dtype}{cache}", f"{source} fp32", report, Console())
 
 
 def check_same_tokens(one: LanguageModel, other: LanguageModel, passages: Sequence[str]) -> None:
