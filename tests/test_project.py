@@ -33,6 +33,7 @@ COMPUTES = GROUND | {
     "kernels",
     "checkpoints",
     "assembling",
+    "finding",
     "loading",
 }
 ROOMS = {
@@ -46,7 +47,9 @@ ROOMS = {
     "kernels": GROUND | {"model", "compress"},  # the cache in fewer bits
     "checkpoints": GROUND | {"model"},
     "assembling": GROUND | {"model", "compress", "kernels", "checkpoints"},
-    "loading": GROUND | {"model", "decode", "compress", "kernels", "checkpoints", "assembling"},
+    "finding": GROUND | {"model", "checkpoints", "assembling", "cost"},
+    "loading": GROUND
+    | {"model", "decode", "compress", "kernels", "checkpoints", "assembling", "finding"},
     "exporting": COMPUTES - {"decode"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from tiny_models import random_llama
+from tiny_relatives import FAMILIES, IDS
 
 from decodeloop.checkpoints.hub_config import read_config
 from decodeloop.decode import generate
@@ -57,6 +58,32 @@ def test_parts_that_are_read_from_a_folder_compute_what_the_whole_does(tmp_path,
 
     logits = torch.cat(on_threads(program, 2), -1)
     torch.testing.assert_close(logits, llama(ids).logits, rtol=1e-4, atol=1e-4)
+
+
+SPLIT = ("yarn, all told", "mistral", "qwen2", "qwen3, window", "smollm3, second")
+
+
+@pytest.mark.parametrize("name", SPLIT)
+@torch.inference_mode()
+def test_so_do_the_parts_of_relatives_of_llama(tmp_path, name):
+    """A bias goes with its rows, a norm of each head to every rank; window and positions stay."""
+    kind, changes = FAMILIES[name]
+    theirs = random_llama(kind, initializer_range=0.2, **changes)
+    theirs.save_pretrained(tmp_path)
+    config = read_config(tmp_path)
+
+    def program(rank, all_reduce):
+        part = load_part(tmp_path, config, rank, 2, known=False)
+        own = [tuple(p.shape) for n, p in part.named_parameters() if n.endswith("query.bias")]
+        assert set(own) <= {(config.heads * config.head_dim // 2,)}
+        decoder = as_rank(part, rank, 2, all_reduce)
+        cache = decoder.new_cache(1, 48)
+        pieces = [decoder(some, cache) for some in IDS.split([30, 1, 17], 1)]
+        return decoder(IDS), torch.cat(pieces, 1)
+
+    for logits in zip(*on_threads(program, 2), strict=True):
+        found = torch.cat(logits, -1)
+        torch.testing.assert_close(found, theirs(IDS).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_split_is_refused_before_a_process_starts(tmp_path, monkeypatch):

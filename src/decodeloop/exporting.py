@@ -23,12 +23,13 @@ from decodeloop.checkpoints.weights import OF_THE_MODEL, hub_name
 from decodeloop.compress import shuffled
 from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import UserError
+from decodeloop.finding import found
 from decodeloop.kernels import quantize
 from decodeloop.kernels.int4 import quantize_groups
-from decodeloop.loading import found
 from decodeloop.model import Decoder, ModelConfig
 
 FOLDER_DTYPES = ("fp32", "bf16", "fp16", "int8", "int4")
+NEAREST = {"q8_0": "int8", "q4_0": "int4"}  # how large a file's formats are, by our names
 TABLES = {hub_name(f"{part}.weight") for part in OF_THE_MODEL}  # in 8 bits where others have 4
 
 
@@ -54,7 +55,7 @@ def export(
     as_file = is_gguf(out)
     kind = dtype_name(dtype or "fp32", FORMATS if as_file else FOLDER_DTYPES, "--dtype")
     check_free(out)
-    source = found(model)
+    source = found(model, NEAREST.get(kind, kind))
     if as_file:
         check_format(source.config, kind)
     weights, parts = source.read("int8"), (source.config, source.tokenizer, source.eos_ids)

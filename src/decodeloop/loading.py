@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,42 +11,21 @@ from pathlib import Path
 import torch
 
 from decodeloop.assembling import QUANTIZED, decoder_from, quantized_decoder_from
-from decodeloop.bar import progress_bar
-from decodeloop.checkpoints.download import (
-    cache_folder,
-    converted_folder,
-    damage,
-    fetch,
-    is_fetched,
-)
-from decodeloop.checkpoints.files import can_be_a_path
-from decodeloop.checkpoints.folder import OneByOne, read_weights
-from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
-from decodeloop.checkpoints.gguf_tokenizer import tokenizer_from_gguf
-from decodeloop.checkpoints.hub_config import (
-    naming,
-    read_config,
-    read_eos_ids,
-    read_quantization,
-)
-from decodeloop.checkpoints.pinned import PINNED
-from decodeloop.checkpoints.quantized import QuantizedFolder
-from decodeloop.checkpoints.shipped import SHIPPED
 from decodeloop.checkpoints.tokenizer import Tokenizer
-from decodeloop.checkpoints.weights import Finite
 from decodeloop.compress import QuantizedKVCache
 from decodeloop.decode import Sampling, TextGeneration
 from decodeloop.decode.conversation import Message, check_messages
 from decodeloop.devices import pick_device
 from decodeloop.dtypes import dtype_name, torch_dtype
 from decodeloop.errors import ModelFileError, UserError
+from decodeloop.finding import found
 from decodeloop.kernels import fast, obstacle
+from decodeloop.kernels.known import not_in_kernels
 from decodeloop.model import Decoder, ModelConfig
 
 DTYPES = ("fp32", "bf16", "fp16", *QUANTIZED)  # what weights can be
 CACHE_BITS = {"int8": 8, "int4": 4}  # what keys and values can be besides
 COMPILED_DTYPES = ("fp32", *QUANTIZED)  # those that there are kernels for
-KNOWN = (*PINNED, *SHIPPED)  # models by name
 
 
 @dataclass(frozen=True)
@@ -132,8 +111,9 @@ def load(
     Args:
         name_or_path: a name that the course knows (``smollm2-135m``, fetched at first use;
             ``small``, which comes with the course and knows Shakespeare alone); a ``.gguf`` file of
-            the Llama architecture (F32, F16, Q8_0, Q4_1, Q4_0), or a part of one; or a folder with
-            ``config.json`` and safetensors of that architecture.
+            Llama or a relative (F32, F16, Q8_0, Q4_1, Q4_0), or a part of one; a folder with
+            ``config.json`` and safetensors; or a hub id (``owner/name``), whose folder is fetched,
+            once. Relatives are Mistral, Qwen 2 and 3, SmolLM 3.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: what the weights are: ``fp32`` (if not given, and a folder is not quantized),
             ``bf16``, ``fp16``; ``int8``, quantized to 8 bits with a scale for each row, while all
@@ -155,50 +135,13 @@ def load(
     """
     where = pick_device(device)
     form = form_of(where, dtype, compiled, cache_dtype)  # bad values are refused before a fetch
-    source = found(name_or_path)
+    source = found(name_or_path, form.dtype)
     if dtype is None and source.dtype is not None:
         form = form_of(where, source.dtype, compiled, cache_dtype)
     with enough_memory(source.path):
         model = decoder_of(source.read(form.dtype), source.config, source.path, form)
     name, eos_ids = str(name_or_path), tuple(source.eos_ids)
     return LanguageModel(name, source.config, source.tokenizer, model, eos_ids)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A model that was found, before its weights are read."""
-
-    path: Path
-    config: ModelConfig
-    tokenizer: Tokenizer
-    eos_ids: Sequence[int]
-    read: Callable[[str], Mapping[str, torch.Tensor]]  # the weights, for a decoder of this dtype
-    dtype: str | None = None  # what its matrices were quantized to, if they were
-
-
-def found(name_or_path: str | Path) -> Source:
-    """A model by its name or path.
-
-    Raises:
-        UserError: as `load`, and ModelFileError.
-    """
-    name = str(name_or_path)
-    if name in KNOWN:
-        return in_folder(known_folder(name), known=True)
-    path = Path(name_or_path)
-    with contextlib.suppress(RuntimeError):  # a home that nobody has
-        path = path.expanduser()
-    if not can_be_a_path(path):
-        raise unknown(name)
-    if path.is_dir():
-        return in_folder(path)
-    if is_gguf(path):
-        return in_gguf(path)
-    if path.exists():
-        raise ModelFileError(
-            f"{path} is neither a .gguf file nor a folder with config.json and safetensors."
-        )
-    raise unknown(name)
 
 
 @dataclass(frozen=True)
@@ -209,6 +152,7 @@ class Form:
     dtype: str  # one of DTYPES
     compiled: bool
     cache_bits: int | None = None  # as it computes, if none
+    insists: bool = False  # compiled=True was asked for
 
 
 def form_of(
@@ -233,59 +177,17 @@ def form_of(
         )
     if compiled and (reason := obstacle(device, name)):
         raise UserError(f"compiled=True: {reason}; leave it out for plain PyTorch.")
-    return Form(device, name, compiled, bits)
-
-
-def unknown(name: str) -> UserError:
-    shown = name if len(name) <= 100 else f"{name[:100]}…"
-    return UserError(
-        f"unknown model {shown!r}: expected one of {', '.join(KNOWN)}, a .gguf file, or a folder "
-        f"with config.json and safetensors; nothing lies at that path."
-    )
-
-
-def known_folder(name: str) -> Path:
-    """The folder of a model that the course knows; fetched, with a bar, if it is not there yet."""
-    if name in SHIPPED:
-        return SHIPPED[name]
-    pinned, cache = PINNED[name], cache_folder()
-    if not is_fetched(pinned, cache):
-        with progress_bar() as show:
-            return fetch(pinned, cache, progress=show)
-    wrong = damage(pinned, cache)
-    if wrong:
-        raise ModelFileError(f"the model {name} is damaged: {wrong}; run 'decodeloop fetch'.")
-    return converted_folder(pinned, cache)
-
-
-def in_folder(folder: Path, known: bool = False) -> Source:
-    """A folder in the hub's layout; of a known one every byte is as it was written."""
-    config, eos_ids = read_config(folder), read_eos_ids(folder)
-    tokenizer, quantized = Tokenizer.from_folder(folder), read_quantization(folder)
-    if not known:
-        check_vocabulary(tokenizer, config, eos_ids, folder)
-
-    def read(dtype: str) -> Mapping[str, torch.Tensor]:
-        if quantized is not None:
-            return Finite(QuantizedFolder(folder, config), folder)
-        tensors = (OneByOne if dtype in QUANTIZED else read_weights)(folder, config)
-        return tensors if known else Finite(tensors, folder)
-
-    return Source(folder, config, tokenizer, eos_ids, read, quantized)
-
-
-def in_gguf(path: Path) -> Source:
-    """A GGUF file as it is, dequantized each time."""
-    file = GGUFFile(path)
-    tokenizer = tokenizer_from_gguf(file.fields, path)
-    check_vocabulary(tokenizer, file.config, file.eos_ids(), path)
-    return Source(path, file.config, tokenizer, file.eos_ids(), lambda _: file.weights())
+    return Form(device, name, compiled, bits, insists=compiled)
 
 
 def decoder_of(
     tensors: Mapping[str, torch.Tensor], config: ModelConfig, source: Path, form: Form
 ) -> Decoder:
     """The decoder that was asked for, of these tensors."""
+    if form.insists and (unknown := not_in_kernels(config)):
+        raise UserError(
+            f"compiled=True: kernels do not know {unknown}; leave it out for plain PyTorch."
+        )
     if form.dtype in QUANTIZED:
         decoder = quantized_decoder_from(tensors, config, source, form.device, form.dtype)
     else:
@@ -310,21 +212,3 @@ def enough_memory(source: Path) -> Iterator[None]:
             f"{source} needs more memory than there is: take a smaller model, dtype='int8' or "
             f"'bf16', or another device."
         ) from None
-
-
-def check_vocabulary(
-    tokenizer: Tokenizer, config: ModelConfig, eos_ids: Sequence[int], source: Path
-) -> None:
-    """Ids beyond the embedding belong to another model: it can neither read nor make them."""
-    with naming(source):
-        vocabulary = tokenizer.vocabulary
-    if vocabulary > config.vocabulary:
-        raise ModelFileError(
-            f"{source}: the tokenizer has {vocabulary} tokens, the model {config.vocabulary}: they "
-            f"do not belong together; copy the model again."
-        )
-    if beyond := [token for token in eos_ids if not 0 <= token < config.vocabulary]:
-        raise ModelFileError(
-            f"{source}: the token {beyond[0]} is to end a text, and the model has "
-            f"{config.vocabulary} tokens, from 0 up: it would never end one; copy the model again."
-        )

@@ -20,7 +20,8 @@ from decodeloop.checkpoints.sliced import Sliced
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
 from decodeloop.errors import ModelFileError
-from decodeloop.loading import KNOWN, LanguageModel, check_vocabulary, known_folder
+from decodeloop.finding import KNOWN, check_vocabulary, known_folder
+from decodeloop.loading import LanguageModel
 from decodeloop.measure.process import resident_bytes
 from decodeloop.model import Decoder, ModelConfig
 from decodeloop.parallel import HandoverRank, Rank, SplitModel, Workers, shard_config
@@ -59,7 +60,7 @@ def load_split(
 
     Args:
         name_or_path: a name that the course knows, or a folder with ``config.json`` and
-            safetensors of the Llama architecture.
+            safetensors of Llama or a relative.
         threads: of PyTorch, in each process; the machine's cores divided among them if not given.
         block: one of your own in the place of `sharded_block`, of a module.
 

@@ -19,7 +19,8 @@ from decodeloop.checkpoints.weights import hub_name
 from decodeloop.decode import generate
 from decodeloop.errors import ModelFileError, UserError
 from decodeloop.exporting import export, hub_weights, write_folder
-from decodeloop.loading import found, load
+from decodeloop.finding import found
+from decodeloop.loading import load
 from decodeloop.model import Decoder
 
 IDS = torch.tensor([[5, 40, 7, 7, 99]])
@@ -167,7 +168,7 @@ BREAKS = {
         lambda w: w.update({f"{NAME}_packed": w[f"{NAME}_packed"][:, 1:].clone()}),
         r"up_proj.weight has shape \(96, 31\), the configuration asks for \(96, 32\)",
     ),
-    "a stranger": (lambda w: w.update(x=torch.ones(1)), r"a tensor x that the Llama"),
+    "a stranger": (lambda w: w.update(x=torch.ones(1)), r"a tensor x that its architecture"),
     "no matrix": (lambda w: w.pop(f"{NAME}_packed"), r"lacks the tensor .*up_proj"),
 }
 

@@ -215,13 +215,17 @@ def refused(tiny, folder, *parts):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"model_type": "qwen2"}, ["'qwen2'", "'llama'"]),
+        ({"model_type": "qwen2"}, ["self_attn.q_proj.bias"]),
+        ({"model_type": "gemma"}, ["'gemma'", "'llama'"]),
         ({"model_type": None}, ["None", "'llama'"]),
         ({"hidden_act": "gelu"}, ["hidden_act", "'gelu'"]),
         ({"attention_bias": True}, ["attention_bias", "True"]),
         ({"mlp_bias": True}, ["mlp_bias", "True"]),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, ["rope", "'llama3'"]),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, ["rope", "'linear'"]),
+        (
+            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}},
+            ["rope_parameters.low_freq"],
+        ),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, ["rope_scaling.factor"]),
         ({"rope_parameters": ["default"]}, ["rope", "default"]),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, ["rope_scaling", "'linear'"]),
         ({"rope_scaling": {"factor": 2.0}}, ["rope_scaling", "'factor'"]),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 import decodeloop
 from decodeloop.assembling import decoder_from
@@ -120,7 +121,7 @@ def test_what_is_no_conversation_is_refused(folder, messages):
 
 @pytest.mark.parametrize(
     "name",
-    ["smollm3", "some/where", "~nobody-of-this-name/model", "a\0b", "a\0b.gguf", "x" * 5000],
+    ["smollm3", "some/where/else", "~nobody-of-this-name/model", "a\0b", "a\0b.gguf", "x" * 5000],
 )
 def test_an_unknown_name_lists_the_known_ones(tiny, name):
     message = tiny.refusal(lambda: load(name, device="cpu"))
@@ -315,3 +316,52 @@ def test_a_damaged_folder_is_named_by_int8_too(folder, tmp_path):
 def test_ways_of_decoding_that_there_are_not(folder, options, message):
     with pytest.raises(UserError, match=message):
         load(folder, device="cpu", **options)
+
+
+# models of the hub
+
+
+@pytest.fixture
+def hub(tiny, llama, tmp_path, monkeypatch):
+    """What huggingface_hub has kept, without a network; a function that adds a model."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def keep(name: str, config_alone: bool = False) -> Path:
+        kept = tmp_path / f"models--{name.replace('/', '--')}"
+        (kept / "refs").mkdir(parents=True)
+        (kept / "refs" / "main").write_text("0123abcd")
+        folder = tiny.save_folder(kept / "snapshots" / "0123abcd", llama)
+        if config_alone:
+            for path in folder.iterdir():
+                if path.name != "config.json":
+                    path.unlink()
+        return folder
+
+    return keep
+
+
+def test_a_hub_id_that_is_kept_loads_without_a_network(hub, llama):
+    hub("somebody/some-model")
+    torch.testing.assert_close(
+        load("somebody/some-model", device="cpu").model(IDS), llama(IDS).logits, atol=1e-4, rtol=0
+    )
+
+
+def test_a_name_of_cost_loads_where_its_folder_is_there(tiny, hub):
+    message = tiny.refusal(lambda: load("Qwen3-0.6B", device="cpu"))
+    assert "the configuration alone is known" in message and "'Qwen/Qwen3-0.6B'" in message
+    hub("Qwen/Qwen3-0.6B")
+    assert load("Qwen3-0.6B", device="cpu").name == "Qwen3-0.6B"
+    assert "load 'T" not in tiny.refusal(lambda: load("llama-7b", device="cpu"))  # from a paper
+
+
+def test_a_hub_id_of_which_only_the_configuration_is_kept_is_fetched(tiny, hub, monkeypatch):
+    hub("somebody/some-model", config_alone=True)
+    message = tiny.refusal(lambda: load("somebody/some-model", device="cpu"))
+    assert message.startswith("the model somebody/some-model can't be fetched")
+    message = tiny.refusal(lambda: load("somebody/another", device="cpu"))
+    assert message.startswith("the configuration of somebody/another can't be fetched")
+    monkeypatch.setattr("decodeloop.finding.total_memory", lambda: 1e5)  # bytes
+    message = tiny.refusal(lambda: load("somebody/some-model", device="cpu"))
+    assert "GB of weights as fp32" in message

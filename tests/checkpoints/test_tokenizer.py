@@ -389,7 +389,7 @@ def test_a_panic_of_the_library_is_one_sentence(tiny):
     [
         ({"model": "llama"}, "'llama'"),
         ({"model": None}, "None"),
-        ({"pre": "qwen2"}, "'qwen2'"),
+        ({"pre": "tekken"}, "'tekken'"),
         ({"pre": ["smollm"]}, "'smollm'"),
         ({"model": ["gpt2"]}, "'gpt2'"),
         ({"bos_token_id": True}, "damaged"),

@@ -67,6 +67,17 @@ def test_against_another_model_with_questions_and_in_steps(measured, two_folders
     assert steps["kl"]["value"] == pytest.approx(found["kl"]["value"], rel=1e-3)
 
 
+def test_of_a_relative_of_llama_that_was_exported_in_fewer_bits(measured, command, tmp_path):
+    theirs = random_llama("qwen2", max_position_embeddings=600)
+    folder, made = str(save_folder(tmp_path / "qwen2", theirs)), str(tmp_path / "int8")
+    assert command("export", made, "--model", folder, "--dtype", "int8")[0] == 0
+    in_8_bits = ("--dtype", "int8", "--no-compiled")
+    found = measured("--model", made, "--against", folder, *in_8_bits)
+    assert 0 < found["kl"]["value"] < 0.1
+    again = measured("--model", folder, *in_8_bits)
+    assert again["kl"]["value"] == pytest.approx(found["kl"]["value"], rel=1e-3)
+
+
 def test_as_a_table_it_says_what_was_measured(command):
     status, out, _ = command("quality", "--model", "small", "--no-compiled", "--device", "cpu")
     assert status == 0

@@ -109,3 +109,14 @@ def test_what_is_nowhere_gets_the_known_names(tmp_path, monkeypatch):
         find_architecture("nothing")
     with pytest.raises(ModelFileError, match=r"has no config.json"):
         find_architecture(str(tmp_path))
+
+
+def test_a_window_that_qwen_does_not_use_is_none(tmp_path):
+    """Their files name one and leave it unused, unless they say otherwise."""
+    folder = written(THEIRS["qwen2.5-0.5b"], tmp_path)
+    raw = json.loads((folder / "config.json").read_text("utf-8")) | {"sliding_window": 512}
+    for used, window in ((None, None), (True, 512)):
+        less = {key: value for key, value in raw.items() if key != "use_sliding_window"}
+        more = {} if used is None else {"use_sliding_window": used}
+        (folder / "config.json").write_text(json.dumps(less | more), "utf-8")
+        assert find_architecture(str(folder)).window == window

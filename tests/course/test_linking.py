@@ -4,6 +4,7 @@ may be the pretended one (`test_pretend_gpu.py`)."""
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -14,6 +15,7 @@ from stand_ins import Letters, served
 from decodeloop.course.guarding import Part, guarded
 from decodeloop.course.linking import assemble, link, part_names
 from decodeloop.decode import Sampling, search, stream
+from decodeloop.errors import UserError
 from decodeloop.exercises.finding import find
 from decodeloop.loading import LanguageModel
 from decodeloop.serve import Engine
@@ -70,3 +72,11 @@ def test_all_solutions_together_speak(llm, expected, solutions):
     own = assemble(llm, {name: (solutions[name][0], f"mine/{name}.py") for name in solutions})
     assert {part.name: part.failed for part in own.parts if part.whose != "yours"} == {}
     assert spoken(own) == expected
+
+
+def test_a_relative_of_llama_is_refused_by_name(decoders):
+    """What learners write knows no window, and would leave it out without a word."""
+    config = replace(decoders[2].config, window=4)
+    relative = LanguageModel("tiny", config, Letters(), decoders[2], (5,))
+    with pytest.raises(UserError, match=r"what you wrote can't compute this model.* window=4"):
+        link(relative, {}, {}, ())

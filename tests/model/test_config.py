@@ -7,8 +7,15 @@ from hypothesis import strategies as st
 
 from decodeloop.cost import PRESETS, parameters_by_part
 from decodeloop.errors import UserError
-from decodeloop.model import SMOLLM2_135M, TINY, Decoder, ModelConfig, parameter_count
-from decodeloop.model.config import LLAMA
+from decodeloop.model import (
+    SMOLLM2_135M,
+    TINY,
+    Decoder,
+    ModelConfig,
+    RopeScaling,
+    parameter_count,
+)
+from decodeloop.model.config import COMPUTED, LLAMA, check_llama
 
 SIZES = [field.name for field in dataclasses.fields(TINY) if field.type == "int"]
 
@@ -96,7 +103,11 @@ BEYOND = {
     "qk_norm": True,
     "learned_positions": True,
     "window": 4,
+    "rope_scaling": RopeScaling("linear", 2.0),
+    "no_rope_every": 2,
 }
+REFUSED = {name: BEYOND[name] for name in ("gated", "layer_norm", "learned_positions")}
+REFUSED |= {"biases": "all"}
 
 
 def test_every_feature_beyond_llama_is_known():
@@ -111,22 +122,46 @@ def test_it_shows_its_sizes_and_what_it_has_beyond_llama():
     assert "window=4" in repr(other) and eval(repr(other)) == other
 
 
-@given(st.sets(st.sampled_from(sorted(BEYOND)), min_size=1))
-def test_a_decoder_refuses_by_name_what_it_can_not_compute(names):
-    config = dataclasses.replace(TINY, **{name: BEYOND[name] for name in names})
+@given(st.sets(st.sampled_from(sorted(REFUSED)), min_size=1), st.sets(st.sampled_from(COMPUTED)))
+def test_a_decoder_refuses_by_name_what_it_can_not_compute(names, others):
+    refused = {name: REFUSED[name] for name in names}
+    config = dataclasses.replace(TINY, **refused, **{name: BEYOND[name] for name in others})
     for refuses in (Decoder, parameter_count):
-        with pytest.raises(UserError, match="the Llama family alone") as error:
+        with pytest.raises(UserError, match="can't compute this model") as error:
             refuses(config)
-        for name in BEYOND:
-            assert (f"{name}={BEYOND[name]!r}" in str(error.value)) == (name in names)
+        for name in REFUSED:
+            assert (f"{name}={REFUSED[name]!r}" in str(error.value)) == (name in names)
             assert (f"{name}={LLAMA[name]!r}" in str(error.value)) == (name in names)
+
+
+@pytest.mark.parametrize("name", [*COMPUTED, "biases"])
+def test_what_a_decoder_computes_beyond_llama_is_counted(name):
+    config = dataclasses.replace(TINY, **{name: BEYOND[name]})
+    held = sum(weight.numel() for weight in Decoder(config).parameters())
+    assert parameter_count(config) == held == sum(parameters_by_part(config).values())
+    with pytest.raises(UserError, match=f"somebody can't .* {name}="):
+        check_llama(config, "somebody")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"head_dim": 2, "rope_scaling": RopeScaling("dynamic", 2.0)}, "head_dim is 2 with"),
+        ({"rope_base": 1.0, "rope_scaling": RopeScaling("yarn", 2.0)}, "rope_base is 1.0 with"),
+        ({"rope_scaling": RopeScaling("divided", divisors=(1.0,))}, "1 divisors: expected 5"),
+    ],
+)
+def test_scalings_that_can_not_be_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(TINY, **changes)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_public_model_is_counted_alike_or_refused(name):
     config = PRESETS[name]
-    if all(getattr(config, feature) == LLAMA[feature] for feature in LLAMA):
-        assert parameter_count(config) == sum(parameters_by_part(config).values())
-    else:
+    beyond = {feature: getattr(config, feature) for feature in LLAMA}
+    if any(beyond[feature] == REFUSED[feature] for feature in REFUSED):
         with pytest.raises(UserError):
             parameter_count(config)
+    else:
+        assert parameter_count(config) == sum(parameters_by_part(config).values())

@@ -20,6 +20,7 @@ from decodeloop.model import (
     online_softmax,
     skip_tiles,
     split_attention,
+    window_mask,
 )
 from decodeloop.model.flash import Partial, causal_attention, finish, merge, partial_attention
 
@@ -151,6 +152,33 @@ def test_two_parts_that_have_seen_nothing_make_one_that_has_seen_nothing():
     one = partial_attention(q, k, v)
     assert_close(finish(merge(nothing, one)), v)
     assert_close(finish(merge(one, nothing)), v)
+
+
+@given(st.integers(1, 40), st.integers(0, 40), st.integers(1, 60), st.integers(0, 999))
+@settings(max_examples=60)
+def test_in_a_model_with_a_window_no_query_sees_further(T, more, window, seed):
+    """Whatever the blocks of queries, with a mask of one's own and without."""
+    S, draw = T + more, random.Random(seed)
+    q, k, v = heads(2, 4, 2, T, S, 8, seed)
+    shape = draw.choice(MASK_SHAPES)(2, 4, T, S)
+    own = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.7
+    for block, largest in ((flash.BLOCK, flash.COLUMNS), (draw.randint(1, T), 0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flash, "BLOCK", block)
+            patch.setattr(flash, "COLUMNS", largest)  # of a table that is not cut up
+            for mask in (None, own):
+                seen = window_mask(T, S, window)
+                seen = seen if mask is None else seen & mask
+                found = causal_attention(q, k, v, mask, window)
+                assert_close(found, oracle(q, k, v, seen), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("T", [1, 40])
+def test_keys_that_no_query_sees_are_not_read(T):
+    q, k, v = heads(1, 4, 2, T, 900, 8, 0)
+    k[:, :, : 900 - T - 6], v[:, :, : 900 - T - 6] = torch.nan, torch.nan
+    assert causal_attention(q, k, v, window=7).isfinite().all()
+    assert causal_attention(q, k, v, window=8).isnan().any()
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=5), st.integers(0, 999))

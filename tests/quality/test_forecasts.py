@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import random_decoder
 from decodeloop.errors import UserError
-from decodeloop.model import TINY, ContiguousKVCache
+from decodeloop.model import TINY, ContiguousKVCache, RopeScaling
 from decodeloop.quality.forecasts import batches, hidden_states, log_probabilities, tokenized
 
 LENGTHS = (5, 2, 40, 5, 17, 3)
@@ -34,6 +37,16 @@ def test_each_text_is_read_as_if_it_were_alone(decoders, few_tokens, options):
         for number, ids in enumerate(texts):
             alone = decoder.hidden(ids[None])[0]
             torch.testing.assert_close(found[number], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk": 1}, {"chunk": 7}])
+def test_so_it_is_in_a_relative_of_llama(few_tokens, options):
+    stretch = RopeScaling("yarn", 4.0, 16, attention=1.1)
+    features = {"window": 4, "biases": "qkv", "qk_norm": True, "rope_scaling": stretch}
+    relative, texts = random_decoder(replace(TINY, **features)), texts_of(LENGTHS)
+    for number, hidden in hidden_states(relative, texts, **options):
+        alone = relative.hidden(texts[number][None])[0]
+        torch.testing.assert_close(hidden, alone, rtol=1e-4, atol=1e-4)
 
 
 def test_log_probabilities_are_those_of_the_softmax(decoders):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import pytest
 import torch
 
+from conftest import random_decoder
 from decodeloop import kernels
 from decodeloop.decode import Completion, Sampling, Sequence, generate
 from decodeloop.errors import UserError
@@ -139,6 +140,17 @@ def test_so_they_are_when_texts_come_at_any_time(decoder, expected):
         assert all(event.error is None for event in engine.step())
     assert [Completion(s.tokens, s.finish_reason) for s in sequences] == expected[id(THIRSTY)][1:]
     assert_all_free(engine)
+
+
+@pytest.mark.parametrize("chunk", [3, None])
+def test_so_they_are_of_a_relative_of_llama_while_blocks_run_out(chunk):
+    features = {"window": 6, "biases": "qkv", "qk_norm": True, "no_rope_every": 2}
+    relative = random_decoder(replace(TINY, **features))
+    engine = filled_with_nan(Engine(relative, blocks=24, size=2, most=16, chunk=chunk))
+    made, preempted, shared = run(engine, [job.sequence() for job in THIRSTY[1:]])
+    assert made == [job.alone(relative) for job in THIRSTY[1:]]
+    assert preempted >= 30
+    assert shared > 10
 
 
 @pytest.fixture(scope="module")

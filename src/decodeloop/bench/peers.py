@@ -7,7 +7,7 @@ from typing import Any
 
 from decodeloop.bench.clock import Clock, Run
 from decodeloop.bench.llama_cpp import gguf_file
-from decodeloop.loading import KNOWN, known_folder
+from decodeloop.finding import KNOWN, known_folder
 
 
 def load_transformers(model: str, threads: int) -> Run:

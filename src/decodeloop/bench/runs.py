@@ -22,7 +22,7 @@ from decodeloop.checkpoints.gguf_file import GGUFFile, is_gguf
 from decodeloop.checkpoints.hub_config import read_config
 from decodeloop.cost.flops import decode_bytes, masked_flops, prefill_flops
 from decodeloop.errors import UserError
-from decodeloop.loading import KNOWN, known_folder, unknown
+from decodeloop.finding import KNOWN, known_folder, unknown
 from decodeloop.measure.machine import Job, matmul_job, stream_jobs
 from decodeloop.measure.room import check_room, total_memory
 from decodeloop.measure.timing import median_seconds

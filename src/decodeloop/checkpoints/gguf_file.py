@@ -1,7 +1,7 @@
-"""Read a GGUF file of the Llama architecture: configuration, weights, what ends a text.
+"""Read a GGUF file: configuration, weights, what ends a text.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The `gguf` package does the
-reading, once `gguf_header` has walked the header.
+reading, once `gguf_header` has walked the header; `gguf_config` makes sense of its keys.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from decodeloop.checkpoints.files import is_there
+from decodeloop.checkpoints.gguf_config import PERMUTED, config_of, number_of
 from decodeloop.checkpoints.gguf_header import check_header, damaged
 from decodeloop.checkpoints.weights import check_finite, check_place, hub_name
-from decodeloop.errors import ModelFileError, UserError, one_line
-from decodeloop.model import ModelConfig
+from decodeloop.errors import ModelFileError, one_line
 
+ROPE_DIVISORS = "rope_freqs.weight"
 READABLE = ("F32", "F16", "Q8_0", "Q4_1", "Q4_0")
 PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE | re.DOTALL)
 
@@ -30,6 +31,8 @@ BLOCK_TENSORS = {
     "attn_k": "attention.key",
     "attn_v": "attention.value",
     "attn_output": "attention.output",
+    "attn_q_norm": "attention.query_norm",
+    "attn_k_norm": "attention.key_norm",
     "ffn_norm": "feed_forward_norm",
     "ffn_gate": "feed_forward.gate",
     "ffn_up": "feed_forward.up",
@@ -37,37 +40,6 @@ BLOCK_TENSORS = {
 }
 TOP_TENSORS = {"token_embd": "embedding", "output_norm": "norm", "output": "output"}
 
-READ = {
-    f"llama.{key}"
-    for key in (
-        "block_count",
-        "context_length",
-        "embedding_length",
-        "feed_forward_length",
-        "attention.head_count",
-        "attention.head_count_kv",
-        "attention.key_length",
-        "attention.layer_norm_rms_epsilon",
-        "rope.freq_base",
-    )
-}
-# What a header may say of the architecture beside the sizes, and what it then must say.
-NEUTRAL: dict[str, tuple[object, ...]] = {
-    "rope.scaling.type": ("none",),
-    "rope.scaling.factor": (0.0, 1.0),
-    "rope.scaling.attn_factor": (1.0,),
-    "rope.scale_linear": (0.0, 1.0),
-    "expert_count": (0,),
-    "expert_used_count": (0,),
-    "attention.causal": (True,),
-    "attention.sliding_window": (0,),
-    "use_parallel_residual": (False,),
-    "logit_scale": (0.0, 1.0),
-    "residual_scale": (0.0, 1.0),
-    "embedding_scale": (0.0, 1.0),
-    "tensor_data_layout": ("Meta AI original pth",),
-}
-WITHOUT_EFFECT = ("rope.scaling.original_context_length", "rope.scaling.finetuned")
 ENDS = ("eos", "eot", "eom")  # of the text, of a turn, of a message
 
 
@@ -89,14 +61,8 @@ class GGUFFile:
         self.fields, tensors = read_part(self.path)
         self._tensors = [(self.path, tensor) for tensor in tensors]
         self._read_other_parts()
-        architecture = self.fields.get("general.architecture")
-        if architecture != "llama":
-            raise ModelFileError(
-                f"{self.path} holds a model of architecture {architecture!r:.80}: expected "
-                f"'llama'; take a GGUF file of a Llama-architecture model."
-            )
-        self.config = self._config()
-        self._refuse_the_unknown()
+        shapes = {t.name: tuple(map(int, reversed(t.shape))) for _, t in self._tensors}
+        self.config = config_of(self.fields, shapes, self._divisors(), self.path)
 
     def _read_other_parts(self) -> None:
         count = self._number("split.count", int, 1)
@@ -124,63 +90,16 @@ class GGUFFile:
             raise damaged(self.path, f"its {count} parts hold {len(self._tensors)} tensors")
 
     def _number(self, key: str, kind: type, default: Any = None) -> Any:
-        value = self.fields.get(key, default)
-        if type(value) is not kind:  # not isinstance: True is no number
-            raise damaged(self.path, f"its header has {key} = {value!r:.80}, not a number")
-        return value
+        return number_of(self.fields, self.path, key, kind, default)
 
-    def _config(self) -> ModelConfig:
-        heads = self._number("llama.attention.head_count", int)
-        width = self._number("llama.embedding_length", int)
-        tensors = {tensor.name: tensor for _, tensor in self._tensors}
-        embedding = tensors.get("token_embd.weight")
-        if embedding is None:
-            raise damaged(self.path, "it has no tensor token_embd.weight")
-        # stored as fp32: 1e-5 comes back as 9.999999747378752e-06
-        epsilon = self._number("llama.attention.layer_norm_rms_epsilon", float)
-        try:
-            return ModelConfig(
-                vocabulary=int(embedding.shape[-1]),
-                width=width,
-                layers=self._number("llama.block_count", int),
-                heads=heads,
-                kv_heads=self._number("llama.attention.head_count_kv", int, heads),
-                head_dim=self._number(
-                    "llama.attention.key_length", int, width // heads if heads else 0
-                ),
-                feed_forward=self._number("llama.feed_forward_length", int),
-                context=self._number("llama.context_length", int),
-                rope_base=self._number("llama.rope.freq_base", float, 10_000.0),
-                norm_eps=float(str(np.float32(epsilon))),
-                tied="output.weight" not in tensors,
-            )
-        except ModelFileError:
-            raise
-        except UserError as error:
-            raise damaged(self.path, str(error)) from None
-
-    def _refuse_the_unknown(self) -> None:
-        """A key of the architecture that nobody reads would be another model, without a word."""
-        sizes = (
-            ("llama.vocab_size", self.config.vocabulary),
-            ("llama.rope.dimension_count", self.config.head_dim),
-            ("llama.attention.value_length", self.config.head_dim),
-        )
-        for key, expected in sizes:
-            if self._number(key, int, expected) != expected:
-                raise ModelFileError(
-                    f"{self.path} has {key} = {self.fields[key]!r}, and its other sizes ask for "
-                    f"{expected}: take a plain Llama-architecture model, or copy the file again."
-                )
-        known = {key for key, _ in sizes} | READ | {f"llama.{key}" for key in WITHOUT_EFFECT}
-        for key, value in self.fields.items():
-            if not key.startswith("llama.") or key in known:
-                continue
-            if not any(value == wanted for wanted in NEUTRAL.get(key.removeprefix("llama."), ())):
-                raise ModelFileError(
-                    f"{self.path} asks for {one_line(key, 80)} = {value!r:.80}, which is not "
-                    f"supported: take a plain Llama-architecture model (without RoPE scaling)."
-                )
+    def _divisors(self) -> tuple[float, ...]:
+        """By what each pair of channels turns more slowly, if a tensor says so: Llama 3.1's."""
+        found = [tensor for _, tensor in self._tensors if tensor.name == ROPE_DIVISORS]
+        if not found:
+            return ()
+        if found[0].tensor_type.name != "F32":
+            raise damaged(self.path, f"its tensor {ROPE_DIVISORS} is not F32")
+        return tuple(float(value) for value in found[0].data.reshape(-1))
 
     def eos_ids(self) -> list[int]:
         """The ids that end a text: of chat models, the end of a turn is another token."""
@@ -193,8 +112,11 @@ class GGUFFile:
         from gguf.quants import dequantize
 
         state: dict[str, Tensor] = {}
-        for number, (path, tensor) in enumerate(self._tensors):
+        permuted = self.fields["general.architecture"] in PERMUTED
+        for done, (path, tensor) in enumerate(self._tensors):
             kind, shown = tensor.tensor_type.name, one_line(tensor.name, limit=80)
+            if tensor.name == ROPE_DIVISORS:
+                continue
             if kind not in READABLE:
                 raise ModelFileError(
                     f"{path}: tensor {shown} is quantized as {kind}, which is not supported: "
@@ -210,12 +132,12 @@ class GGUFFile:
                 array = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
             weight = torch.from_numpy(np.array(array, order="C"))
             check_finite(shown, weight, path)
-            if name.endswith("self_attn.q_proj.weight"):
+            if permuted and name.endswith("self_attn.q_proj.weight"):
                 weight = unpermute(weight, self.config.heads)
-            if name.endswith("self_attn.k_proj.weight"):
+            if permuted and name.endswith("self_attn.k_proj.weight"):
                 weight = unpermute(weight, self.config.kv_heads)
             state[name] = weight
-            progress((number + 1) / len(self._tensors))
+            progress((done + 1) / len(self._tensors))
         return state
 
 
@@ -259,9 +181,9 @@ def unpermute(weight: Tensor, heads: int) -> Tensor:
 
 def own_name(gguf_name: str) -> str | None:
     """`blk.3.attn_q.weight` → `layers.3.attention.query.weight`; None for what has no place."""
-    layer = re.fullmatch(r"blk\.(0|[1-9][0-9]*)\.(\w+)\.weight", gguf_name)
+    layer = re.fullmatch(r"blk\.(0|[1-9][0-9]*)\.(\w+)\.(weight|bias)", gguf_name)
     if layer and layer[2] in BLOCK_TENSORS:
-        return f"layers.{layer[1]}.{BLOCK_TENSORS[layer[2]]}.weight"
+        return f"layers.{layer[1]}.{BLOCK_TENSORS[layer[2]]}.{layer[3]}"
     if gguf_name.removesuffix(".weight") in TOP_TENSORS and gguf_name.endswith(".weight"):
         return f"{TOP_TENSORS[gguf_name.removesuffix('.weight')]}.weight"
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
 from decodeloop.checkpoints.tokenizer import Tokenizer
@@ -18,24 +18,27 @@ LLAMA3_PIECES = (
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LLAMA3 = "llama-bpe"
+QWEN2_PIECES = LLAMA3_PIECES.replace(r"\p{N}{1,3}", r"\p{N}")
+QWEN2 = "qwen2"
 CONTROL, USER_DEFINED = 3, 4  # GGUF token types that are matched whole
 
 
 def cutter(name: str) -> pre_tokenizers.PreTokenizer | None:
     """How text is cut, by the name that GGUF gives it; None for one that is not known."""
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+
+    def pieces(pattern: str) -> pre_tokenizers.PreTokenizer:
+        plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), plain])
+
     by_name: dict[str, pre_tokenizers.PreTokenizer] = {
         "default": byte_level,
         "gpt-2": byte_level,
         "smollm": pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), byte_level]
         ),
-        LLAMA3: pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(LLAMA3_PIECES), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        ),
+        LLAMA3: pieces(LLAMA3_PIECES),
+        QWEN2: pieces(QWEN2_PIECES),
     }
     return by_name.get(name)
 
@@ -56,7 +59,7 @@ def tokenizer_from_gguf(fields: Mapping[str, Any], path: Path) -> Tokenizer:
     if cut is None:
         raise ModelFileError(
             f"{path} cuts text in a way that is not supported ({pieces!r:.80}): expected one of "
-            f"default, gpt-2, smollm, {LLAMA3}."
+            f"default, gpt-2, smollm, {LLAMA3}, {QWEN2}."
         )
     try:
         tokens: list[str] = fields["tokenizer.ggml.tokens"]
@@ -80,6 +83,8 @@ def tokenizer_from_gguf(fields: Mapping[str, Any], path: Path) -> Tokenizer:
             raise TypeError("its chat template is no text")
         backend.add_tokens(list(whole.values()))
         backend.pre_tokenizer = cut
+        if pieces == QWEN2:
+            backend.normalizer = normalizers.NFC()
         backend.decoder = decoders.ByteLevel()
         if fields.get("tokenizer.ggml.add_bos_token", pieces == LLAMA3):
             first = special["bos_token"]

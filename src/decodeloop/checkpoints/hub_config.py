@@ -1,64 +1,41 @@
-"""The `config.json` of a hub folder: sizes, and what of a model is not supported, by name."""
+"""The `config.json` of a hub folder: sizes, features, and what is not supported, by name."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from decodeloop.checkpoints.fields import Fields, naming
 from decodeloop.checkpoints.files import is_there, read_json
+from decodeloop.checkpoints.hub_rope import rotary, written_rotary
 from decodeloop.errors import ModelFileError, UserError
 from decodeloop.model import ModelConfig
+from decodeloop.model.config import beyond_llama
 
 CONFIG = "config.json"
 METHOD = "decodeloop"  # how folders that are exported here call their quantization
 
 
 @dataclass(frozen=True)
-class Fields:
-    """The fields of a `config.json`, each checked when it is asked for."""
+class Family:
+    """What a type of model adds to the Llama family, and what its files may leave out."""
 
-    raw: dict[str, Any]
-    path: Path  # for the messages
+    features: Mapping[str, Any] = field(default_factory=dict)
+    tied: bool = False  # if the file is silent
+    # what the file must say, since the family's default is not Llama's
+    must_say: tuple[str, ...] = ("num_key_value_heads", "max_position_embeddings")
 
-    def number(self, key: str, default: float | None = None) -> int | float:
-        """A finite number.
 
-        Raises:
-            ModelFileError: it is missing and has no default, or is no number.
-        """
-        value = self.raw.get(key)
-        value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
-            raise ModelFileError(f"{self.path} has {key} = {value!r:.80}: expected a number.")
-        return value
-
-    def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number; errors as for `number`."""
-        value = self.number(key, default)
-        if not isinstance(value, int):
-            raise ModelFileError(f"{self.path} has {key} = {value!r}: expected a whole number.")
-        return value
-
-    def truth(self, key: str, default: bool = False) -> bool:
-        """True or false; errors as for `number`."""
-        value = self.raw.get(key)
-        value = default if value is None else value
-        if not isinstance(value, bool):
-            raise ModelFileError(f"{self.path} has {key} = {value!r:.80}: expected true or false.")
-        return value
-
-    def refuse(self, unsupported: Mapping[str, bool], shown: Any = None) -> None:
-        """Raise a `ModelFileError` for the first key whose value is one that is not supported."""
-        for key, found in unsupported.items():
-            if found:
-                raise ModelFileError(
-                    f"{self.path} asks for {key} = {self.raw.get(key, shown)!r:.200}, which is not "
-                    f"supported: take a plain Llama-architecture model."
-                )
+FAMILIES = {
+    "llama": Family(must_say=()),
+    "mistral": Family(),
+    "qwen2": Family({"biases": "qkv"}),
+    "qwen3": Family({"qk_norm": True}, must_say=("num_key_value_heads", "head_dim")),
+    "smollm3": Family(tied=True),
+}
 
 
 def llama_sizes(fields: Fields) -> dict[str, Any]:
@@ -91,7 +68,7 @@ def read_quantization(folder: Path) -> str | None:
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a Llama-architecture model.
+    """The configuration of a model of one of the `FAMILIES`.
 
     Raises:
         ModelFileError: it is of another architecture, asks for something that is not supported,
@@ -104,9 +81,12 @@ def read_config(folder: Path) -> ModelConfig:
             f"and safetensors."
         )
     raw = read_json(path)
-    if raw.get("model_type") != "llama":
+    kind = str(raw.get("model_type"))
+    family = FAMILIES.get(kind)
+    if family is None:
         raise ModelFileError(
-            f"{folder} holds a model of type {raw.get('model_type')!r:.80}: expected 'llama'."
+            f"{folder} holds a model of type {raw.get('model_type')!r:.80}: expected "
+            f"{', '.join(map(repr, FAMILIES))}."
         )
     fields = Fields(raw, path)
     fields.refuse(
@@ -119,61 +99,72 @@ def read_config(folder: Path) -> ModelConfig:
             "compression_config": bool(raw.get("compression_config")),
         }
     )
+    for key in family.must_say:
+        fields.whole(key)
+    sizes = llama_sizes(fields)
+    base, scaling = rotary(fields, sizes["context"])
     with naming(path):
         return ModelConfig(
-            **llama_sizes(fields),
-            rope_base=rope_base(fields),
+            **sizes,
+            **family.features,
+            rope_base=base,
+            rope_scaling=scaling,
+            window=window_of(fields, kind, sizes["layers"]),
+            no_rope_every=no_rope_every(fields, sizes["layers"]) if kind == "smollm3" else None,
             norm_eps=float(fields.number("rms_norm_eps", 1e-6)),
-            tied=fields.truth("tie_word_embeddings"),
+            tied=fields.truth("tie_word_embeddings", family.tied),
         )
 
 
-ROPE_PLACES = ("rope_parameters", "rope_scaling")  # of newer files, and of older ones
-NEUTRAL = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0}
+FULL, SLIDING = "full_attention", "sliding_attention"
 
 
-def rope_base(fields: Fields) -> float:
-    """The base of the rotary positions, wherever it is written: files of three ages spell it in
-    three ways.
+def window_of(fields: Fields, kind: str, layers: int) -> int | None:
+    """The sliding window of all layers; None where all of them see everything.
 
     Raises:
-        ModelFileError: positions are scaled, or turned in any other way than the plain one; two
-            spellings contradict each other.
+        ModelFileError: some layers have a window and others have none.
     """
-    bases: dict[str, int | float] = {}
-    if fields.raw.get("rope_theta") is not None:
-        bases["rope_theta"] = fields.number("rope_theta")
-    part = fields.raw.get("partial_rotary_factor")
-    fields.refuse({"partial_rotary_factor": part not in (None, 1)})
-    for place in ROPE_PLACES:
-        found = fields.raw.get(place)
-        if found is None:
-            continue
-        plain = isinstance(found, dict) and all(
-            key == "rope_theta" or value is None or value == NEUTRAL.get(key)
-            for key, value in found.items()
-        )
-        fields.refuse({place: not plain})
-        if found.get("rope_theta") is not None:
-            bases[place] = Fields(found, fields.path).number("rope_theta")
-    if len(set(bases.values())) > 1:
-        told = ", ".join(f"{value} in {place}" for place, value in bases.items())
-        raise ModelFileError(
-            f"{fields.path} has several bases of the rotary positions ({told}): expected one; copy "
-            f"it again."
-        )
-    return float(next(iter(bases.values()), 10_000.0))
+    raw = fields.raw
+    if kind == "mistral":
+        first = 0
+        used = "sliding_window" not in raw or raw["sliding_window"] is not None
+    elif kind in ("qwen2", "qwen3"):
+        first = fields.whole("max_window_layers", 28)
+        used = fields.truth("use_sliding_window") and raw.get("sliding_window", 4096) is not None
+    else:
+        used = fields.truth("use_sliding_window")
+        fields.refuse({"use_sliding_window": used})
+        fields.refuse({"sliding_window": raw.get("sliding_window") is not None and kind == "llama"})
+        return None
+    types = raw.get("layer_types")
+    if not used:
+        return None
+    if types is None:
+        types = [SLIDING if layer >= first else FULL for layer in range(max(0, min(layers, 10**4)))]
+        fields.refuse({"max_window_layers": len(set(types)) > 1}, shown=first)
+    fields.refuse({"layer_types": types not in ([FULL] * len(types), [SLIDING] * len(types))})
+    return fields.whole("sliding_window", 4096) if SLIDING in types else None
 
 
-@contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the file's name in front of what is wrong with the numbers that it holds."""
-    try:
-        yield
-    except ModelFileError:
-        raise
-    except UserError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+def no_rope_every(fields: Fields, layers: int) -> int | None:
+    """Each so manieth layer turns nothing; None where all layers turn.
+
+    Raises:
+        ModelFileError: the layers that turn nothing come in another order.
+    """
+    told = fields.raw.get("no_rope_layers")  # 1 for those that do turn, whatever it is called
+    if told is None:
+        interval = fields.whole("no_rope_layer_interval", 4)
+        fields.refuse({"no_rope_layer_interval": interval < 1})
+        return interval if interval <= layers else None
+    fields.refuse({"no_rope_layers": not isinstance(told, list) or len(told) < layers})
+    turned = [bool(one) for one in told[:layers]]
+    if all(turned):
+        return None
+    every = turned.index(False) + 1
+    fields.refuse({"no_rope_layers": turned != [(i + 1) % every != 0 for i in range(layers)]})
+    return every
 
 
 def write_config(
@@ -182,10 +173,14 @@ def write_config(
     eos_ids: Sequence[int],
     quantization: dict[str, Any] | None = None,
 ) -> None:
-    """Write `config.json`, such that `read_config` gives the same again."""
+    """Write `config.json`, such that `read_config` gives the same again.
+
+    Raises:
+        UserError: none of the `FAMILIES` is like that.
+    """
+    kind, more = family_of(config)
     raw = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+        "model_type": kind,
         "hidden_act": "silu",
         "vocab_size": config.vocabulary,
         "hidden_size": config.width,
@@ -195,14 +190,47 @@ def write_config(
         "head_dim": config.head_dim,
         "intermediate_size": config.feed_forward,
         "max_position_embeddings": config.context,
-        "rope_theta": config.rope_base,
+        **written_rotary(config),
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied,
         "eos_token_id": list(eos_ids),
+        "pad_token_id": None,  # else transformers takes the family's, which may be none of ours
     }
     if quantization is not None:
-        raw["quantization_config"] = quantization
-    (folder / CONFIG).write_text(json.dumps(raw, indent=2), "utf-8")
+        more = {**more, "quantization_config": quantization}
+    named = {"architectures": [CLASSES[kind]]}
+    (folder / CONFIG).write_text(json.dumps(named | raw | more, indent=2), "utf-8")
+
+
+CLASSES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "smollm3": "SmolLM3ForCausalLM",
+}
+
+
+def family_of(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """The type of model that has the features of a configuration, and how its files say so."""
+    beyond = beyond_llama(config)
+    beyond.pop("rope_scaling", None)
+    window = beyond.pop("window", None)
+    sliding: dict[str, Any] = {"sliding_window": window}
+    if beyond in ({"biases": "qkv"}, {"qk_norm": True}):
+        if window is not None:
+            sliding |= {"use_sliding_window": True, "max_window_layers": 0}
+        return ("qwen2" if "biases" in beyond else "qwen3"), sliding
+    if window is not None and not beyond:
+        return "mistral", sliding
+    if window is None and set(beyond) <= {"no_rope_every"}:
+        return ("smollm3" if beyond else "llama"), (
+            {"no_rope_layer_interval": config.no_rope_every} if beyond else {}
+        )
+    raise UserError(
+        f"no family of models has the features of {config}: expected those of one of "
+        f"{', '.join(FAMILIES)}."
+    )
 
 
 def read_eos_ids(folder: Path) -> list[int]:

@@ -20,12 +20,15 @@ HUB_NAMES = {
     "attention.key": "self_attn.k_proj",
     "attention.value": "self_attn.v_proj",
     "attention.output": "self_attn.o_proj",
+    "attention.query_norm": "self_attn.q_norm",
+    "attention.key_norm": "self_attn.k_norm",
     "feed_forward_norm": "post_attention_layernorm",
     "feed_forward.gate": "mlp.gate_proj",
     "feed_forward.up": "mlp.up_proj",
     "feed_forward.down": "mlp.down_proj",
 }
 OF_THE_MODEL = ("embedding", "norm", "output")  # and not of each layer
+BIASED = ("attention.query", "attention.key", "attention.value")  # where a model has biases
 OWN_NAMES = {hub: own for own, hub in HUB_NAMES.items()}
 LARGEST = torch.finfo(torch.float32).max
 
@@ -36,11 +39,26 @@ def hub_name(name: str) -> str:
     >>> hub_name("layers.3.attention.query.weight")
     'model.layers.3.self_attn.q_proj.weight'
     """
-    match = re.fullmatch(r"(?:layers\.(\d+)\.)?(.+)\.weight", name)
+    match = re.fullmatch(r"(?:layers\.(\d+)\.)?(.+)\.(weight|bias)", name)
     assert match, name
-    layer, part = match.groups()
+    layer, part, kind = match.groups()
     prefix = f"model.layers.{layer}." if layer is not None else ""
-    return f"{prefix}{HUB_NAMES[part]}.weight"
+    return f"{prefix}{HUB_NAMES[part]}.{kind}"
+
+
+def parsed(hub: str) -> tuple[int | None, str, str]:
+    """The hub's name of a tensor → its layer, if it is of one, which of our parts it is of, and
+    whether it is the weight or the bias; no part where there is none of this name.
+
+    >>> parsed("model.layers.3.self_attn.q_proj.bias")
+    (3, 'attention.query', 'bias')
+    """
+    name = r"(?:model\.layers\.(0|[1-9]\d{0,8})\.)?(.{1,80})\.(weight|bias)"
+    layer, part, kind = match.groups() if (match := re.fullmatch(name, hub)) else (None, "", "")
+    own = OWN_NAMES.get(part, "")
+    if (own in OF_THE_MODEL) == (layer is not None):
+        own = ""
+    return (None if layer is None else int(layer)), own, kind
 
 
 def own_part(hub: str) -> str:
@@ -49,12 +67,19 @@ def own_part(hub: str) -> str:
     >>> own_part("model.layers.3.self_attn.q_proj.weight")
     'attention.query'
     """
-    name = re.sub(r"^model\.layers\.\d+\.", "", hub).removesuffix(".weight")
-    return OWN_NAMES[name]
+    _, part, _ = parsed(hub)
+    assert part, hub
+    return part
 
 
-def shape_of(part: str, config: ModelConfig) -> tuple[int, ...]:
-    """The shape of one of the weights that `HUB_NAMES` lists."""
+def shape_of(part: str, kind: str, config: ModelConfig) -> tuple[int, ...] | None:
+    """The shape of the weight or bias of a part that `HUB_NAMES` lists; None where it has none."""
+    if part.endswith(("query_norm", "key_norm")) and not config.qk_norm:
+        return None
+    if kind == "bias":
+        biased = config.biases == "qkv" and part in BIASED
+        matrix = shape_of(part, "weight", config) if biased else None
+        return matrix and matrix[:1]
     C, F = config.width, config.feed_forward
     query_rows, kv_rows = config.heads * config.head_dim, config.kv_heads * config.head_dim
     return {
@@ -67,14 +92,15 @@ def shape_of(part: str, config: ModelConfig) -> tuple[int, ...]:
         "feed_forward.gate": (F, C),
         "feed_forward.up": (F, C),
         "feed_forward.down": (C, F),
+        "attention.query_norm": (config.head_dim,),
+        "attention.key_norm": (config.head_dim,),
     }.get(part, (C,))
 
 
 def shape_of_hub(name: str, config: ModelConfig) -> tuple[int, ...]:
     """The shape of the tensor of a hub name; () for one that there is no place for."""
-    match = re.fullmatch(r"(?:model\.layers\.\d{1,9}\.)?(.{1,80})\.weight", name)
-    own = OWN_NAMES.get(match[1]) if match else None
-    return shape_of(own, config) if own else ()
+    _, part, kind = parsed(name)
+    return (part and shape_of(part, kind, config)) or ()
 
 
 def check_place(
@@ -92,20 +118,18 @@ def check_place(
         ModelFileError: it has no place, or another shape.
     """
     shown = one_line(shown or name, limit=80)
-    match = re.fullmatch(r"(?:model\.layers\.(0|[1-9]\d{0,8})\.)?(.{1,80})\.weight", name)
-    layer, part = match.groups() if match else (None, "")
-    own = OWN_NAMES.get(part)
-    if own is None or (own in OF_THE_MODEL) != (layer is None):
+    layer = parsed(name)[0]
+    expected = shape_of_hub(name, config)
+    if not expected:
         raise ModelFileError(
-            f"{source} has a tensor {shown} that the Llama architecture has no place for: take "
-            f"another model, or one that was merged and saved whole."
+            f"{source} has a tensor {shown} that its architecture has no place for: take another "
+            f"model, or one that was merged and saved whole."
         )
-    if layer is not None and int(layer) >= config.layers:
+    if layer is not None and layer >= config.layers:
         raise ModelFileError(
             f"{source} has a tensor {shown}, and its configuration says that there are "
             f"{config.layers} layers; copy the model again."
         )
-    expected = shape_of(own, config)
     if shape != expected:
         raise misshapen(shown, shape, expected, source)
 
@@ -137,8 +161,8 @@ def tensor_for(
 
 def lacking(name: str, source: object, config: ModelConfig) -> ModelFileError:
     return ModelFileError(
-        f"{source} lacks the tensor {hub_name(name)}: a Llama-architecture model of "
-        f"{config.layers} layers has one; copy the model again."
+        f"{source} lacks the tensor {hub_name(name)}: a model of this "
+        f"architecture with {config.layers} layers has one; copy the model again."
     )
 
 

@@ -35,7 +35,7 @@ def lab(
         print(f"a newer edition, beside yours, which is as you left it: {path.name}")
     if no_open:
         return
-    from decodeloop.loading import known_folder
+    from decodeloop.finding import known_folder
 
     known_folder(MODEL)  # a room of learners should not meet the download inside a cell
     lessons = sorted(path.name for path in folder.glob("*.ipynb"))

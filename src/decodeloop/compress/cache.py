@@ -102,6 +102,7 @@ class QuantizedKVCache(ContiguousKVCache):
         room, width = groups * GROUP, D if bits == 8 else D // 2
         self.bits, self.dtype, self._max_length, self._length = bits, dtype, max_length, 0
         self._attention, self._causal_mask = small._attention, small._causal_mask
+        self._window = small._window
         self.head_shape = (G, D)
 
         def zeros(*shape: int, kind: torch.dtype = torch.float16) -> Tensor:
@@ -130,7 +131,8 @@ class QuantizedKVCache(ContiguousKVCache):
 
     def is_plain(self, dtype: torch.dtype) -> bool:
         """Whether it is what its class says, on the CPU, for a decoder of this type."""
-        return self.keys.is_cpu and self.dtype == dtype and type(self) is QuantizedKVCache
+        own = type(self) is not QuantizedKVCache or self._window is not None
+        return not own and self.keys.is_cpu and self.dtype == dtype
 
     def whole_numbers(self, x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
         """What is stored of keys or values: (…, n, D or D/2), and their steps and lows."""

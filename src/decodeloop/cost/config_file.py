@@ -5,15 +5,15 @@ Only the configuration is read: the cost of a model can be known without its wei
 
 from __future__ import annotations
 
-import contextlib
-import re
 from pathlib import Path
 from typing import Any
 
+from decodeloop.checkpoints.fields import Fields, naming
 from decodeloop.checkpoints.files import can_be_a_path, is_there, read_json
-from decodeloop.checkpoints.hub_config import CONFIG, Fields, llama_sizes, naming
+from decodeloop.checkpoints.hub import hub_config, is_hub_id
+from decodeloop.checkpoints.hub_config import CONFIG, llama_sizes
 from decodeloop.cost.presets import PRESETS, Architecture, preset
-from decodeloop.errors import ModelFileError, UserError, one_line
+from decodeloop.errors import ModelFileError
 
 # What each type adds to the Llama family's sizes, and whether its head is tied if the file is
 # silent: the defaults of `transformers`' configuration classes.
@@ -24,14 +24,15 @@ LLAMA_LIKE: dict[str, dict[str, Any]] = {
     "qwen2": {"tied": False, "biases": "qkv"},
     "qwen3": {"tied": False, "qk_norm": True},
     "gemma": {"tied": True},
+    "smollm3": {"tied": True},
 }
 OWN_DEFAULTS = {
     "mistral": ("num_key_value_heads",),
     "qwen2": ("num_key_value_heads",),
     "qwen3": ("num_key_value_heads", "head_dim"),
     "gemma": ("num_key_value_heads", "head_dim"),
+    "smollm3": ("num_key_value_heads",),
 }
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def find_architecture(name_or_path: str) -> Architecture:
@@ -52,40 +53,8 @@ def find_architecture(name_or_path: str) -> Architecture:
             return read_architecture(path)
     if name_or_path.lower() in PRESETS or not is_hub_id(name_or_path):
         return preset(name_or_path)
-    return read_architecture(hub_config(name_or_path), source=f"{name_or_path}, {CONFIG}")
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether the hub could have a model of this name: ``owner/name``, as it allows names."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    with contextlib.suppress(HFValidationError):
-        validate_repo_id(name)
-        return HUB_ID.fullmatch(name) is not None
-    return False
-
-
-def hub_config(name: str) -> Path:
-    """The `config.json` of a hub id, fetched, or as kept from an earlier time.
-
-    Raises:
-        UserError: it can't be had; the message says what to do instead.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        with contextlib.suppress(LocalEntryNotFoundError):
-            return Path(hf_hub_download(name, CONFIG, local_files_only=True))
-        # this fails at once where a download would try again and again
-        get_hf_file_metadata(hf_hub_url(name, CONFIG), timeout=10)
-        return Path(hf_hub_download(name, CONFIG))
-    except Exception as error:  # a network, a hub and a cache: each has its own kinds
-        raise UserError(
-            f"the configuration of {name} can't be fetched ({one_line(error)}): without a network, "
-            f"give a folder with its {CONFIG}, or one of {', '.join(PRESETS)}."
-        ) from None
+    path = hub_config(name_or_path, f"a folder with its {CONFIG}, or one of {', '.join(PRESETS)}")
+    return read_architecture(path, source=f"{name_or_path}, {CONFIG}")
 
 
 def read_architecture(path: Path, source: str = "") -> Architecture:
@@ -114,7 +83,8 @@ def llama_like(fields: Fields, kind: str, source: str) -> Architecture:
     fields.refuse({key: bool(raw.get(key)) for key in ("attention_bias", "mlp_bias")})
     for key in OWN_DEFAULTS.get(kind, ()):
         fields.whole(key)  # or a sentence: the family's default is not Llama's
-    if raw.get("sliding_window") is not None and raw.get("use_sliding_window", True):
+    used = raw.get("use_sliding_window", kind not in ("qwen2", "qwen3", "smollm3"))
+    if raw.get("sliding_window") is not None and used:
         extra["window"] = fields.whole("sliding_window")
     extra["tied"] = fields.truth("tie_word_embeddings", extra["tied"])
     return Architecture(**llama_sizes(fields), **extra, source=source)

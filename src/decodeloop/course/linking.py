@@ -26,6 +26,7 @@ from decodeloop.decode.loop import FinishReason
 from decodeloop.errors import UserError
 from decodeloop.exercises.exercise import Candidate
 from decodeloop.exercises.finding import all_exercises, find
+from decodeloop.model.config import check_llama
 
 if TYPE_CHECKING:
     from decodeloop.loading import LanguageModel
@@ -78,7 +79,11 @@ def link(
     """Every part, from the inside out: the learner's, or the library's with the learner's inside.
 
     `namespaces` are those that the learner's parts were run in: they are linked last.
+
+    Raises:
+        UserError: the model is none of the Llama family, which is what the answers compute.
     """
+    check_llama(llm.config, "what you wrote")
 
     def choose(name: str, library: Candidate) -> Candidate:
         return own.get(name, library)

@@ -13,6 +13,7 @@ from decodeloop.compress.cache import QuantizedKVCache
 from decodeloop.errors import one_line
 from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
 from decodeloop.kernels.int8 import Int8Embedding, Int8Linear, Int8Matrix, dequantize, quantize
+from decodeloop.kernels.known import not_in_kernels
 from decodeloop.kernels.screened import ScreenedLinear
 from decodeloop.model import TINY, ContiguousKVCache, Decoder
 from decodeloop.model.decoder import LIBRARY_PARTS
@@ -68,10 +69,14 @@ def remedy(error: str) -> str:
 def fast(decoder: Decoder) -> Decoder:
     """The same decoder with a compiled decode step, where there can be one; else the decoder.
 
-    It takes the CPU and Numba. Where there can't be one a warning says so, once.
+    It takes the CPU, Numba, and a model that kernels know. Where there can't be one a warning says
+    so, once.
     """
-    quantized_cache = decoder.parts.cache is not LIBRARY_PARTS.cache
-    reason = obstacle(decoder.device, dtype_of(decoder.output), quantized_cache)
+    if unknown := not_in_kernels(decoder.config):
+        reason: str | None = f"kernels do not know {unknown}"
+    else:
+        quantized_cache = decoder.parts.cache is not LIBRARY_PARTS.cache
+        reason = obstacle(decoder.device, dtype_of(decoder.output), quantized_cache)
     if reason is None:
         from decodeloop.kernels.decoder import FastDecoder
 

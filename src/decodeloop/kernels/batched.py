@@ -110,16 +110,17 @@ def check_tables(tables: BlockTables, config: ModelConfig, N: int) -> None:
         )
 
 
-def places_of(tables: BlockTables, frequencies: Array) -> Places:
-    """What `Places` says, of tables that were checked; frequencies (D/2,) are the rotation's."""
+def places_of(tables: BlockTables, frequencies: Array, attention: float = 1.0) -> Places:
+    """What `Places` says, of tables that were checked; frequencies (D/2,) are the rotation's, and
+    `attention` what turned queries and keys are multiplied by."""
     texts, positions, table = (
         x.numpy().astype(np.int64, copy=False)
         for x in (tables.texts, tables.positions, tables.tables)
     )
     angles = positions[:, None].astype(np.float32) * frequencies
     return Places(
-        np.cos(angles),
-        np.sin(angles),
+        np.cos(angles) * attention,
+        np.sin(angles) * attention,
         table[texts, positions // tables.size],
         positions % tables.size,
         np.ascontiguousarray(table),

@@ -20,6 +20,7 @@ from decodeloop.errors import ShapeError, UserError
 from decodeloop.kernels import compiled, int4_products, w8a8
 from decodeloop.kernels.batched import MOST_IN_LOOPS, check_tables, layer_of_many, places_of
 from decodeloop.kernels.int8 import Int8Linear
+from decodeloop.kernels.known import not_in_kernels, turning
 from decodeloop.kernels.layers import Pages, layer_in_4_bits, layer_in_8_bits, layer_of_few
 from decodeloop.kernels.pace import Pace
 from decodeloop.kernels.prefill import normalised, prefill_layer
@@ -35,7 +36,6 @@ from decodeloop.model import (
     Decoder,
     Parts,
     rotary_angles,
-    rotary_frequencies,
 )
 from decodeloop.model.decoder import LIBRARY_PARTS, check_token_ids
 
@@ -80,8 +80,8 @@ class FastDecoder(Decoder):
     everything is such a step, and a token gets the same bits whatever comes with it.
 
     Raises:
-        UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, or
-            with parts of its own.
+        UserError: the decoder computes in another type than fp32, elsewhere than on the CPU, with
+            parts of its own, or what kernels do not know (`not_in_kernels`).
 
     >>> from decodeloop.model import TINY
     >>> fast = FastDecoder(Decoder(TINY))
@@ -97,6 +97,10 @@ class FastDecoder(Decoder):
                 f"the compiled decode step is for fp32 on the CPU; this decoder computes in "
                 f"{decoder.dtype} on {decoder.device}: use it as it is."
             )
+        if unknown := not_in_kernels(decoder.config):
+            raise UserError(
+                f"the compiled decode step does not know {unknown}: use the decoder as it is."
+            )
         if replace(decoder.parts, cache=LIBRARY_PARTS.cache) != LIBRARY_PARTS:
             raise UserError(
                 "the compiled decode step can't call functions of your own: use the decoder that "
@@ -106,7 +110,7 @@ class FastDecoder(Decoder):
         self.config, self.parts = decoder.config, decoder.parts
         self.embedding, self.layers = decoder.embedding, decoder.layers
         self.norm, self.output = decoder.norm, decoder.output
-        self.frequencies = rotary_frequencies(self.config.head_dim, self.config.rope_base).numpy()
+        self.frequencies, self.attention = turning(self.config)
         self.pace = Pace()
         self.eval()
         self.look_at_modules()
@@ -222,7 +226,8 @@ class FastDecoder(Decoder):
     ) -> Tensor:
         """Tokens where tables say, through all layers; those of a cache in fewer bits, if they are
         given. Shapes: (1, N) → (1, N, C)."""
-        places, eps = places_of(tables, self.frequencies), self.config.norm_eps
+        places = places_of(tables, self.frequencies, self.attention)
+        eps = self.config.norm_eps
         x = self.looked_up(token_ids)  # (N, C)
         numbers = zip(tables.keys.numpy(), tables.values.numpy(), strict=True)
         caches: Sequence[Pages | Layer] = layers or [Pages(*two) for two in numbers]
@@ -255,7 +260,8 @@ class FastDecoder(Decoder):
         if cache is not None:
             cache.check_room(T)
         positions = torch.arange(start, start + T)
-        angles = rotary_angles(positions, config.head_dim, config.rope_base)  # (T, D/2)
+        turning = config.head_dim, config.rope_base, config.rope_scaling
+        angles = rotary_angles(positions, *turning)  # (T, D/2)
         x = self.embedding(token_ids)[0]  # (T, C)
         with LOCK:
             self.pace.forget("prefill")  # another prompt is of another length
@@ -273,7 +279,7 @@ class FastDecoder(Decoder):
         # B·T tokens, one after the other: which text each belongs to, and its position there
         texts, places = np.repeat(np.arange(B), T), np.tile(np.arange(T) + cache.length, B)
         angles = places[:, None].astype(np.float32) * self.frequencies  # (B·T, D/2)
-        cos, sin = np.cos(angles), np.sin(angles)
+        cos, sin = np.cos(angles) * self.attention, np.sin(angles) * self.attention
         keys, values = cache.keys.numpy(), cache.values.numpy()  # (L, B, G, S, D)
         x = self.looked_up(token_ids)  # (B·T, C)
         layers = (

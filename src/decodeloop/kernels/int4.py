@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError, UserError
+from decodeloop.kernels.int8 import dequantize
 
 GROUP = 32  # columns that share a scale
 TILE = 16  # rows that lie together: one for each number of a processor's vector
@@ -91,9 +92,12 @@ def unpack(packed: Tensor, scale: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 class Int4Matrix(nn.Module):
     """Holds a matrix (R, C) in 4 bits, as `pack` orders it; the packed part in memory that was
-    given for it, of `bytes_for(R, C)` bytes, if it was."""
+    given for it, of `bytes_for(R, C)` bytes, if it was. With a `row_scale` (R,) the weight is one
+    in 8 bits, of which some rows at a time are made floats again."""
 
-    def __init__(self, weight: Tensor, memory: Tensor | None = None) -> None:
+    def __init__(
+        self, weight: Tensor, memory: Tensor | None = None, row_scale: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.rows, self.columns = weight.shape
         tiles, groups = tiles_and_groups(self.rows, self.columns)
@@ -106,9 +110,11 @@ class Int4Matrix(nn.Module):
         self.register_buffer("scale", scale)
         rows = max(1, PIECE // max(1, self.columns) // TILE) * TILE
         for first in range(0, self.rows, rows):
-            groups_of_rows = quantize_groups(weight[first : first + rows].detach())
+            piece = weight[first : first + rows].detach()
+            if row_scale is not None:
+                piece = dequantize(piece, row_scale[first : first + rows])
             part = slice(first // TILE, (first + rows) // TILE)
-            self.packed[part], self.scale[part] = pack(*groups_of_rows)
+            self.packed[part], self.scale[part] = pack(*quantize_groups(piece))
 
     @staticmethod
     def bytes_for(rows: int, columns: int) -> int:
@@ -147,13 +153,16 @@ class Int4Linear(nn.Module):
 
     Its inputs are rounded to 8 bits, each group of 32 with a scale of its own, as the kernels do
     it: so plain PyTorch gives what they give, but for the order of additions. The products are
-    PyTorch's, in fp32, of some rows at a time.
+    PyTorch's, in fp32, of some rows at a time. A `bias` (R,) stays fp32.
     """
+
+    bias: nn.Parameter | None
 
     def __init__(self, matrix: Int4Matrix) -> None:
         super().__init__()
         self.matrix = matrix
         self.out_features, self.in_features = matrix.rows, matrix.columns
+        self.register_parameter("bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: x (..., C) → (..., R) fp32."""
@@ -163,4 +172,5 @@ class Int4Linear(nn.Module):
             F.linear(inputs, self.matrix.dequantized(first, first + DEQUANTIZED_ROWS))
             for first in range(0, self.out_features, DEQUANTIZED_ROWS)
         ]
-        return products[0] if len(products) == 1 else torch.cat(products, dim=-1)
+        product = products[0] if len(products) == 1 else torch.cat(products, dim=-1)
+        return product if self.bias is None else product.add_(self.bias)

@@ -134,17 +134,25 @@ class Int8Linear(nn.Module):
 
     The products are PyTorch's, of inputs in the type `products`, which is that of the matrix's
     device if not given; the matrix becomes numbers of that type some rows at a time. With
-    `torch.int8` the inputs are quantized too, with a scale for each token ("w8a8").
+    `torch.int8` the inputs are quantized too, with a scale for each token ("w8a8"). A `bias` (R,)
+    stays fp32.
     """
+
+    bias: nn.Parameter | None
 
     def __init__(self, matrix: Int8Matrix, products: torch.dtype | None = None) -> None:
         super().__init__()
         self.matrix = matrix
         self.products = products or product_type(matrix.quantized.device)
         self.out_features, self.in_features = matrix.quantized.shape
+        self.register_parameter("bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: x (..., C) → (..., R) fp32."""
+        product = self._product(x)
+        return product if self.bias is None else product.add_(self.bias)
+
+    def _product(self, x: Tensor) -> Tensor:
         if self.products == torch.int8:
             tokens, scale = quantize_tokens(x.reshape(-1, self.in_features))
             product = whole_product(tokens, self.matrix.quantized)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from decodeloop.kernels.int4 import Int4Linear, Int4Matrix
-from decodeloop.kernels.int8 import Int8Linear, Int8Matrix, dequantize
+from decodeloop.kernels.int8 import Int8Linear, Int8Matrix
 
 # How many standard deviations of the rounding error a score may lie below the best and still be
 # looked at again: the widest of these that lets in no more than `MOST` scores, or else the first.
@@ -38,7 +38,7 @@ class ScreenedLinear(nn.Module):
     def __init__(self, exact: Int8Matrix, memory: Tensor | None = None) -> None:
         super().__init__()
         # of what the 8 bits say, so that a model that was stored in them gets the same again
-        screen = Int4Matrix(dequantize(exact.quantized, exact.scale), memory)
+        screen = Int4Matrix(exact.quantized, memory, exact.scale)
         self.exact, self.screen = Int8Linear(exact, torch.float32), Int4Linear(screen)
         self.in_features, self.out_features = self.screen.in_features, self.screen.out_features
         self.error = rounding_error(screen)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from decodeloop.cost.memory import activation_bytes, kv_cache_bytes, weight_bytes
+from decodeloop.devices import total_memory
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
+
+__all__ = ["check_room", "total_memory"]
 
 FP32 = 4  # bytes
 
@@ -29,11 +30,3 @@ def check_room(
             f"{batch:,} × {T:,} new tokens at {S:,} positions take {needed / 1e9:,.1f} GB, and "
             f"this machine has {memory / 1e9:,.1f} GB: ask for fewer."
         )
-
-
-def total_memory() -> float | None:
-    """Bytes of this machine's memory; None where the system does not say (Windows)."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return None

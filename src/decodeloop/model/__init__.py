@@ -11,7 +11,6 @@ from decodeloop.model.block import (
     rms_norm,
     rope,
     rotary_angles,
-    rotary_frequencies,
     rotate,
     swiglu,
 )
@@ -23,6 +22,13 @@ from decodeloop.model.flash import (
     skip_tiles,
     split_attention,
 )
+from decodeloop.model.frequencies import (
+    RopeScaling,
+    ntk_base,
+    rotary_frequencies,
+    yarn_attention,
+    yarn_frequencies,
+)
 from decodeloop.model.kv_cache import Attends, BlockTables, ContiguousKVCache, KVCache, NoCache
 from decodeloop.model.multi_head import (
     grouped_query_attention,
@@ -30,6 +36,7 @@ from decodeloop.model.multi_head import (
     multi_head_attention,
     split_heads,
 )
+from decodeloop.model.window import window_mask
 
 __all__ = [
     "SMOLLM2_135M",
@@ -47,6 +54,7 @@ __all__ = [
     "NoCache",
     "Parts",
     "RMSNorm",
+    "RopeScaling",
     "SelfAttention",
     "attention",
     "attention_weights",
@@ -56,6 +64,7 @@ __all__ = [
     "grouped_query_attention",
     "merge_heads",
     "multi_head_attention",
+    "ntk_base",
     "online_softmax",
     "parameter_count",
     "rms_norm",
@@ -68,4 +77,7 @@ __all__ = [
     "split_attention",
     "split_heads",
     "swiglu",
+    "window_mask",
+    "yarn_attention",
+    "yarn_frequencies",
 ]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError
 from decodeloop.model.config import ModelConfig
+from decodeloop.model.frequencies import RopeScaling, rotary_frequencies, stretched_frequencies
 from decodeloop.model.multi_head import merge_heads, split_heads
 
 
@@ -55,29 +56,28 @@ def swiglu(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> Tensor:
     return F.linear(F.silu(F.linear(x, w_gate)) * F.linear(x, w_up), w_down)
 
 
-def rotary_frequencies(D: int, base: float, device: torch.device | None = None) -> Tensor:
-    """By how much each pair of channels turns from one position to the next, in radians.
-
-    D/2 numbers in fp32: base^(-2i/D) for pair i.
-    """
-    if D % 2:
-        raise ShapeError(f"rotary_angles: the head dimension {D} is odd: channels turn in pairs.")
-    exponents = torch.arange(0, D, 2, device=device, dtype=torch.float32) / D
-    return base**-exponents
-
-
-def rotary_angles(positions: Tensor, D: int, base: float) -> tuple[Tensor, Tensor]:
+def rotary_angles(
+    positions: Tensor, D: int, base: float, scaling: RopeScaling | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angle by which each pair of channels turns at each position.
 
-    Pair i of D/2 turns by position · base^(-2i/D): the first fast, the last slowly.
+    Pair i of D/2 turns by position · base^(-2i/D): the first fast, the last slowly; with `scaling`,
+    as `frequencies` says, and both are multiplied by its `attention`.
 
     Shapes: positions (T,) or (B, T) → two of (T, D/2) or (B, 1, T, D/2), fp32; the 1 stands for
     the heads.
     """
-    angles = positions[..., None].float() * rotary_frequencies(D, base, positions.device)
+    if scaling is None:
+        frequencies, scale = rotary_frequencies(D, base, positions.device), 1.0
+    else:
+        length = int(positions.max()) + 1 if scaling.kind == "dynamic" else 0
+        frequencies = stretched_frequencies(D, base, scaling, length).to(positions.device)
+        scale = scaling.attention
+    angles = positions[..., None].float() * frequencies
     if positions.ndim == 2:
         angles = angles[:, None]
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return (cos, sin) if scale == 1 else (cos * scale, sin * scale)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -90,10 +90,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-def rope(x: Tensor, positions: Tensor, base: float) -> Tensor:
+def rope(x: Tensor, positions: Tensor, base: float, scaling: RopeScaling | None = None) -> Tensor:
     """Rotary position embedding: queries and keys turn with their position.
 
-    The score of a turned query with a turned key depends on the distance of the two alone.
+    The score of a turned query with a turned key depends on the distance of the two alone. Of some
+    models the turning is stretched to longer texts, by `scaling`.
 
     Shapes: x (B, H, T, D), positions (T,) or (B, T) → (B, H, T, D).
 
@@ -103,7 +104,7 @@ def rope(x: Tensor, positions: Tensor, base: float) -> Tensor:
     if x.ndim != 4:
         raise ShapeError(f"rope: x {tuple(x.shape)} has {x.ndim} axes: expected (B, H, T, D).")
     check_positions(positions, x.shape[0], x.shape[2])
-    return rotate(x, *rotary_angles(positions, x.shape[-1], base))
+    return rotate(x, *rotary_angles(positions, x.shape[-1], base, scaling))
 
 
 def check_positions(positions: Tensor, B: int, T: int) -> None:
@@ -116,11 +117,11 @@ def check_positions(positions: Tensor, B: int, T: int) -> None:
 
 
 class Linear(nn.Linear):
-    """A projection without bias. On the meta device, where weights have no values, none are drawn:
-    drawing them there takes two seconds, which every load would wait for."""
+    """A projection, most without a bias. On the meta device, where weights have no values, none are
+    drawn: drawing them there takes two seconds, which every load would wait for."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features, bias=False)
+    def __init__(self, in_features: int, out_features: int, bias: bool = False) -> None:
+        super().__init__(in_features, out_features, bias=bias)
 
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:
@@ -128,8 +129,9 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.numel() == self.in_features:  # one token: PyTorch is faster with a vector than a row
-            return torch.mv(self.weight, x.flatten()).view(*x.shape[:-1], self.out_features)
-        return F.linear(x, self.weight)
+            y = torch.mv(self.weight, x.flatten()).view(*x.shape[:-1], self.out_features)
+            return y if self.bias is None else y + self.bias
+        return F.linear(x, self.weight, self.bias)
 
 
 class RMSNorm(nn.Module):
@@ -141,15 +143,19 @@ class RMSNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Holds the four projections of grouped-query attention."""
+    """Holds the four projections of grouped-query attention, and where a model has them, the norms
+    of queries and keys."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        C, D = config.width, config.head_dim
-        self.query = Linear(C, config.heads * D)
-        self.key = Linear(C, config.kv_heads * D)
-        self.value = Linear(C, config.kv_heads * D)
+        C, D, biased = config.width, config.head_dim, config.biases != "none"
+        self.query = Linear(C, config.heads * D, biased)
+        self.key = Linear(C, config.kv_heads * D, biased)
+        self.value = Linear(C, config.kv_heads * D, biased)
         self.output = Linear(config.heads * D, C)
+        if config.qk_norm:
+            self.query_norm = RMSNorm(D)
+            self.key_norm = RMSNorm(D)
 
 
 class FeedForward(nn.Module):
@@ -165,9 +171,10 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Holds the weights of one layer; `block` computes with them."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, number: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.turns = config.turns(number)
         self.attention_norm = RMSNorm(config.width)
         self.attention = SelfAttention(config)
         self.feed_forward_norm = RMSNorm(config.width)
@@ -191,11 +198,32 @@ class BlockParts:
     rms_norm: Callable[[Tensor, Tensor, float], Tensor] = rms_norm
     split_heads: Callable[[Tensor, int], Tensor] = split_heads
     merge_heads: Callable[[Tensor], Tensor] = merge_heads
-    rope: Callable[[Tensor, Tensor, float], Tensor] = rope
+    rope: Callable[..., Tensor] = rope  # of x, positions and base; stretched: and the scaling
     feed_forward: Callable[[Tensor, FeedForward], Tensor] = feed_forward
 
 
 LIBRARY_PARTS = BlockParts()
+
+
+def heads_of(
+    normed: Tensor, layer: Block, positions: Tensor, parts: BlockParts = LIBRARY_PARTS
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, the first two normed and turned as the model has it.
+
+    Shapes: normed (B, T, C), positions (T,) or (B, T) → (B, H, T, D), twice (B, G, T, D).
+    """
+    config, projections = layer.config, layer.attention
+    H, G, eps = config.heads, config.kv_heads, config.norm_eps
+    q = parts.split_heads(projections.query(normed), H)  # (B, H, T, D)
+    k = parts.split_heads(projections.key(normed), G)  # (B, G, T, D)
+    v = parts.split_heads(projections.value(normed), G)
+    if config.qk_norm:
+        q = parts.rms_norm(q, projections.query_norm.weight, eps)
+        k = parts.rms_norm(k, projections.key_norm.weight, eps)
+    if layer.turns:
+        scaling = () if config.rope_scaling is None else (config.rope_scaling,)
+        q, k = (parts.rope(y, positions, config.rope_base, *scaling) for y in (q, k))
+    return q, k, v
 
 
 def block(
@@ -218,14 +246,10 @@ def block(
     >>> block(x, Block(TINY), torch.arange(3), grouped_query_attention).shape
     torch.Size([1, 3, 48])
     """
-    config, projections = layer.config, layer.attention
-    H, G, eps, base = config.heads, config.kv_heads, config.norm_eps, config.rope_base
-
+    eps = layer.config.norm_eps
     normed = parts.rms_norm(x, layer.attention_norm.weight, eps)
-    q = parts.rope(parts.split_heads(projections.query(normed), H), positions, base)  # (B, H, T, D)
-    k = parts.rope(parts.split_heads(projections.key(normed), G), positions, base)  # (B, G, T, D)
-    v = parts.split_heads(projections.value(normed), G)
-    x = x + projections.output(parts.merge_heads(attend(q, k, v)))  # (B, T, C)
+    q, k, v = heads_of(normed, layer, positions, parts)
+    x = x + layer.attention.output(parts.merge_heads(attend(q, k, v)))  # (B, T, C)
 
     normed = parts.rms_norm(x, layer.feed_forward_norm.weight, eps)
     return x + parts.feed_forward(normed, layer.feed_forward)

@@ -5,10 +5,12 @@ Built in lesson 04.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from decodeloop.errors import UserError
+from decodeloop.model.frequencies import RopeScaling
 
 FP32 = (2.0**-126, (2 - 2**-23) * 2.0**127)  # the smallest and the largest normal number
 Biases = Literal["none", "qkv", "all"]
@@ -18,8 +20,8 @@ Biases = Literal["none", "qkv", "all"]
 class ModelConfig:
     """The shape of a decoder, in the notation of the course.
 
-    The defaults are those of the Llama family, which is what `Decoder` computes; of the others the
-    costs can be counted (`decodeloop.cost`).
+    The defaults are those of the Llama family. What `Decoder` computes beyond it, `COMPUTED` lists;
+    of the others the costs can be counted (`decodeloop.cost`).
 
     Raises:
         UserError: a size is not positive, the heads don't divide, or `biases` is no word for them.
@@ -42,10 +44,12 @@ class ModelConfig:
     qk_norm: bool = False  # a norm over D on queries and on keys
     learned_positions: bool = False  # a table of `context` rows in the place of RoPE
     window: int | None = None  # a query sees so many positions, its own included; None: all
+    rope_scaling: RopeScaling | None = None  # rotary positions stretched to longer texts
+    no_rope_every: int | None = None  # each so manieth layer turns nothing; None: all layers turn
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not isinstance(value, bool | str | None) and not value > 0:
+        for name, value in vars(self).items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
                 raise UserError(f"ModelConfig: {name} is {value}: expected a positive number.")
         for name in ("rope_base", "norm_eps"):
             if not FP32[0] <= getattr(self, name) <= FP32[1]:
@@ -65,6 +69,36 @@ class ModelConfig:
                 f"ModelConfig: head_dim is {self.head_dim}: rotary positions turn channels in "
                 f"pairs, so it must be even."
             )
+        self._check_scaling()
+
+    def _check_scaling(self) -> None:
+        scaling = self.rope_scaling
+        if scaling is None:
+            return
+        if scaling.kind == "dynamic" and self.head_dim < 4:
+            raise UserError(
+                f"ModelConfig: head_dim is {self.head_dim} with rope_scaling of kind 'dynamic': "
+                f"expected at least 4, two pairs."
+            )
+        if scaling.kind == "yarn" and not self.rope_base > 1:
+            raise UserError(
+                f"ModelConfig: rope_base is {self.rope_base} with rope_scaling of kind 'yarn': "
+                f"expected more than 1."
+            )
+        if scaling.kind == "divided" and 2 * len(scaling.divisors) != self.head_dim:
+            raise UserError(
+                f"ModelConfig: rope_scaling has {len(scaling.divisors)} divisors: expected "
+                f"{self.head_dim // 2}, one for each pair of the {self.head_dim} channels."
+            )
+
+    def turns(self, layer: int) -> bool:
+        """Whether the queries and keys of this layer are turned by their positions.
+
+        >>> from dataclasses import replace
+        >>> [replace(TINY, no_rope_every=2).turns(layer) for layer in range(4)]
+        [True, False, True, False]
+        """
+        return self.no_rope_every is None or (layer + 1) % self.no_rope_every != 0
 
     def __repr__(self) -> str:
         shown = [
@@ -84,36 +118,68 @@ LLAMA = {
     "qk_norm": False,
     "learned_positions": False,
     "window": None,
+    "rope_scaling": None,
+    "no_rope_every": None,
 }
+# What `Decoder` computes beyond it: that of Mistral, Qwen 2 and 3, Llama 3, and SmolLM 3.
+COMPUTED = ("qk_norm", "window", "rope_scaling", "no_rope_every")
+
+
+def beyond_llama(config: ModelConfig) -> dict[str, object]:
+    """The features of a model outside of the Llama family, by name.
+
+    >>> from dataclasses import replace
+    >>> beyond_llama(replace(TINY, window=4))
+    {'window': 4}
+    """
+    found = {name: getattr(config, name) for name in LLAMA}
+    return {name: value for name, value in found.items() if value != LLAMA[name]}
+
+
+def check_computed(config: ModelConfig, who: str) -> None:
+    """Raise a `UserError` that names each feature of a model that `Decoder` does not compute."""
+    refuse(config, who, {**dict.fromkeys(COMPUTED), "biases": "qkv"})
 
 
 def check_llama(config: ModelConfig, who: str) -> None:
     """Raise a `UserError` that names each feature of a model outside of the Llama family."""
-    beyond = {name: getattr(config, name) for name in LLAMA if getattr(config, name) != LLAMA[name]}
+    refuse(config, who, {})
+
+
+def refuse(config: ModelConfig, who: str, known: Mapping[str, object]) -> None:
+    """Raise a `UserError` that names each feature of a model outside of the Llama family, but for
+    those that are known, with the value that is, or with any."""
+    beyond = {
+        name: value
+        for name, value in beyond_llama(config).items()
+        if name not in known or known[name] not in (None, value)
+    }
     if beyond:
         found = ", ".join(f"{name}={value!r}" for name, value in beyond.items())
         wanted = ", ".join(f"{name}={LLAMA[name]!r}" for name in beyond)
         raise UserError(
-            f"{who} knows the Llama family alone: the configuration has {found}, expected {wanted};"
-            f" decodeloop.cost counts what other families need."
+            f"{who} can't compute this model: the configuration has {found}, expected {wanted}; "
+            f"decodeloop.cost counts what other families need."
         )
 
 
 def parameter_count(config: ModelConfig) -> int:
     """How many numbers a `Decoder` of this shape has learned: the entries of all its weights.
 
-    A tied head is the embedding itself, so it is counted once. There are no biases.
+    A tied head is the embedding itself, so it is counted once.
 
     Raises:
-        UserError: the model is none of the Llama family; `cost.parameters_by_part` counts others.
+        UserError: `Decoder` does not compute the model; `cost.parameters_by_part` counts others.
 
     >>> parameter_count(SMOLLM2_135M)
     134515008
     """
-    check_llama(config, "parameter_count")
+    check_computed(config, "parameter_count")
     C, query_rows = config.width, config.heads * config.head_dim
     kv_rows = config.kv_heads * config.head_dim
     attention = C * (query_rows + 2 * kv_rows) + query_rows * C  # q, k and v; output
+    attention += query_rows + 2 * kv_rows if config.biases == "qkv" else 0
+    attention += 2 * config.head_dim if config.qk_norm else 0
     feed_forward = 3 * C * config.feed_forward  # gate, up, down
     table = config.vocabulary * C
     head = 0 if config.tied else table

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.block import Attend, Block, Linear, RMSNorm, block, check_positions, rms_norm
-from decodeloop.model.config import ModelConfig, check_llama
+from decodeloop.model.config import ModelConfig, check_computed
 from decodeloop.model.kv_cache import Attends, ContiguousKVCache, KVCache, NoCache
 from decodeloop.model.multi_head import grouped_query_attention
 
@@ -36,7 +36,7 @@ class Parts:
     block: Callable[[Tensor, Block, Tensor, Attend], Tensor] = block
     rms_norm: Callable[[Tensor, Tensor, float], Tensor] = rms_norm
     cache: Callable[..., KVCache] = ContiguousKVCache
-    no_cache: Callable[[torch.device], Attends] = NoCache  # one for each forward without a cache
+    no_cache: Callable[..., Attends] = NoCache  # one for each forward without a cache
 
 
 LIBRARY_PARTS = Parts()
@@ -48,7 +48,8 @@ WITH_TABLE = Parts(
 
 
 class Decoder(nn.Module):
-    """A decoder-only transformer of the Llama architecture.
+    """A decoder-only transformer of the Llama architecture, or of a relative: with a sliding
+    window, biases of queries, keys and values, norms of queries and keys, stretched positions.
 
     Called, it gives the logits of every position; `hidden` and `head` are its two halves, so that
     the head, a seventh of the work of a small model, runs only on positions that somebody reads.
@@ -58,16 +59,16 @@ class Decoder(nn.Module):
     torch.Size([1, 3, 97])
 
     Raises:
-        UserError: the configuration asks for what the Llama family has not.
+        UserError: the configuration asks for what is not computed, such as LayerNorm.
     """
 
     def __init__(self, config: ModelConfig, parts: Parts = LIBRARY_PARTS) -> None:
         super().__init__()
-        check_llama(config, "Decoder")
+        check_computed(config, "Decoder")
         self.config = config
         self.parts = parts
         self.embedding = Embedding(config.vocabulary, config.width)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Block(config, number) for number in range(config.layers))
         self.norm = RMSNorm(config.width)
         self.output = Linear(config.width, config.vocabulary)
         if config.tied:
@@ -138,7 +139,10 @@ class Decoder(nn.Module):
 
     def _seen_with(self, cache: Attends | None) -> Attends:
         """What new tokens attend to: the cache, or what stands for none."""
-        return self.parts.no_cache(self.device) if cache is None else cache
+        if cache is not None:
+            return cache
+        window = {} if self.config.window is None else {"window": self.config.window}
+        return self.parts.no_cache(self.device, **window)
 
     def new_cache(self, batch: int, max_length: int) -> KVCache:
         """An empty cache of this model's shape, type and device."""

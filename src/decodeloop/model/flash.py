@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.model.attention import causal_mask, check_mask, check_values
+from decodeloop.model.attention import check_mask, check_values
 from decodeloop.model.multi_head import check_groups, grouped_query_attention
+from decodeloop.model.window import mask_for
 
 ROWS, COLUMNS = 128, 512  # queries and keys of a tile: its scores stay in the processor's cache
 BLOCK = 512  # queries that PyTorch's operator is given at a time
@@ -203,8 +204,11 @@ def split_attention(q: Tensor, k: Tensor, v: Tensor, parts: int) -> Tensor:
     return finish(merged).to(q.dtype).view(B, H, T, -1)
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """What the decoder attends with: causal where no mask is given.
+def causal_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, window: int | None = None
+) -> Tensor:
+    """What the decoder attends with: causal where no mask is given, and within the model's window
+    if it has one, whatever the mask.
 
     By PyTorch's operator, which goes through tiles as `flash_attention` does, but in one call for a
     block of queries: where other programs run, threads that meet after each small operator of each
@@ -215,29 +219,32 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     Shapes: as `flash_attention`.
     """
     T, S = q.shape[-2], k.shape[-2]
-    if T == 1 or T * S <= ROWS * COLUMNS:
-        if mask is None and T > 1:  # a single new token may see everything: nothing to mask
-            mask = causal_mask(T, S, device=q.device)
-        return grouped_query_attention(q, k, v, mask)
     check_groups(q, k)
     check_values(k, v)
-    if mask is None:
+    if mask is None or window is not None:
         _check_last(T, S)
-    else:
+    if mask is not None:
         check_mask(mask, (*q.shape[:3], S))
         mask = mask.expand(*mask.shape[:-2], T, S)
+    if window is not None and (unseen := S - T - window + 1) > 0:
+        k, v, S = k[:, :, unseen:], v[:, :, unseen:], S - unseen
+        mask = None if mask is None else mask[..., unseen:]
+    if T == 1 or T * S <= ROWS * COLUMNS:
+        return grouped_query_attention(q, k, v, mask_for(T, S, mask, window, q.device))
     out = q.new_empty(*q.shape[:3], v.shape[-1])
     for i in range(0, T, BLOCK):
-        n = min(BLOCK, T - i)
-        if mask is None:
-            seen = S - T + i + n  # no key behind the last query of the block
-            visible = torch.ones(n, seen, dtype=torch.bool, device=q.device).tril(S - T + i)
-        else:
-            seen, visible = S, mask[..., i : i + n, :]
+        n, first = min(BLOCK, T - i), S - T + i  # what the first query of the block is as a key
+        start = 0 if window is None else max(0, first - window + 1)
+        end = S if mask is not None and window is None else first + n  # none behind the last query
+        own = None if mask is None else mask[..., i : i + n, start:end]
+        visible = mask_for(n, end - start, own, window, q.device)
+        keys, values = k[:, :, start:end], v[:, :, start:end]
         part = F.scaled_dot_product_attention(
-            q[:, :, i : i + n], k[:, :, :seen], v[:, :, :seen], attn_mask=visible, enable_gqa=True
+            q[:, :, i : i + n], keys, values, attn_mask=visible, enable_gqa=True
         )
-        out[:, :, i : i + n] = part.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+        if visible is not None:
+            part = part.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+        out[:, :, i : i + n] = part
     return out
 
 

@@ -17,6 +17,7 @@ from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.attention import causal_mask
 from decodeloop.model.config import ModelConfig
 from decodeloop.model.flash import causal_attention
+from decodeloop.model.window import mask_for
 
 
 class Attends(Protocol):
@@ -94,17 +95,18 @@ class NoCache:
     """What stands for no cache: the tokens of one forward attend to each other, and none is kept.
 
     It attends with `flash.causal_attention`, unless it is given an `attention` of (q, k, v, mask):
-    for that `causal_mask` makes a mask, once for all layers.
+    for that `causal_mask` makes a mask, once for all layers. `window` is the model's.
     """
 
     def __init__(
         self,
         device: torch.device | str | None = None,
         *,
+        window: int | None = None,
         attention: Callable[..., Tensor] | None = None,
         causal_mask: Callable[..., Tensor] = causal_mask,
     ) -> None:
-        self._device, self._attention = device, attention
+        self._device, self._window, self._attention = device, window, attention
         self._causal = lru_cache(maxsize=1)(partial(causal_mask, device=device))
 
     def positions(self, T: int) -> Tensor:
@@ -114,8 +116,11 @@ class NoCache:
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     ) -> Tensor:
         if self._attention is None:
-            return causal_attention(q, k, v, mask)
-        return self._attention(q, k, v, self._causal(q.shape[2]) if mask is None else mask)
+            return causal_attention(q, k, v, mask, self._window)
+        T = q.shape[2]
+        if self._window is not None:
+            mask = mask_for(T, T, mask, self._window, q.device)
+        return self._attention(q, k, v, self._causal(T) if mask is None else mask)
 
     def advance(self, T: int) -> None:
         pass  # nothing was stored
@@ -154,6 +159,7 @@ class ContiguousKVCache:
         self.head_shape = (config.kv_heads, config.head_dim)
         self._length = 0
         self._attention, self._causal_mask = attention, causal_mask
+        self._window = config.window
 
     @property
     def length(self) -> int:
@@ -169,7 +175,8 @@ class ContiguousKVCache:
 
     def is_plain(self, dtype: torch.dtype) -> bool:
         """Whether it holds numbers of this type on the CPU, and attends as the library does."""
-        return self._attention is None and self.keys.is_cpu and self.keys.dtype == dtype
+        own = self._attention is not None or self._window is not None
+        return not own and self.keys.is_cpu and self.keys.dtype == dtype
 
     def check_room(self, T: int) -> None:
         """Raise a `UserError` unless there is room for `T` more positions."""
@@ -212,9 +219,8 @@ class ContiguousKVCache:
         T = q.shape[2]
         keys, values = self.append(layer, k, v)
         if self._attention is None:
-            return causal_attention(q, keys, values, mask)
-        if mask is None and T > 1:  # a single new token may see everything: nothing to mask
-            mask = self._causal_mask(T, self._length + T, device=q.device)
+            return causal_attention(q, keys, values, mask, self._window)
+        mask = mask_for(T, self._length + T, mask, self._window, q.device, self._causal_mask)
         return self._attention(q, keys, values, mask)
 
     def check_growth(self, max_length: int) -> None:

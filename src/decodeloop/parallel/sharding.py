@@ -26,14 +26,13 @@ from decodeloop.model import (
     Parts,
     merge_heads,
     rms_norm,
-    rope,
-    split_heads,
 )
-from decodeloop.model.block import Attend, Linear
+from decodeloop.model.block import Attend, Linear, heads_of
 
 AllReduce = Callable[[Tensor], Tensor]  # each rank's term → the sum of all, on every rank
 
-CUT: dict[str, Literal["rows", "columns"]] = {  # of a layer's weights; its norms stay whole
+# of a layer's weights, and a bias with its rows; norms stay whole
+CUT: dict[str, Literal["rows", "columns"]] = {
     "attention.query": "rows",
     "attention.key": "rows",
     "attention.value": "rows",
@@ -173,14 +172,10 @@ def sharded_block(
 
     Shapes: as `block`; `layer.config` is that of the rank's share.
     """
-    config, own = layer.config, layer.attention
-    H, G, eps, base = config.heads, config.kv_heads, config.norm_eps, config.rope_base
-
+    eps = layer.config.norm_eps
     normed = rms_norm(x, layer.attention_norm.weight, eps)
-    q = rope(split_heads(own.query(normed), H), positions, base)  # (B, H/ranks, T, D)
-    k = rope(split_heads(own.key(normed), G), positions, base)
-    v = split_heads(own.value(normed), G)
-    x = x + all_reduce(own.output(merge_heads(attend(q, k, v))))  # (B, T, C)
+    q, k, v = heads_of(normed, layer, positions)  # (B, H/ranks, T, D), twice (B, G/ranks, T, D)
+    x = x + all_reduce(layer.attention.output(merge_heads(attend(q, k, v))))  # (B, T, C)
 
     ff = layer.feed_forward
     normed = rms_norm(x, layer.feed_forward_norm.weight, eps)

@@ -16,6 +16,7 @@ from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 from decodeloop.model.attention import check_mask
 from decodeloop.model.kv_cache import row_numbers
+from decodeloop.model.window import mask_for
 from decodeloop.serve.block_manager import BlockManager, NoRoom
 from decodeloop.serve.blocks import LIBRARY_PARTS, BlockParts, Table, blocks_needed
 from decodeloop.serve.paged_attention import attend_paged
@@ -79,8 +80,11 @@ class PagedKVCache:
                 f"the cache has {self.batch} rows and was given {B}: make it for this batch with "
                 f"model.new_cache(batch, max_length), or choose rows with select."
             )
+        S = self.length + T
+        if self.memory.window is not None:
+            mask = mask_for(T, S, mask, self.memory.window, q.device)
         if mask is not None:
-            check_mask(mask, (B, H, T, self.length + T))
+            check_mask(mask, (B, H, T, S))
             mask = mask.expand(B, *(1,) * (3 - mask.ndim), *mask.shape[-3:])
         step = self._step_of(T)
         step.store(layer, _one_row(k), _one_row(v))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from decodeloop.cost.checks import check_whole
 from decodeloop.errors import UserError
-from decodeloop.model import BlockTables, ModelConfig
+from decodeloop.model import BlockTables, ModelConfig, window_mask
 from decodeloop.serve.blocks import blocks_needed
 from decodeloop.serve.paged_attention import attend_paged
 
@@ -43,6 +43,7 @@ class BlockMemory:
         shape = (config.layers, count, config.kv_heads, size, config.head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.window = config.window
 
     def copy(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Copy blocks, (from, to), one after another: one may be copied to and then from."""
@@ -90,7 +91,7 @@ class Step:
         *,
         attend_paged: AttendPaged = attend_paged,
     ) -> None:
-        self.spans = spans
+        self.spans, self._window = spans, memory.window
         self._attend_paged = attend_paged
         size = memory.keys.shape[3]
         self._ends = list(accumulate(span.count for span in spans))
@@ -131,7 +132,13 @@ class Step:
         out = torch.empty_like(q)
         for span, end in zip(self.spans, self._ends, strict=True):
             own = slice(end - span.count, end)
-            out[0, :, own] = self._attend_paged(q[0, :, own], keys, values, span.blocks, span.start)
+            masks: tuple[Tensor, ...] = ()
+            if self._window is not None:
+                S = span.start + span.count
+                masks = (window_mask(span.count, S, self._window, device=q.device),)
+            out[0, :, own] = self._attend_paged(
+                q[0, :, own], keys, values, span.blocks, span.start, *masks
+            )
         return out
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
@@ -146,7 +153,7 @@ class Step:
     def is_plain(self, dtype: torch.dtype) -> bool:
         """Whether it holds numbers of this type on the CPU, and attends as the library does."""
         keys, own = self.tables.keys, self._attend_paged is not attend_paged
-        return not own and keys.is_cpu and keys.dtype == dtype
+        return not own and self._window is None and keys.is_cpu and keys.dtype == dtype
 
     def _check(self, T: int) -> None:
         if self._ends[-1] != T:
