@@ -65,6 +65,13 @@ def test_a_folder_that_is_exported_is_the_same_model_to_us_and_to_transformers(r
 
 
 @torch.inference_mode()
+def test_its_channels_in_another_order_are_the_same_function(relative, tmp_path):
+    folder, _ = relative
+    made = export(folder, tmp_path / "made", reordered=True)
+    assert error(plain(made)(IDS), plain(folder)(IDS)) < 1e-4
+
+
+@torch.inference_mode()
 def test_a_gguf_file_is_what_llama_cpp_would_have_or_is_refused_by_name(relative, tmp_path):
     folder, theirs = relative
     config = plain(folder).config

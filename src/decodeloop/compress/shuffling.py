@@ -67,10 +67,12 @@ def shuffled(decoder: Decoder, seed: int = 0) -> Decoder:
     new: dict[str, Tensor] = {}
     for name, weight in old.items():
         layer, part = layer_and_part(name)
-        moved = weight.index_select(STREAM[part], stream)
+        moved = weight  # norms of queries and keys, and the biases of both, have none of these
+        if part in STREAM:
+            moved = moved.index_select(STREAM[part], stream)
         if part in INNER:
             moved = moved.index_select(INNER[part], inner[layer])
-        elif part == "attention.value":
+        elif part in ("attention.value", "attention.value.bias"):
             moved = moved.index_select(0, values[layer])
         elif part == "attention.output":
             moved = moved.index_select(1, seen_by_queries(values[layer], config))
