@@ -77,7 +77,7 @@ def test_a_call_and_a_trial_lend_anew_each_time_to_the_answer_and_to_the_oracle(
 
 def test_a_trial_calls_what_it_lends_by_the_names_of_its_own():
     case = trial("t", lambda answer, config, times: answer(times), lambda *_: 1, 3, [1.0])
-    with pytest.raises(ChangedInput, match="it changed times in place"):
+    with pytest.raises(ChangedInput, match="it changed `times` in place"):
         case.run(lambda times: times.clear())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from decodeloop.cost.traffic import FastMemory, Move
@@ -22,11 +23,18 @@ def bytes_by_length(lengths: Sequence[int], held: Mapping[str, Sequence[float]])
         held.items(), LOOKS, (ORANGE, BLUE, GREEN, RED), strict=False
     ):
         axis.loglog(lengths, megabytes, line, marker=marker, color=colour, label=name)
+        last_value(axis, lengths[-1], megabytes[-1])
     axis.set(xlabel="tokens T", ylabel="MB held at once")
+    axis.set_xlim(right=1.25 * lengths[-1])
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     doubling_axis(axis, lengths)
     axis.legend()
     plt.show()
+
+
+def last_value(axis: Axes, x: float, y: float) -> None:
+    """Write a line's last value beside its last point."""
+    axis.annotate(f"{y:.3g}", (x, y), (8, 0), textcoords="offset points", va="center", fontsize=9)
 
 
 def softmax_in_one_pass(
@@ -108,7 +116,7 @@ def moves(runs: Mapping[str, FastMemory]) -> None:
         )
         for y, amount in zip(places, amounts, strict=True):
             right.text(amount, y, f" {amount:,}", va="center", fontsize=9)
-    left.set(xlabel="reads and writes", ylabel="numbers moved so far")
+    left.set(xlabel="reads and writes, one after another", ylabel="numbers moved so far")
     left.yaxis.set_major_formatter(thousands)
     right.set_yticks(range(len(kinds)), kinds)
     right.invert_yaxis()
@@ -116,6 +124,7 @@ def moves(runs: Mapping[str, FastMemory]) -> None:
     right.xaxis.set_major_formatter(thousands)
     right.set_xlim(0, 1.2 * right.get_xlim()[1])
     left.legend()
+    right.legend(loc="upper right")
     plt.show()
 
 
@@ -129,15 +138,18 @@ def traffic_by_rows(
 ) -> None:
     """MB that move, by the height of a tile, and the kB of fast memory that such a tile takes."""
     _, axis = plt.subplots(figsize=(7.5, 3.6))
-    axis.loglog(rows, table, "--", marker="s", color=ORANGE, label="with the table")
-    axis.loglog(rows, tiled, "-", marker="o", color=BLUE, label="in tiles")
+    axis.loglog(rows, table, "-", marker="s", color=ORANGE, label="with the table")
+    axis.loglog(rows, tiled, "--", marker="o", color=BLUE, label="in tiles (kB of fast memory)")
+    for line in (table, tiled):
+        last_value(axis, rows[-1], line[-1])
     for height, moved, kilobytes in zip(rows, tiled, room, strict=True):
         axis.annotate(
-            f"{kilobytes:.0f} kB", (height, moved), (0, -14), textcoords="offset points",
+            f"({kilobytes:.0f} kB)", (height, moved), (-4, -16), textcoords="offset points",
             ha="center", fontsize=9,
         )  # fmt: skip
     axis.set(xlabel="queries in a tile", ylabel="MB moved, one head")
     axis.set_ylim(min(tiled) / 2, 2 * max(table))
+    axis.set_xlim(right=1.25 * rows[-1])
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     doubling_axis(axis, rows)
     axis.legend()
@@ -153,5 +165,5 @@ def times_of_ways(seconds: Mapping[str, float]) -> None:
               edgecolor="black")  # fmt: skip
     for y, value in enumerate(values):
         axis.text(value, y, f" {value:,.0f}" if value >= 10 else f" {value:.2g}", va="center")
-    axis.set(xlabel="ms of one layer", xlim=(0, 1.15 * max(values)))
+    axis.set(xlabel="ms, attention of one layer", xlim=(0, 1.15 * max(values)))
     plt.show()

@@ -86,7 +86,7 @@ def trial(label: str, run: Candidate, expected: Candidate, *inputs: Any) -> Case
     Each gets copies, and a candidate that writes into them is told so.
     """
 
-    names = list(inspect.signature(run).parameters)[1:]
+    names = [f"`{name}`" for name in list(inspect.signature(run).parameters)[1:]]
     if len(names) != len(inputs):  # `run` takes them all in one
         names = ["what it was lent"] * len(inputs)
     return Case(

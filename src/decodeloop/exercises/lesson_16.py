@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,38 @@ INF = math.inf
 
 def random(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+MATMULS = ("matmul", "__matmul__", "bmm")
+
+
+class Watching(TorchFunctionMode):
+    """Looks on at what PyTorch makes: what is alive of it, the largest, products, the operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers, self.products, self.fused = 0, 0, False
+        self.made: list[weakref.ref[Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.fused |= func is F.scaled_dot_product_attention
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.numbers = max(self.numbers, stored(made))
+            if func.__name__ in MATMULS:
+                self.products += made.numel() * args[0].shape[-1]
+            self.made.append(weakref.ref(made))
+        return made
+
+    def held(self) -> int:
+        """Numbers in the memory of all tensors made so far that are still there."""
+        alive = [made for ref in self.made if (made := ref()) is not None]
+        return sum({made.untyped_storage().data_ptr(): stored(made) for made in alive}.values())
+
+
+def stored(made: Tensor) -> int:
+    """Numbers in its memory; that of a view is what it looks at."""
+    return made.untyped_storage().nbytes() // made.itemsize
 
 
 # --- online_softmax -------------------------------------------------------------------------------
@@ -51,6 +84,24 @@ def passing(label: str, scores: Tensor, sizes: Sequence[int]) -> Case:
     return trial(label, run, by_logsumexp, scores)
 
 
+def keeping_little(candidate: Any, scores: Tensor) -> list[Any]:
+    """Its result, and whether it held more than a few tiles of 64 keys while they came."""
+    held = 0
+    with Watching() as seen:
+
+        def tiles() -> Iterator[Tensor]:
+            nonlocal held
+            for tile in stream(scores.split(64, -1)):
+                yield tile
+                held = max(held, seen.held())
+
+        peak, total = candidate(tiles())
+    return [peak, total, FEW if held <= 5 * scores[..., :64].numel() else "many tiles were held"]
+
+
+FEW = "a few tiles were held at once"
+
+
 def in_one_pass(tiles: Any) -> Any:
     """A right one."""
     peak, total = None, 0.0
@@ -69,6 +120,12 @@ def kept_in_a_list(tiles: Any) -> Any:
     return peak, (row - peak).exp().sum(-1, keepdim=True)
 
 
+def kept_as_copies(tiles: Any) -> Any:
+    row = torch.cat([tile.clone() for tile in tiles], -1)
+    peak = row.amax(-1, keepdim=True).clamp(min=LOWEST)
+    return peak, (row - peak).exp().sum(-1, keepdim=True)
+
+
 UNSEEN = random(5, 3, 9)
 UNSEEN[0, :3], UNSEEN[1], UNSEEN[2, 6:] = -INF, -INF, -INF
 
@@ -76,8 +133,8 @@ ONLINE_SOFTMAX = Exercise(
     name="online_softmax",
     lesson=LESSON,
     library=model.online_softmax,
-    minutes=8,
-    difficulty=1,
+    minutes=10,
+    difficulty=2,
     cases=(
         passing("by hand", torch.tensor([[1.0, 3.0, 2.0, 5.0]]), [2, 2]),
         passing("a single tile", random(0, 4, 7), [7]),
@@ -88,6 +145,12 @@ ONLINE_SOFTMAX = Exercise(
         passing("scores of thousands", 2000 * random(3, 2, 8), [2, 6]),
         passing("heads and queries, unequal tiles", random(4, 2, 3, 4, 11), [1, 7, 3]),
         passing("keys that may not be seen", UNSEEN, [3, 3, 3]),
+        trial(
+            "twenty tiles, and what is kept of them",
+            keeping_little,
+            lambda scores: [*by_logsumexp(scores), FEW],
+            random(6, 4, 1280),
+        ),
     ),
     mistakes=(
         *edits(
@@ -112,8 +175,12 @@ largest so far.
 Your peak begins at 0. Where all scores are negative it stays there, and the exponentials vanish.
 ## nothing seen is not a number
 - .clamp(min=torch.finfo(tile.dtype).min)
-Where a row has seen nothing but -inf, -inf - -inf is NaN. Let the peak be `torch.finfo(tile.dtype)
-.min` at least.
+Where a row has seen nothing but -inf, its peak stays -inf, and -inf - -inf is NaN. Let the peak be
+`torch.finfo(tile.dtype).min` at least.
+## nothing seen has the peak -inf
+- return peak, total → return torch.where(total > 0, peak, -math.inf), total
+The sums are right, but a row that has seen nothing ends with the peak -inf. It should be
+`torch.finfo(tile.dtype).min`: then nothing that is measured from it becomes NaN.
 ## nothing seen counts one
 - (tile - new).exp() → (tile.clamp(min=torch.finfo(tile.dtype).min) - new).exp()
 A row that has seen only -inf has a sum of 0. You replaced the scores by the smallest number: then
@@ -150,6 +217,12 @@ The last tile plays no part.
             "You keep the tiles until all are there. That is what is to be avoided: the memory of "
             "a tile is used again for the next one. Keep two numbers a row, and go on.",
             kept_in_a_list,
+        ),
+        Mistake(
+            "copies of the tiles kept",
+            "The numbers are right, but you keep a copy of every tile: that is the row of scores "
+            "again. Keep two numbers a row, and go on.",
+            kept_as_copies,
         ),
     ),
     hints=(
@@ -200,8 +273,8 @@ MERGE = Exercise(
     name="merge",
     lesson=LESSON,
     library=flash.merge,
-    minutes=7,
-    difficulty=2,
+    minutes=6,
+    difficulty=1,
     cases=(
         merging("by hand", torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0], [3.0]]), 1),
         merging("one query, equal peaks", torch.ones(1, 4), random(0, 4, 3), 2),
@@ -253,11 +326,21 @@ The peak is the larger of the two, not their mean.
 ## one peak for all rows
 - torch.maximum(peak_1, peak_2) → torch.maximum(peak_1, peak_2).amax().expand_as(peak_1)
 You take one peak for all rows. Each row has its own.
+## one branch for all rows
+- torch.maximum(peak_1, peak_2) → peak_1 if peak_1.max() >= peak_2.max() else peak_2
+You decide once for all rows which part has the larger peak. Each row has its own.
+## exponentials divided
+- (peak_1 - peak).exp(), (peak_2 - peak).exp()
++ peak_1.exp() / peak.exp(), peak_2.exp() / peak.exp()
+e^90 is too large for fp32, and e^-90 is 0: subtract the peaks first, then take one exponential.
 ## divided already
+- values_1 * a + values_2 * b → (values_1 * a + values_2 * b) / (total_1 * a + total_2 * b)
+You divide by the total. The values are a sum, and may be merged again: don't divide here.
+## finished already
 - values_1 * a + values_2 * b
 + (values_1 * a + values_2 * b) / (total_1 * a + total_2 * b).clamp(min=1.0)
-You divide by the total already. Then it can't be merged with the next part: divide once, at the
-end.
+You divide by the total, as `finish` does. The values are a sum, and may be merged again: don't
+divide here.
 ## the mean of two results
 - values_1 * a + values_2 * b → (values_1 * a + values_2 * b) / 2
 You halve the values. They are sums: add them.
@@ -324,6 +407,7 @@ SKIP_TILES = Exercise(
         skipping("lower than wide", 12, 12, 2, 4),
         skipping("higher than wide", 12, 12, 4, 2),
         skipping("sizes that do not divide", 11, 11, 3, 4),
+        skipping("a last band of one query", 5, 5, 4, 2),
         skipping("new tokens behind a cache", 6, 13, 2, 3),
         skipping("a single new token", 1, 10, 4, 4),
         skipping("one tile for all", 5, 5, 8, 9),
@@ -354,6 +438,14 @@ A query sees its own key too: a tile that begins exactly there is needed.
 ## one tile too many
 - if j <= last: → if j <= last + 1:
 A tile that begins one key behind the last query has nothing to see.
+## behind the last key
+- for j in range(0, S, columns):
++ for j in range(0, S - T + i + rows, columns):
+- if j <= last: → if True:
+The last band of queries may be smaller: its last query is the last key, S - 1. You go on behind it.
+## a number for a truth value
+- (i, j, end > first) → (i, j, int(end > first))
+The third entry is 1 or 0: it should be `True` or `False`, as a comparison gives it.
 ## every tile cut
 - (i, j, end > first) → (i, j, True)
 You say that every tile needs a mask. One whose last key the first query may see needs none.
@@ -395,7 +487,7 @@ You exchange rows and columns: a tile has `rows` queries and `columns` keys.
     ),
     hints=(
         "Two loops, `range(0, T, rows)` and `range(0, S, columns)`. As positions, the queries of "
-        "row i are S - T + i and the next ones. Which of them sees furthest, and which least?",
+        "band i are S - T + i and the next ones. Which of them sees furthest, and which least?",
         "A tile is needed if its first key is not behind the row's last query. It is cut if its "
         "last key is behind the row's first query.",
         "first = S - T + i; last = min(first + rows, S) - 1; needed: j <= last; cut: "
@@ -406,70 +498,44 @@ You exchange rows and columns: a tile has `rows` queries and `columns` keys.
 # --- flash_attention ------------------------------------------------------------------------------
 
 
-class Watching(TorchFunctionMode):
-    """Looks on at what PyTorch makes: the largest, and whether its own operator is called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes, self.fused = 0, False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.fused |= func is F.scaled_dot_product_attention
-        made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor):
-            self.bytes = max(self.bytes, made.untyped_storage().nbytes())
-        return made
-
-
-def by_pytorch(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, **options: Any) -> Tensor:
-    """PyTorch's operator, with zeros where no key may be seen; it knows no tiles."""
+def by_pytorch(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+    """PyTorch's operator with the table's mask; it knows no tiles."""
     T, S = q.shape[2], k.shape[2]
-    seen = torch.ones(T, S, dtype=torch.bool)
-    if options.get("causal"):
-        seen = torch.arange(S) <= torch.arange(T)[:, None] + S - T
-    if mask is not None:
-        seen = seen & mask
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
-    return out.masked_fill(~seen.expand(*q.shape[:3], S).any(-1, keepdim=True), 0.0)
+    seen = torch.arange(S) <= torch.arange(T)[:, None] + S - T if options.get("causal") else None
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
 
 
 def heads(seed: int, B: int, H: int, G: int, T: int, S: int, D: int) -> tuple[Tensor, ...]:
     return random(seed, B, H, T, D), random(seed + 1, B, G, S, D), random(seed + 2, B, G, S, D)
 
 
-def flashing(label: str, sizes: Sequence[int], mask: Any = None, **options: Any) -> Case:
-    inputs = heads(len(label), *sizes)
-    return call(label, *inputs, mask, oracle=by_pytorch, **options)
-
-
-def some_hidden(seed: int, *shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.6
-
-
-def nothing_for_some(T: int, S: int) -> Tensor:
-    mask = some_hidden(3, T, S)
-    mask[::3], mask[1, : S // 2] = False, False
-    return mask
+def flashing(label: str, *sizes: int, **options: Any) -> Case:
+    return call(label, *heads(len(label), *sizes), oracle=by_pytorch, **options)
 
 
 def watched(candidate: Any, q: Tensor, k: Tensor, v: Tensor) -> list[Any]:
+    """The result, whether a large tensor was made, and whether more was multiplied than needed."""
     with Watching() as seen:
-        out = candidate(q, k, v, causal=True, rows=32, columns=32)
+        out = candidate(q, k, v, causal=True, rows=32, columns=16)
     if seen.fused:
-        return [out, "PyTorch's operator did it"]
-    tiles = seen.bytes / (4 * q.shape[1] * 32 * 32)
-    return [out, "a tile at a time" if tiles <= 4 else f"a tensor of {tiles:.0f} tiles was made"]
+        return [out, "PyTorch's operator did it", ""]
+    H, T, D = q.shape[1:]
+    needed = sum(2 * H * 32 * (i + 32) * D for i in range(0, T, 32))
+    more = seen.products / needed
+    return [
+        out,
+        SMALL
+        if seen.numbers <= 4 * H * 32 * 16
+        else f"a tensor of {seen.numbers:,} numbers was made",
+        NEEDED if more < 1.01 else f"{more:.0%} of the products of these tiles were computed",
+    ]
+
+
+SMALL, NEEDED = "no tensor is larger than four tiles", "no tile too many"
 
 
 def tile_by_tile(
-    q: Any,
-    k: Any,
-    v: Any,
-    mask: Any = None,
-    *,
-    causal: Any = False,
-    rows: Any = 64,
-    columns: Any = 64,
+    q: Any, k: Any, v: Any, *, causal: Any = False, rows: Any = 64, columns: Any = 64
 ) -> Any:
     """A right one."""
     (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
@@ -481,10 +547,9 @@ def tile_by_tile(
         for j in range(0, min(S, first + n) if causal else S, columns):
             m = min(columns, S - j)
             visible = torch.ones(n, m, dtype=torch.bool)
-            if causal:
+            cut = causal and j + m - 1 > first
+            if cut:
                 visible = visible.tril(first - j)
-            if mask is not None:
-                visible = visible & mask.expand(B, H, T, S)[:, :, i : i + n, j : j + m]
             visible = visible.expand(B, H, n, m).reshape(B, G, -1, m)
             part = partial_attention(some, k[:, :, j : j + m], v[:, :, j : j + m], visible)
             so_far = part if so_far is None else merge(so_far, part)
@@ -493,19 +558,21 @@ def tile_by_tile(
     return out
 
 
-def by_the_table(q: Any, k: Any, v: Any, mask: Any = None, **options: Any) -> Any:
+def by_the_table(q: Any, k: Any, v: Any, **options: Any) -> Any:
     S, T = k.shape[2], q.shape[2]
     seen = torch.ones(T, S, dtype=torch.bool)
-    seen = seen.tril(S - T) if options.get("causal") else seen
-    seen = seen if mask is None else seen & mask
-    return model.grouped_query_attention(q, k, v, seen)
+    return model.grouped_query_attention(q, k, v, seen.tril(S - T) if options["causal"] else seen)
 
 
-def by_the_operator(q: Any, k: Any, v: Any, mask: Any = None, **options: Any) -> Any:
-    return by_pytorch(q, k, v, mask, **options)
+def by_the_operator(q: Any, k: Any, v: Any, **options: Any) -> Any:
+    return by_pytorch(q, k, v, **options)
 
 
-LONG = heads(40, 1, 2, 1, 256, 256, 4)
+def by_its_flag(q: Any, k: Any, v: Any, **options: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=options["causal"], enable_gqa=True)
+
+
+LONG = heads(40, 1, 1, 1, 128, 128, 4)
 
 FLASH_ATTENTION = Exercise(
     name="flash_attention",
@@ -514,36 +581,18 @@ FLASH_ATTENTION = Exercise(
     minutes=15,
     difficulty=3,
     cases=(
-        flashing("one head, one tile", (1, 1, 1, 4, 4, 2), rows=4, columns=4),
-        flashing("four tiles", (1, 1, 1, 4, 4, 2), rows=2, columns=2),
-        flashing("causal", (2, 2, 2, 12, 12, 4), causal=True, rows=4, columns=4),
-        flashing("heads that share keys", (2, 6, 2, 9, 9, 4), causal=True, rows=2, columns=3),
-        flashing("sizes that do not divide", (1, 3, 3, 11, 17, 5), rows=4, columns=3),
-        flashing("causal behind a cache", (1, 4, 2, 5, 16, 8), causal=True, rows=2, columns=4),
-        flashing("not causal, fewer keys", (1, 2, 1, 9, 4, 4), rows=4, columns=3),
-        flashing(
-            "a mask for all heads", (2, 4, 2, 8, 10, 4), some_hidden(1, 8, 10), rows=3, columns=4
-        ),
-        flashing(
-            "a mask for each text and head",
-            (2, 4, 2, 8, 10, 4),
-            some_hidden(2, 2, 4, 8, 10),
-            rows=3,
-            columns=4,
-        ),
-        flashing(
-            "causal and a mask, rows that see nothing",
-            (2, 2, 1, 9, 12, 4),
-            nothing_for_some(9, 12),
-            causal=True,
-            rows=4,
-            columns=4,
-        ),
-        flashing("one new token", (2, 4, 2, 1, 30, 4), causal=True, rows=64, columns=8),
+        flashing("one head, one tile", 1, 1, 1, 4, 4, 2, causal=False, rows=4, columns=4),
+        flashing("four tiles", 1, 1, 1, 4, 4, 2, causal=False, rows=2, columns=2),
+        flashing("causal", 2, 2, 2, 12, 12, 4, causal=True, rows=4, columns=4),
+        flashing("heads that share keys", 2, 6, 2, 9, 9, 4, causal=True, rows=2, columns=3),
+        flashing("sizes that do not divide", 1, 3, 3, 11, 17, 5, causal=False, rows=4, columns=3),
+        flashing("causal behind a cache", 1, 4, 2, 5, 16, 8, causal=True, rows=2, columns=4),
+        flashing("not causal, fewer keys", 1, 2, 1, 9, 4, 4, causal=False, rows=4, columns=3),
+        flashing("one new token", 2, 4, 2, 1, 30, 4, causal=True, rows=64, columns=8),
         trial(
-            "a long text, tiles of 32 by 32",
+            "a longer text, tiles of 32 by 16",
             watched,
-            lambda q, k, v: [by_pytorch(q, k, v, causal=True), "a tile at a time"],
+            lambda q, k, v: [by_pytorch(q, k, v, causal=True), SMALL, NEEDED],
             *LONG,
         ),
     ),
@@ -561,31 +610,48 @@ You divide by D. It is √D.
 - some = q[:, :, i : i + n].reshape(B, G, -1, D)
 + some = q[:, :, i : i + n].unflatten(1, (-1, G)).transpose(1, 2).reshape(B, G, -1, D)
 Query heads 0, 1, … H/G - 1 share KV head 0, as in lesson 02: neighbours, not every G-th.
-## the mask ignored
-- if mask is not None: → if False:
-The mask plays no part.
+## keys repeated in the other order
+- out = torch.zeros_like(q)
++ k, v = (x.repeat(1, H // G, 1, 1) for x in (k, v))
++ G, out = H, torch.zeros_like(q)
+`repeat` lays the KV heads out as 0 1 0 1. Neighbours share one, 0 0 1 1: `repeat_interleave`; or
+lay the query heads one below the other, and repeat nothing.
+## the queries laid by position
+- i : i + n].reshape → i : i + n].transpose(1, 2).reshape
+The queries of one position lie together. Those of one head must, and then the next head's:
+`q[:, :, i:i + n].reshape(B, G, -1, D)`.
 ## the causal rule ignored
-- if causal: → if False:
+- cut = causal and j + m - 1 > first → cut = False
 - min(S, first + n) if causal else S → S
 With `causal` a query must not see keys behind itself.
 ## always causal
-- if causal: → if True:
+- cut = causal and → cut =
 You hide later keys without being asked: only with `causal`.
 ## tiles skipped, none masked
-- if causal: → if False:
+- if cut: → if False:
 You skip the tiles above the diagonal, but those that it cuts need a mask too.
+## none skipped
+- min(S, first + n) if causal else S → S
+The result is right, but tiles above the diagonal are computed and then hidden. Go through the
+tiles of `skip_tiles`.
+## tiles of another size
+- out = torch.zeros_like(q)
++ rows = columns = 64
++ out = torch.zeros_like(q)
+The result is right, but a tile has `rows` queries and `columns` keys: how large it may be is
+for the caller to say.
+## the causal mask at once
+- for i in range(0, T, rows):
++ table = torch.ones(T, S, dtype=torch.bool).tril(S - T)
++ for i in range(0, T, rows):
+- visible.tril(first - j) → table[i : i + n, j : j + m]
+The result is right, but you make a mask of (T, S). Make that of a tile, where it is cut.
 ## the cache forgotten in the mask
 - .tril(first - j) → .tril(i - j)
 In the tiles that the diagonal cuts, query i stands at position S - T + i.
-## the mask of the first tile
-- [:, :, i : i + n, j : j + m] → [:, :, :n, :m]
-You take the mask's first corner for every tile: cut it as you cut queries and keys.
-## the mask without its heads
-- visible.expand(B, H, n, m).reshape(B, G, -1, m)
-+ visible.expand(B, H, n, m)[:, :: H // G].repeat(1, 1, H // G, 1)
-The query heads that share a KV head have masks of their own: lay these out as the queries are.
 ## the last keys dropped
-- min(S, first + n) if causal else S, columns → (S // columns * columns or S), columns
+- range(0, min(S, first + n) if causal else S, columns)
++ range(0, min(S // columns * columns or S, first + n if causal else S), columns)
 The last tile of keys is missing where S is no multiple of `columns`.
 ## the last tile alone
 - part if so_far is None else merge(so_far, part) → part
@@ -594,9 +660,6 @@ You keep the last tile alone: merge it with what came before.
 - merge(so_far, part)
 + type(part)(part.peak, torch.ones_like(part.total), (finish(so_far) + finish(part)) / 2)
 You average the results of the tiles. A tile with large scores counts more: merge, and finish once.
-## divided by nothing
-- finish(so_far) → so_far.values / so_far.total
-Where a query may see nothing, the total is 0, and 0 / 0 is NaN: `finish` gives zeros.
 ## not divided
 - finish(so_far) → so_far.values
 The values are never divided by their total: `finish` does it.
@@ -612,7 +675,7 @@ The weighted sum is one of the values, not of the keys.
         Mistake(
             "the whole table",
             "The result is right, but you hold all scores at once: that is the attention of lesson "
-            "02. Make no tensor larger than a few tiles, no mask of (T, S) either.",
+            "02. Make no tensor larger than four tiles, no mask of (T, S) either.",
             by_the_table,
         ),
         Mistake(
@@ -621,17 +684,23 @@ The weighted sum is one of the values, not of the keys.
             "`merge` and `finish`.",
             by_the_operator,
         ),
+        Mistake(
+            "the operator with its flag",
+            "That is PyTorch's own operator: it is the oracle. And its `is_causal` puts the "
+            "diagonal into the upper left corner: right only where T = S.",
+            by_its_flag,
+        ),
     ),
     hints=(
-        "For each row of tiles: take its queries, go through the tiles of keys, make a part of each "
-        "by `partial_attention`, merge it with the part so far; at the end `finish`.",
-        "The queries of a row: `q[:, :, i:i + n].reshape(B, G, -1, D) / math.sqrt(D)`. A tile's "
+        "For each band of queries: take them, go through the tiles of keys, make a part of each by "
+        "`partial_attention`, merge it with the part so far; at the end `finish`.",
+        "The queries of a band: `q[:, :, i:i + n].reshape(B, G, -1, D) / math.sqrt(D)`. A tile's "
         "mask has the same layout: `visible.expand(B, H, n, m).reshape(B, G, -1, m)`.",
-        "If causal, loop over `skip_tiles(T, S, rows, columns)`; in a tile that is cut, "
-        "`torch.ones(n, m, dtype=torch.bool).tril(S - T + i - j)` may be seen. A given mask is cut "
-        "like the table: `mask.expand(B, H, T, S)[:, :, i:i + n, j:j + m]`.",
-        "`out[:, :, i:i + n] = finish(so_far).view(B, H, n, D)`; if not causal, the tiles are all "
-        "(i, j, False).",
+        "`tiles = skip_tiles(T, S, rows, columns)` if causal, else all `(i, j, False)`. In a tile "
+        "that is cut, `torch.ones(n, m, dtype=torch.bool, device=q.device).tril(S - T + i - j)` "
+        "may be seen; in the others the mask is None.",
+        "`parts[i] = merge(parts[i], part) if i in parts else part`, in a dict; at the end, for "
+        "each i, `out[:, :, i:i + n] = finish(parts[i]).view(B, H, n, D)`.",
     ),
 )
 
@@ -672,6 +741,7 @@ TRAFFIC = Exercise(
     library=cost.traffic,
     minutes=7,
     difficulty=2,
+    kind="stretch",
     cases=(
         moving("by hand", 4, 4, 8, 2, 2),
         moving("a prompt", 512, 512, 64, 128, 64),
@@ -700,8 +770,17 @@ keep them.
 - return T * D + 2 * keys * D → return 2 * keys * D
 The queries are read too, each once.
 ## the queries for each tile
-- return T * D + 2 * keys * D → return T * -(-S // columns) * D + 2 * keys * D
-A row of queries stays in fast memory while the keys go by: it is read once.
+- keys = 0 → keys = queries = 0
+- keys += min(whole, S)
++ keys += min(whole, S)
++ queries += min(rows, T - i) * (whole // columns)
+- return T * D + 2 * keys → return queries * D + 2 * keys
+A band of queries stays in fast memory while the keys go by: it is read once, not for each tile.
+## whole bands
+- keys = 0
++ keys, high = 0, math.ceil(T / rows) * rows
+- return T * D + 2 * keys * D, T * D → return high * D + 2 * keys * D, high * D
+You count whole bands of queries. The last one has fewer where T is no multiple of `rows`.
 ## the scores written
 - , T * D → , T * D + T * S
 The scores never leave the fast memory: that is the point.
@@ -744,8 +823,8 @@ What is read comes first.
     hints=(
         "Three things are read: the queries once; keys and values for every row of tiles. One is "
         "written: the result. How many keys does a row of tiles read?",
-        "Up to the key of its last query, S - T + i + rows (S at most), rounded up to whole tiles "
-        "(again S at most).",
+        "Go through `skip_tiles(T, S, rows, columns)`: each tile (i, j, …) reads "
+        "min(columns, S - j) keys, and as many values.",
         "read = T · D + 2 · D · (the keys of all rows of tiles), written = T · D.",
     ),
 )

@@ -39,8 +39,15 @@ def all_at_once(tiles):
     return peak, torch.exp(whole - peak).sum(-1, keepdim=True)
 
 
+def in_two_passes(tiles):
+    kept = [tile + 0 for tile in tiles]
+    peak = torch.stack([tile.amax(-1) for tile in kept]).amax(0)[..., None].clamp(min=LOWEST)
+    return peak, sum(torch.exp(tile - peak).sum(-1, keepdim=True) for tile in kept)
+
+
 ONLINES = {
     "the tiles kept": all_at_once,
+    "copies of the tiles kept": in_two_passes,
     **edited(
         from_the_lowest,
         """
@@ -58,6 +65,8 @@ ONLINES = {
 ## nothing seen is not a number
 - torch.tensor(LOWEST), → torch.tensor(-math.inf),
 - total * torch.exp(peak - higher) + → total * torch.exp(peak - higher).nan_to_num(0) +
+## nothing seen has the peak -inf
+- return peak, total → return peak.masked_fill(total == 0, -math.inf), total
 ## nothing seen counts one
 - torch.exp(tile - higher) → torch.exp(torch.where(tile < LOWEST, LOWEST, tile) - higher)
 ## one peak for all rows
@@ -66,10 +75,11 @@ ONLINES = {
 - torch.exp(tile - higher) → torch.exp(tile)
 ## scaled after adding
 - total * torch.exp(peak - higher) + torch.exp(tile - higher).sum(-1, keepdim=True)
-+ torch.exp(peak - higher) * (total + torch.exp(tile - higher).sum(-1, keepdim=True))
-- peak, total = torch.tensor(LOWEST), torch.tensor(0.0)
-+ tiles = [tile.clone() for tile in tiles]
-+ peak, total = tiles[0].max(dim=-1, keepdim=True).values.clamp(min=LOWEST), torch.tensor(0.0)
++ fade * (total + torch.exp(tile - higher).sum(-1, keepdim=True))
+- for tile in tiles: → for number, tile in enumerate(tiles):
+- higher = torch.where(largest > peak, largest, peak)
++ higher = torch.where(largest > peak, largest, peak)
++ fade = torch.exp(peak - higher) if number else 1.0
 ## the axis gone
 - return peak, total → return peak.squeeze(-1), total.squeeze(-1)
 ## in the other order
@@ -144,7 +154,13 @@ MERGES = edited(
 - peaks.amax(0) → peaks.mean(0)
 ## one peak for all rows
 - peaks.amax(0) → torch.zeros_like(peaks[0]) + peaks.max()
+## one branch for all rows
+- peaks.amax(0) → peaks[int(peaks[0].max() < peaks[1].max())]
+## exponentials divided
+- torch.exp(peaks - top) → torch.exp(peaks) / torch.exp(top)
 ## divided already
+- (scale * values).sum(0)] → (scale * values).sum(0) / (scale * totals).sum(0)]
+## finished already
 - (scale * values).sum(0)] → (scale * values).sum(0) / (scale * totals).sum(0).clamp(min=1)]
 ## the mean of two results
 - (scale * values).sum(0) → (scale * values).mean(0)
@@ -201,6 +217,10 @@ SKIPS = {
 - past = S - T → past = 0
 ## nothing skipped
 - range(0, min(S, past + i + rows), columns) → range(0, S, columns)
+## behind the last key
+- range(0, min(S, past + i + rows), columns) → range(0, past + i + rows, columns)
+## a number for a truth value
+- min(S, j + columns) > past + i + 1 → +(min(S, j + columns) > past + i + 1)
 ## the diagonal skipped
 - range(0, min(S, past + i + rows), columns)
 + range(0, min(S, past + i + rows), columns) if min(S, j + columns) <= past + i + 1
@@ -264,7 +284,7 @@ UNNAMED_SKIPS = edited(
 # --- flash_attention ------------------------------------------------------------------------------
 
 
-def tiles_in_a_dict(q, k, v, mask=None, *, causal=False, rows=64, columns=64):
+def tiles_in_a_dict(q, k, v, *, causal=False, rows=64, columns=64):
     (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
     sums = {}
     for i in range(0, T, rows):
@@ -274,8 +294,6 @@ def tiles_in_a_dict(q, k, v, mask=None, *, causal=False, rows=64, columns=64):
             seen = torch.ones(len(at), len(keys)) > 0
             if causal:
                 seen = keys <= at[:, None]
-            if mask is not None:
-                seen = seen & mask.expand(B, H, T, S)[:, :, i : i + rows, j : j + columns]
             if not seen.any():
                 continue
             some = q[:, :, i : i + rows] * D**-0.5
@@ -291,7 +309,7 @@ def tiles_in_a_dict(q, k, v, mask=None, *, causal=False, rows=64, columns=64):
     return out
 
 
-def head_by_head(q, k, v, mask=None, *, causal=False, rows=64, columns=64):
+def head_by_head(q, k, v, *, causal=False, rows=64, columns=64):
     (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
     out = torch.empty_like(q)
     for h in range(H):
@@ -302,40 +320,41 @@ def head_by_head(q, k, v, mask=None, *, causal=False, rows=64, columns=64):
             low = torch.full((B, n, 1), LOWEST)
             so_far = Partial(low, torch.zeros(B, n, 1), torch.zeros(B, n, D))
             for j in range(0, S, columns):
+                if causal and j >= S - T + i + n:
+                    break
                 key, value = k[:, kv, j : j + columns], v[:, kv, j : j + columns]
-                visible = torch.ones(B, n, key.shape[1], dtype=torch.bool)
-                if causal:
+                visible = torch.ones(n, key.shape[1], dtype=torch.bool)
+                if causal and j + key.shape[1] > S - T + i + 1:
                     visible = visible.tril(S - T + i - j)
-                if mask is not None:
-                    whole = mask.expand(B, H, T, S)
-                    visible = visible & whole[:, h, i : i + rows, j : j + columns]
                 so_far = merge(so_far, partial_attention(some, key, value, visible))
             out[:, h, i : i + rows] = finish(so_far)
     return out
 
 
-def scores_at_once(q, k, v, mask=None, *, causal=False, rows=64, columns=64):
+def scores_at_once(q, k, v, *, causal=False, rows=64, columns=64):
     H, T, S = q.shape[1], q.shape[2], k.shape[2]
     k, v = (x.repeat_interleave(H // x.shape[1], 1) for x in (k, v))
     scores = q @ k.mT * q.shape[-1] ** -0.5
     if causal:
         scores = scores.masked_fill(torch.ones(T, S, dtype=torch.bool).triu(S - T + 1), -math.inf)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
-    return scores.softmax(-1).nan_to_num(0.0) @ v
+    return scores.softmax(-1) @ v
 
 
-def asked_of_pytorch(q, k, v, mask=None, *, causal=False, rows=64, columns=64):
+def asked_of_pytorch(q, k, v, *, causal=False, rows=64, columns=64):
     T, S = q.shape[2], k.shape[2]
     seen = torch.ones(T, S, dtype=torch.bool).tril(S - T if causal else S)
-    seen = seen if mask is None else mask & seen
-    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, seen, enable_gqa=True)
-    return out * seen.any(-1, keepdim=True)
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, seen, enable_gqa=True)
+
+
+def asked_by_the_flag(q, k, v, *, causal=False, rows=64, columns=64):
+    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, None, 0.0, causal)
 
 
 FLASHES = {
     "the whole table": scores_at_once,
     "the operator": asked_of_pytorch,
+    "the operator with its flag": asked_by_the_flag,
     **edited(
         head_by_head,
         """
@@ -348,41 +367,40 @@ FLASHES = {
 + kv = h // (H // G)
 + hq = h % (H // G) * G + kv
 - some = q[:, h, → some = q[:, hq,
-## the mask ignored
-- whole = mask.expand(B, H, T, S) → whole = torch.ones(B, H, T, S, dtype=torch.bool)
+## keys repeated in the other order
+- kv = h // (H // G) → kv = h % G
+## the queries laid by position
+- q[:, h, i : i + rows] → q[:, :, i : i + rows].transpose(1, 2).reshape(B, H, -1, D)[:, h]
 ## the causal rule ignored
-- if causal: → if causal and False:
+- if causal and j >= → if False and j >=
+- if causal and j + key → if False and j + key
 ## always causal
-- if causal: → if causal or True:
+- if causal and j + key → if j + key
 ## tiles skipped, none masked
-- if causal: → if causal and j > S - T + i + n - 1:
-+     visible = visible & False
-+ elif False:
+- if causal and j + key → if False and j + key
+## none skipped
+- if causal and j >= → if False and j >=
+## tiles of another size
+- out = torch.empty_like(q) → rows, columns, out = 64, 64, torch.empty_like(q)
+## the causal mask at once
+- out = torch.empty_like(q)
++ out, whole = torch.empty_like(q), torch.ones(T, S, dtype=torch.bool).tril(S - T)
+- visible.tril(S - T + i - j) → whole[i : i + n, j : j + columns]
 ## the cache forgotten in the mask
-- if causal: → if causal and j > S - T + i + n - 1:
-+     visible = visible & False
-+ elif causal:
-- S - T + i - j) → i - j)
-## the mask of the first tile
-- whole[:, h, i : i + rows, j : j + columns] → whole[:, h, :n, : key.shape[1]]
-## the mask without its heads
-- whole[:, h, i → whole[:, h // (H // G) * (H // G), i
+- tril(S - T + i - j) → tril(i - j)
 ## the last keys dropped
 - range(0, S, columns) → range(0, max(S // columns, S < columns) * columns or S, columns)
 ## the last tile alone
 - so_far = merge(so_far, partial_attention(some, key, value, visible))
-+ if not causal or j < S - T + i + n:
-+     so_far = partial_attention(some, key, value, visible)
++ so_far = partial_attention(some, key, value, visible)
 ## finished in between
 - so_far = merge(so_far, partial_attention(some, key, value, visible))
 + part = partial_attention(some, key, value, visible)
 + if j == 0:
 +     so_far = part
-+ elif not causal or j < S - T + i + n:
++ else:
 +     mean = finish(so_far) / 2 + finish(part) / 2
 +     so_far = Partial(part.peak, torch.ones_like(part.total), mean)
-## divided by nothing
-- finish(so_far) → so_far[2] / so_far[1]
 ## not divided
 - finish(so_far) → so_far[2]
 ## the heads in another order
@@ -445,7 +463,13 @@ TRAFFICS = {
 ## without the queries
 - read = T * D → read = 0
 ## the queries for each tile
-- read = T * D → read = D * T * len(range(0, S, columns))
+- read = T * D → read = 0
+- read += 2 * D * (min(j + columns, S) - j)
++ read += D * (len(range(T)[i : i + rows]) + 2 * (min(j + columns, S) - j))
+## whole bands
+- read = T * D → whole = D * rows * len(range(0, T, rows))
++ read = whole
+- return read, D * T → return read, whole
 ## the scores written
 - return read, D * T → return read, T * (D + S)
 ## not whole tiles
@@ -533,12 +557,11 @@ def attending(draw):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
     q = torch.randn(B, G * share, T, D, generator=generator)
     k, v = (torch.randn(B, G, S, D, generator=generator) for _ in range(2))
-    mask = torch.rand(B, 1, T, S, generator=generator) < 0.7 if draw(st.booleans()) else None
-    return q, k, v, mask, draw(st.booleans()), draw(sizes), draw(sizes)
+    return q, k, v, draw(st.booleans()), draw(sizes), draw(sizes)
 
 
-def with_tiles(candidate, q, k, v, mask, causal, rows, columns):
-    return candidate(q, k, v, mask, causal=causal, rows=rows, columns=columns)
+def with_tiles(candidate, q, k, v, causal, rows, columns):
+    return candidate(q, k, v, causal=causal, rows=rows, columns=columns)
 
 
 triangles = st.tuples(sizes, st.integers(0, 12), sizes, sizes)
