@@ -100,9 +100,9 @@ def cut_layer(ranks: int = 3) -> Axes:
         axis.add_patch(plt.Circle((place, 0.75), 0.28, facecolor="white", edgecolor="black"))
         axis.text(place, 0.75, sign, ha="center", va="center", fontsize=12)
         if sign == "Σ":
-            axis.text(place, 0.32, "all-reduce", ha="center", va="top", fontsize=9)
-    arrows = ((0.1, 0.4), (1.25, 1.5), (3.05, 3.35), (4.25, 4.6), (6.15, 6.47), (7.03, 7.37))
-    arrows += ((7.93, 8.15), (8.95, 9.2), (10.75, 11.1), (12.55, 12.9), (14.45, 14.77))
+            axis.text(place - 0.45, 0.38, "all-reduce", ha="left", va="top", fontsize=9)
+    arrows = [(0.1, 0.4), (1.25, 1.5), (3.05, 3.35), (4.25, 4.6), (6.15, 6.47), (7.03, 7.37)]
+    arrows += [(7.93, 8.15), (8.95, 9.2), (10.75, 11.1), (12.55, 12.9), (14.45, 14.77)]
     for start, end in (*arrows, (15.33, 15.67), (16.23, 16.6)):
         axis.annotate("", (end, 0.75), (start, 0.75), arrowprops={"arrowstyle": "->"})
     for start, end in ((0.0, 7.65), (8.03, 15.95)):  # past them
@@ -161,10 +161,10 @@ def ring_rounds(N: int = 3) -> list[Axes]:
                     color="white" if done else "black",
                 )
         for rank in range(N) if number else ():
-            place = (rank - number + 1) % N + 0.8
+            right = (rank - number + 1) % N + 0.8
             tail, head = (N - 1 - r + 0.45 for r in (rank, (rank + 1) % N))
             style = {"arrowstyle": "-|>", "color": ORANGE, "linewidth": 1.6, "shrinkA": 0}
-            axis.annotate("", (place, head), (place, tail), arrowprops=style)
+            axis.annotate("", (right, head), (right, tail), arrowprops=style)
         axis.set(xlim=(-0.1, N + 0.05), ylim=(-0.1, N), aspect="equal")
         axis.set_title("at first" if number == 0 else f"round {number}")
         axis.set_xticks([c + 0.47 for c in range(N)], [str(c) for c in range(N)])
@@ -207,7 +207,7 @@ def speedup_by_latency(
     for name, latency in links.items():
         axis.axvline(1e6 * latency, color=GREY, linewidth=0.9, linestyle=":")
         plate = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-        place = (1e6 * latency, 0.45)
+        place = (1e6 * latency, 0.2)
         axis.text(*place, name, rotation=90, ha="center", va="center", fontsize=9, bbox=plate)
     axis.set(xlabel="µs of an all-reduce", ylabel="times as fast as on one", ylim=(0.05, 10))
     axis.set_xticks([1, 10, 100, 1_000, 10_000], ["1", "10", "100", "1,000", "10,000"])
