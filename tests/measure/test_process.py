@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from decodeloop.measure import process
-from decodeloop.measure.process import peak_resident_bytes, resident_bytes
+from decodeloop.measure.process import loopback_bytes, peak_resident_bytes, resident_bytes
 
 
 @pytest.mark.skipif(not process.STATUS.exists(), reason="only Linux tells it")
@@ -35,3 +35,14 @@ def test_where_nothing_is_told_it_is_nan(monkeypatch, tmp_path):
     assert math.isnan(resident_bytes())
     process.STATUS.write_text("VmSize: 3 kB\nVmRSS:\t   7 kB\n")
     assert resident_bytes() == 7 * 1024
+
+
+def test_what_a_machine_has_sent_to_itself(monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "NETWORK", tmp_path / "none")
+    assert math.isnan(loopback_bytes())
+    process.NETWORK.write_text(
+        "face |bytes\n  eth0: 7 1\n    lo:  12345   99 0\n"
+    )  # as Linux has it
+    assert loopback_bytes() == 12345
+    process.NETWORK.write_text("  eth0: 7 1\n")
+    assert math.isnan(loopback_bytes())

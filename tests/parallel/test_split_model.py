@@ -23,13 +23,13 @@ def split():
 PROMPT = torch.tensor([[5, 7, 9, 2, 4]])
 
 
-def test_identical_tokens_and_the_predicted_messages_to_the_byte(split, tiny_decoder):
+def test_identical_tokens_and_the_predicted_sums_to_the_byte(split, tiny_decoder):
     before = split.traffic()
     assert list(generate(split, PROMPT, 12)) == list(generate(tiny_decoder, PROMPT, 12))
     read = 5 + 12 - 1  # the last token is not
     for earlier, now in zip(before, split.traffic(), strict=True):
         traffic = now - earlier
-        assert traffic.messages == 12 * all_reduces(TINY)
+        assert traffic.sums == 12 * all_reduces(TINY)
         assert 2 * (2 - 1) * traffic.bytes == all_reduce_bytes(TINY, read, 2)
         assert traffic.seconds > 0
 

@@ -71,13 +71,14 @@ def four_ways(layers: int = 4) -> list[Axes]:
 
 
 def cut_layer(ranks: int = 3) -> Axes:
-    """The matrices of a layer from left to right, each cut among the ranks, and the two sums."""
+    """The matrices of a layer from left to right, each cut among the ranks, the two sums, and the
+    residual stream that goes past them."""
     _, axis = plt.subplots(figsize=(10, 2.8))
     matrices = (  # name, left, cut by rows
-        ("query, key,\nvalue", 0.6, True),
-        ("output", 3.6, False),
-        ("gate, up", 7.0, True),
-        ("down", 9.4, False),
+        ("query, key,\nvalue", 1.5, True),
+        ("output", 4.6, False),
+        ("gate, up", 9.2, True),
+        ("down", 12.9, False),
     )
     for name, left, by_rows in matrices:
         for rank in range(ranks):
@@ -86,20 +87,33 @@ def cut_layer(ranks: int = 3) -> Axes:
                 box(axis, left, 1.5 - (rank + 1) * size, 1.5, size, rank, str(rank))
             else:
                 box(axis, left + rank * size, 0.0, size, 1.5, rank, str(rank))
-        axis.text(left + 0.75, 1.62, name, ha="center", va="bottom", fontsize=10)
+        axis.text(left + 0.75, 1.62, name, ha="center", va="bottom", fontsize=9)
         axis.text(left + 0.75, -0.1, "by rows" if by_rows else "by columns", ha="center", va="top")
-    axis.text(2.85, 0.75, "own\nheads", ha="center", va="center", fontsize=9)
-    axis.text(8.95, 0.75, "silu, ·", ha="center", va="center", fontsize=9)
-    for place in (5.55, 11.35):
+    for place, text in (
+        (0.85, "norm"),
+        (3.8, "own\nheads"),
+        (8.55, "norm"),
+        (11.8, "silu(gate)\n· up"),
+    ):
+        axis.text(place, 0.75, text, ha="center", va="center", fontsize=9)
+    for place, sign in ((6.75, "Σ"), (7.65, "+"), (15.05, "Σ"), (15.95, "+")):
         axis.add_patch(plt.Circle((place, 0.75), 0.28, facecolor="white", edgecolor="black"))
-        axis.text(place, 0.75, "Σ", ha="center", va="center", fontsize=13)
-        axis.text(place, 0.32, "all-reduce", ha="center", va="top", fontsize=9)
-    arrows = ((0.1, 0.55), (2.15, 2.45), (3.25, 3.55), (5.15, 5.25), (5.85, 6.95), (8.55, 8.65))
-    for start, end in (*arrows, (9.2, 9.38), (10.95, 11.05), (11.65, 12.1)):
+        axis.text(place, 0.75, sign, ha="center", va="center", fontsize=12)
+        if sign == "Σ":
+            axis.text(place - 0.45, 0.38, "all-reduce", ha="left", va="top", fontsize=9)
+    arrows = [(0.1, 0.4), (1.25, 1.5), (3.05, 3.35), (4.25, 4.6), (6.15, 6.47), (7.03, 7.37)]
+    arrows += [(7.93, 8.15), (8.95, 9.2), (10.75, 11.1), (12.55, 12.9), (14.45, 14.77)]
+    for start, end in (*arrows, (15.33, 15.67), (16.23, 16.6)):
         axis.annotate("", (end, 0.75), (start, 0.75), arrowprops={"arrowstyle": "->"})
+    for start, end in ((0.0, 7.65), (8.03, 15.95)):  # past them
+        axis.plot([start, start, end], [1.0, 2.6, 2.6], color="black", linewidth=1)
+        axis.annotate("", (end, 1.03), (end, 2.6), arrowprops={"arrowstyle": "->", "shrinkA": 0})
+    axis.plot([8.03, 8.03], [0.75, 1.0], color="black", linewidth=1)
     axis.text(0.0, 0.75, "x", ha="center", va="center", style="italic")
-    axis.text(6.4, 0.9, "x + Σ", ha="center", va="bottom", style="italic")
-    axis.set(xlim=(-0.2, 12.2), ylim=(-0.5, 2.2), aspect="equal")
+    axis.text(
+        4.0, 2.68, "residual stream, whole on every rank", ha="center", va="bottom", fontsize=9
+    )
+    axis.set(xlim=(-0.2, 16.7), ylim=(-0.6, 3.2), aspect="equal")
     axis.axis("off")
     return axis
 
@@ -121,7 +135,7 @@ def rounds_of(N: int) -> list[list[list[str]]]:
 def ring_rounds(N: int = 3) -> list[Axes]:
     """After each round, whose numbers are in each chunk (columns) of each rank (rows).
 
-    A chunk in which all are is dark.
+    A chunk in which all are is dark; the arrows show what was sent in the round.
     """
     held = rounds_of(N)
     _, axes = plt.subplots(1, len(held), figsize=(10, 2.7), squeeze=False)
@@ -146,6 +160,11 @@ def ring_rounds(N: int = 3) -> list[Axes]:
                     va="center",
                     color="white" if done else "black",
                 )
+        for rank in range(N) if number else ():
+            right = (rank - number + 1) % N + 0.8
+            tail, head = (N - 1 - r + 0.45 for r in (rank, (rank + 1) % N))
+            style = {"arrowstyle": "-|>", "color": ORANGE, "linewidth": 1.6, "shrinkA": 0}
+            axis.annotate("", (right, head), (right, tail), arrowprops=style)
         axis.set(xlim=(-0.1, N + 0.05), ylim=(-0.1, N), aspect="equal")
         axis.set_title("at first" if number == 0 else f"round {number}")
         axis.set_xticks([c + 0.47 for c in range(N)], [str(c) for c in range(N)])
@@ -176,7 +195,7 @@ def speedup_by_latency(
     lines: Mapping[str, Sequence[float]],
     links: Mapping[str, float],
 ) -> Axes:
-    """How many times as fast as on one part, by the seconds of an all-reduce; below 1 it is slower.
+    """How many times as fast as on one accelerator, by the seconds of an all-reduce; 1 is no gain.
 
     `links`: where connections lie.
     """
@@ -187,10 +206,13 @@ def speedup_by_latency(
     axis.axhline(1, color="black", linewidth=1, linestyle="-")
     for name, latency in links.items():
         axis.axvline(1e6 * latency, color=GREY, linewidth=0.9, linestyle=":")
-        axis.text(1e6 * latency, 0.12, f" {name}", rotation=90, va="bottom", fontsize=9)
+        plate = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+        place = (1e6 * latency, 0.2)
+        axis.text(*place, name, rotation=90, ha="center", va="center", fontsize=9, bbox=plate)
     axis.set(xlabel="µs of an all-reduce", ylabel="times as fast as on one", ylim=(0.05, 10))
     axis.set_xticks([1, 10, 100, 1_000, 10_000], ["1", "10", "100", "1,000", "10,000"])
-    axis.set_yticks([0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8], ["1/20", "1/10", "1/4", "1/2", *"1248"])
+    below = ["1/16", "1/8", "1/4", "1/2"]
+    axis.set_yticks([2**e for e in range(-4, 4)], [*below, *"1248"])
     axis.minorticks_off()
     axis.legend(fontsize=9, loc="lower left")
     return axis
@@ -210,9 +232,13 @@ def where_a_step_goes(rows: Mapping[str, tuple[float, float]]) -> Axes:
             color=ORANGE,
             hatch="//",
             edgecolor="white",
-            label="in all-reduces" if row == 0 else None,
+            label="in all-reduces, waiting for the slowest rank included" if row == 0 else None,
+        )
+        axis.text(
+            1e3 * (computing + waiting), row, f" {1e3 * (computing + waiting):,.0f}", va="center"
         )
     axis.set_yticks(range(len(rows)), list(rows))
+    axis.margins(x=0.1)
     axis.set(xlabel="ms a step", ylim=(len(rows) - 0.5, -0.5))
     axis.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return axis

@@ -40,28 +40,48 @@ LESSON = "17_parallelism"
 # --- split_rows, split_columns --------------------------------------------------------------------
 
 
-REFUSED: dict[str, Any] = {"refused": True}
+REFUSED = "a ValueError"
+REFUSED_OTHERWISE = "an error, but no ValueError"
 
 
-def part_or_refused(split: Candidate, weight: Tensor, rank: int, ranks: int) -> dict[str, Any]:
-    """The part that a rank gets, and how many bytes it keeps in memory; or that it was refused."""
+def or_refused(run: Callable[[], Any]) -> Any:
+    """What it gives; or that it refused, and whether by the error that is asked for."""
     try:
-        part = lend(split, weight, rank, ranks)
+        return run()
     except NotImplementedError:
         raise
     except ValueError:
         return REFUSED
-    kept = part.untyped_storage().nbytes() if isinstance(part, Tensor) else 0
-    return {"part": part, "bytes that it keeps in memory": kept}
+    except RuntimeError:
+        return REFUSED_OTHERWISE
+
+
+def part_or_refused(split: Candidate, weight: Tensor, rank: int, ranks: int) -> Any:
+    """The part that a rank gets, how many bytes it keeps in memory, and whether they are the given
+    matrix's; or that it was refused."""
+
+    def looked_at(given: Tensor, rank: int, ranks: int) -> dict[str, Any]:
+        part = split(given, rank, ranks)
+        if not isinstance(part, Tensor):
+            return {"part": part}
+        own, whole = part.untyped_storage(), given.untyped_storage()
+        return {
+            "part": part,
+            "bytes that it keeps in memory": own.nbytes(),
+            "a copy": own.data_ptr() != whole.data_ptr(),
+        }
+
+    return or_refused(lambda: lend(looked_at, weight, rank, ranks))
 
 
 def part_by_numpy(axis: int) -> Candidate:
-    def expected(weight: Tensor, rank: int, ranks: int) -> dict[str, Any]:
+    def expected(weight: Tensor, rank: int, ranks: int) -> Any:
         if weight.shape[axis] % ranks:
             return REFUSED
         size = weight.shape[axis] // ranks
         taken = weight.numpy().take(range(rank * size, (rank + 1) * size), axis=axis)
-        return {"part": torch.from_numpy(taken), "bytes that it keeps in memory": taken.nbytes}
+        part = torch.from_numpy(taken)
+        return {"part": part, "bytes that it keeps in memory": taken.nbytes, "a copy": True}
 
     return expected
 
@@ -73,6 +93,7 @@ def numbered(rows: int, columns: int) -> Tensor:
 def splitting(axis: int) -> tuple[Case, ...]:
     sizes = [(0, 2, 4, 6), (1, 2, 6, 4), (2, 3, 9, 6), (1, 3, 6, 6), (0, 1, 3, 5), (4, 5, 5, 10)]
     sizes += [(3, 4, 12, 16), (0, 3, 3, 3)]
+    sizes += [(1, 2, 2, 2) if axis == 0 else (1, 2, 1, 6)]
     uneven = [(1, 2, 5, 5), (0, 4, 6, 10), (5, 7, 14, 7), (2, 3, 3, 9), (1, 3, 6, 4), (1, 3, 4, 6)]
     expected = part_by_numpy(axis)
 
@@ -170,6 +191,10 @@ ValueError.
 ## transposed
 - .clone() → .mT.clone()
 You transpose the part. It stays as `nn.Linear` stores it: a row for each output.
+## another error
+- raise ValueError( → raise RuntimeError(
+You refuse, but by a RuntimeError (PyTorch's own `reshape` raises one, too), not by a ValueError.
+Who calls you waits for a ValueError.
 ## as many rows as ranks
 - weight[rank * size : (rank + 1) * size] → weight[rank * ranks : (rank + 1) * ranks]
 You give each rank `ranks` rows. It has `rows / ranks` of them.
@@ -207,6 +232,16 @@ SPLIT_COLUMNS = Exercise(
 - .clone()
 The numbers are right, but a slice is a *view*: it keeps the whole matrix in memory. Make it a copy:
 `.clone()`.
+## a copy only where it must
+- .clone() → .contiguous()
+`.contiguous()` copies only what doesn't lie together already: of one rank, or of a single row, you
+return a view. `.clone()` always copies.
+## whether the rows divide
+- if rest: → if weight.shape[0] % ranks:
+You ask whether the *rows* divide. Here columns are cut.
+## another error
+- raise ValueError( → raise RuntimeError(
+You refuse, but by a RuntimeError (PyTorch's own `reshape` raises one, too), not by a ValueError.
 ## the rows
 - weight.shape[1], → weight.shape[0],
 - weight[:, rank → weight[rank
@@ -256,13 +291,7 @@ You divide the numbers, too. The terms are added up: each is what it is.
 
 
 def heads_or_refused(local_heads: Candidate, *numbers: int) -> Any:
-    try:
-        queries, kv = local_heads(*numbers)
-    except NotImplementedError:
-        raise
-    except ValueError:
-        return "refused"
-    return [list(queries), list(kv)]
+    return or_refused(lambda: [list(part) for part in local_heads(*numbers)])
 
 
 def heads_of_two(local_heads: Candidate, H: int, G: int, rank: int, ranks: int) -> Any:
@@ -274,7 +303,7 @@ def heads_of_two(local_heads: Candidate, H: int, G: int, rank: int, ranks: int) 
 def heads_one_by_one(heads: int, kv_heads: int, rank: int, ranks: int) -> Any:
     """Brute force: the KV heads are dealt out in order, and each query head goes where its own is."""
     if kv_heads % ranks:
-        return "refused"
+        return REFUSED
     kv = [g for g in range(kv_heads) if g * ranks // kv_heads == rank]
     return [[h for h in range(heads) if h // (heads // kv_heads) in kv], kv]
 
@@ -356,8 +385,8 @@ Query heads come first, then KV heads.
 You count ranks from 1. Rank 0 has the first heads.
 ## as long as the query heads divide
 - if kv_heads % ranks: → if heads % ranks:
-You look at the query heads alone. 12 of them divide by 2, but 3 KV heads don't: one would be needed
-on both.
+You ask whether the *query* heads divide. A KV head lies on one rank, so it is `kv_heads` that the
+ranks must divide.
 ## never refused
 - if kv_heads % ranks: → if False:
 9 query heads and 3 KV heads over 2 ranks leave some heads out with you. Raise a ValueError.
@@ -369,6 +398,17 @@ on both.
 + return queries, [rank * kv_heads // ranks]
 You store a KV head on several ranks where there are more ranks than KV heads. Engines do that, but
 here it is refused: each KV head lies on one rank.
+## the wrong group
+- kv = range(rank * G, rank * G + G) → kv = sorted({h // kv_heads for h in queries})
+You divide a query head's number by the number of KV heads. It is divided by how many query heads
+read one KV head: h // (heads // kv_heads).
+## the remainder
+- kv = range(rank * G, rank * G + G) → kv = sorted({h % kv_heads for h in queries})
+With `h % kv_heads` every KV head is read from everywhere. Neighbours share a KV head:
+h // (heads // kv_heads).
+## another error
+- raise ValueError( → raise RuntimeError(
+You refuse, but by a RuntimeError, not by a ValueError.
 ## how many
 - return queries, kv → return [H], [G]
 Those are the *numbers of heads*. Asked for is which ones they are.
@@ -387,9 +427,9 @@ The last rank gets the first heads with you. Rank 0 has the first.
     hints=(
         "First the KV heads: how many has each rank, and does it come out even? Then the query heads "
         "that read them.",
-        "Query heads h with h // (H/G) = g read KV head g: neighbours. So both lists are neighbours, "
+        "Query heads h with h // (heads // kv_heads) = g read KV head g: neighbours. So both lists are neighbours, "
         "and begin at rank times how many there are.",
-        "`range(rank * G, (rank + 1) * G)` with G = kv_heads // ranks; the same with heads. And "
+        "`range(rank * n, (rank + 1) * n)` with n = kv_heads // ranks; the same with heads. And "
         "`raise ValueError` where `kv_heads % ranks` is not 0.",
     ),
 )
@@ -480,7 +520,7 @@ def what_the_whole_block_gives(
 
 def over_ranks(label: str, seed: int, B: int, T: int, ranks: int, start: int = 0) -> Case:
     x = torch.randn(B, T, WHOLE.width, generator=torch.Generator().manual_seed(seed + 100))
-    positions = torch.arange(start, start + T)
+    positions = start + torch.arange(T) ** 2  # gaps: RoPE doesn't tell 0, 1, 2 from 5, 6, 7
     if B > 1:
         positions = positions + torch.arange(B)[:, None]
     return trial(label, all_ranks, what_the_whole_block_gives, x, positions, seed, ranks)
@@ -506,7 +546,7 @@ SHARDED_BLOCK = Exercise(
     name="sharded_block",
     lesson=LESSON,
     library=parallel.sharded_block,
-    minutes=10,
+    minutes=12,
     difficulty=2,
     tolerance=1e-4,
     cases=(
@@ -588,6 +628,23 @@ Keys are turned by their positions, as queries are.
 - v = split_heads(own.value(h), config.kv_heads)
 + v = rope(split_heads(own.value(h), config.kv_heads), positions, config.rope_base)
 Values are not turned by their positions.
+## positions of its own
+- h = rms_norm(x, layer.attention_norm.weight → positions = torch.arange(x.shape[1])
++ h = rms_norm(x, layer.attention_norm.weight
+You count positions from 0. Use those that are given: behind a cache they begin later, and may have
+gaps.
+## neither is turned
+- q = rope(split_heads(own.query(h), config.heads), positions, config.rope_base)
++ q = split_heads(own.query(h), config.heads)
+- k = rope(split_heads(own.key(h), config.kv_heads), positions, config.rope_base)
++ k = split_heads(own.key(h), config.kv_heads)
+Nothing is turned by its position. `rope` belongs to queries and keys, behind `split_heads`.
+## no norm before the attention
+- h = rms_norm(x, layer.attention_norm.weight, config.norm_eps) → h = x
+The attention reads the *normalised* residual stream.
+## the second residual is missing
+- return x + all → return all
+What the feed-forward layer gives is added to x, as the attention's was.
 ## the first norm twice
 - rms_norm(x, layer.feed_forward_norm.weight → rms_norm(x, layer.attention_norm.weight
 The feed-forward layer has a norm of its own: `layer.feed_forward_norm`.
@@ -608,7 +665,7 @@ The gate goes through silu before it is multiplied.
         "Behind `output` and behind `down`, the two matrices that are cut by columns. Each of the "
         "two results goes through `all_reduce` before it is added to x.",
         "`x = x + all_reduce(own.output(merge_heads(attend(q, k, v))))`, and at the end "
-        "`x + all_reduce(ff.down(F.silu(ff.gate(h)) * ff.up(h)))`.",
+        "`x + all_reduce(fed.down(F.silu(fed.gate(h)) * fed.up(h)))`.",
     ),
 )
 
@@ -627,9 +684,11 @@ def ring_tried(ring_all_reduce: Candidate, vectors: list[Tensor]) -> dict[str, A
     N = len(vectors)
     return {
         "sums": list(sums),
-        "messages": len(sent),
-        "numbers on the wire": sum(n for *_, n in sent),
-        "the longest message": max((n for *_, n in sent), default=0),
+        "chunks sent": len(sent),
+        "numbers sent": sum(n for *_, n in sent),
+        "sizes in each round": [
+            sorted(n for *_, n in sent[i : i + N]) for i in range(0, len(sent), N)
+        ],
         "to the right neighbour": all(t == (s + 1) % N for s, t, _ in sent),
         "senders in each round": [
             sorted(s for s, _, _ in sent[i : i + N]) for i in range(0, len(sent), N)
@@ -643,9 +702,9 @@ def ring_in_numbers(vectors: list[Tensor]) -> dict[str, Any]:
     rounds = 2 * (N - 1)
     return {
         "sums": [torch.stack(vectors).sum(0)] * N,
-        "messages": rounds * N,
-        "numbers on the wire": rounds * n,
-        "the longest message": -(-n // N) if rounds else 0,
+        "chunks sent": rounds * N,
+        "numbers sent": rounds * n,
+        "sizes in each round": [sorted(n // N + (c < n % N) for c in range(N))] * rounds,
         "to the right neighbour": True,
         "senders in each round": [list(range(N))] * rounds,
     }
@@ -654,6 +713,33 @@ def ring_in_numbers(vectors: list[Tensor]) -> dict[str, Any]:
 def ringing(label: str, seed: int, N: int, n: int) -> Case:
     vectors = torch.randn(N, n, generator=torch.Generator().manual_seed(seed))
     return trial(label, ring_tried, ring_in_numbers, [v.clone() for v in vectors])
+
+
+TOLL = 100.0
+
+
+def ring_over_a_wire_that_adds(ring_all_reduce: Candidate, vectors: list[Tensor]) -> list[Tensor]:
+    """The sums, where each number comes with 100 more: so it shows what came over the wire."""
+    return list(
+        lend(lambda given: ring_all_reduce(given, lambda _, __, chunk: chunk + TOLL), vectors)
+    )
+
+
+def sums_and_tolls(vectors: list[Tensor]) -> list[Tensor]:
+    """A sum of chunk c begins at rank c, and is handed on N - 1 times; then as a finished one."""
+    N = len(vectors)
+    sums = []
+    for rank in range(N):
+        parts = list(torch.stack(vectors).sum(0).tensor_split(N))
+        tolls = [TOLL * (N - 1 + (rank + 1 - c) % N) for c in range(N)]
+        sums.append(torch.cat([part + toll for part, toll in zip(parts, tolls, strict=True)]))
+    return sums
+
+
+def over_a_wire_that_adds(label: str, seed: int, N: int, n: int) -> Case:
+    vectors = torch.randn(N, n, generator=torch.Generator().manual_seed(seed))
+    given = [v.clone() for v in vectors]
+    return trial(label, ring_over_a_wire_that_adds, sums_and_tolls, given)
 
 
 def round_after_round(vectors: Sequence[Tensor], send: Candidate) -> list[Tensor]:
@@ -703,8 +789,9 @@ RING_ALL_REDUCE = Exercise(
     name="ring_all_reduce",
     lesson=LESSON,
     library=parallel.ring_all_reduce,
-    minutes=14,
+    minutes=20,
     difficulty=3,
+    kind="stretch",
     cases=(
         ringing("2 ranks, 4 numbers", 0, 2, 4),
         ringing("3 ranks, 6 numbers", 1, 3, 6),
@@ -714,6 +801,8 @@ RING_ALL_REDUCE = Exercise(
         ringing("4 ranks, 2 numbers", 5, 4, 2),
         ringing("6 ranks, 576 numbers", 6, 6, 576),
         ringing("3 ranks, 1 number", 7, 3, 1),
+        over_a_wire_that_adds("3 ranks, 7 numbers, what arrives is 100 more", 8, 3, 7),
+        over_a_wire_that_adds("4 ranks, 8 numbers, what arrives is 100 more", 9, 4, 8),
     ),
     mistakes=(
         *edits(
@@ -771,6 +860,35 @@ chunk rank - done, not rank + done.
 - to, c = (rank + 1) % N, (rank - done) % N → to, c = (rank - 1) % N, (rank + done) % N
 - to, c = (rank + 1) % N, (rank + 1 - done) % N → to, c = (rank - 1) % N, (rank - 1 + done) % N
 Your ring runs to the left: right sums, but asked for is that rank r sends to rank r + 1.
+## begun with another chunk
+- (rank - done) → (rank + 1 - done)
+- (rank + 1 - done) → (rank + 2 - done)
+A ring, but begun with chunk r + 1. Asked for is that rank r begins with its chunk r.
+## sent for show
+- chunks[to][c] = chunks[to][c] + send(rank, to, chunks[rank][c])
++ send(rank, to, chunks[rank][c])
++ chunks[to][c] = chunks[to][c] + chunks[rank][c]
+- chunks[to][c] = send(rank, to, chunks[rank][c])
++ send(rank, to, chunks[rank][c])
++ chunks[to][c] = chunks[rank][c]
+You call `send`, but go on with what lies in the neighbour's list. They are processes of their own:
+what a rank gets is what `send` *returns*.
+## fewer chunks than ranks
+- v.tensor_split(N) → v.chunk(N)
+`chunk` makes fewer chunks where the numbers don't suffice, and a smaller last one. `tensor_split`
+always makes N, which differ by one number at most.
+## without the second half
+- chunks[to][c] = send(rank, to, chunks[rank][c]) → pass
+Each rank has one finished chunk now, and old ones. A second half is missing, in which the finished
+chunks go round.
+## empty chunks left out
+- chunks[to][c] = chunks[to][c] + send(rank, to, chunks[rank][c])
++ if len(chunks[rank][c]):
++     chunks[to][c] = chunks[to][c] + send(rank, to, chunks[rank][c])
+- chunks[to][c] = send(rank, to, chunks[rank][c])
++ if len(chunks[rank][c]):
++     chunks[to][c] = send(rank, to, chunks[rank][c])
+You leave empty chunks out. They are sent all the same: the neighbour waits for one in each round.
 ## whole vectors are sent
 - chunks[to][c] = chunks[to][c] + send(rank, to, chunks[rank][c])
 + arrived = send(rank, to, torch.cat(chunks[rank]))
@@ -832,9 +950,9 @@ rank sends one: the loop over rounds is outside, that over ranks inside.
     hints=(
         "`chunks = [list(v.tensor_split(N)) for v in vectors]`: `chunks[rank][c]` is chunk c as the "
         "rank has it. Two loops over N - 1 rounds follow, each with a loop over the ranks inside.",
-        "In round 0 rank r sends chunk r, and its neighbour adds it to its own chunk r. In round 1 "
+        "In round 0 rank r sends its chunk r, and its neighbour adds it to its own chunk r. In round 1 "
         "each passes on what it has just added to: rank r sends chunk r - 1. In round `done`: "
-        "chunk (r - done) % N.",
+        "chunk (r - done) % N. `+=` would change the given vector: `tensor_split` gives views.",
         "Now rank r has finished chunk r + 1. In the second half it sends chunk (r + 1 - done) % N, "
         "and what arrives takes the place of what was there. At the end `torch.cat(chunks[rank])`.",
     ),
@@ -922,6 +1040,9 @@ The logits are not added up, only what joins the residual stream.
 ## one layer
 - 2 * config.layers → 2
 It happens in each of the `config.layers` layers.
+## of every pair
+- (ranks - 1) → (ranks - 1) * ranks
+You count the chunks of each rank as if they were whole vectors: a ring's chunks have 1/N of them.
 ## both widths
 - 2 * config.layers * vector → config.layers * (vector + tokens * config.feed_forward * bytes_per_number)
 Both sums have width C: they join the residual stream.

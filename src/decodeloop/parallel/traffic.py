@@ -1,4 +1,4 @@
-"""What ranks say to each other: how many messages, how many bytes, and when it pays to be split.
+"""What ranks say to each other: how many sums, how many bytes, and when it pays to be split.
 
 Pope et al., "Efficiently Scaling Transformer Inference" (2022), section 3. Built in lesson 17.
 """
@@ -17,17 +17,17 @@ from decodeloop.model import ModelConfig
 class Traffic:
     """What one rank has added up with the others."""
 
-    messages: int = 0  # all-reduces
-    bytes: int = 0  # of the vectors that were added up: what goes over the wire is `wire_bytes`
+    sums: int = 0  # all-reduces
+    bytes: int = 0  # of the vectors that were added up; what a ring sends of them: all_reduce_bytes
     seconds: float = 0.0  # spent in them, waiting for the slowest included
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(
-            self.messages + other.messages, self.bytes + other.bytes, self.seconds + other.seconds
+            self.sums + other.sums, self.bytes + other.bytes, self.seconds + other.seconds
         )
 
     def __sub__(self, earlier: Traffic) -> Traffic:
-        return self + Traffic(-earlier.messages, -earlier.bytes, -earlier.seconds)
+        return self + Traffic(-earlier.sums, -earlier.bytes, -earlier.seconds)
 
 
 def all_reduces(config: ModelConfig) -> int:
@@ -43,7 +43,8 @@ def all_reduces(config: ModelConfig) -> int:
 def all_reduce_bytes(
     config: ModelConfig, tokens: int, ranks: int, bytes_per_number: int = 4
 ) -> int:
-    """The bytes that all ranks together put on the wire in a forward pass of `tokens` tokens.
+    """The bytes that all ranks together send in a forward pass of `tokens` tokens, by rings;
+    headers and other notes of a network come on top.
 
     Each of its all-reduces adds up a vector of width C for each token, and each number of it is
     sent 2 (ranks - 1) times: to every other rank as a part of a sum, and as the finished sum.

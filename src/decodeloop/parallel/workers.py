@@ -196,7 +196,7 @@ def check_importable(function: Callable[..., Any]) -> None:
         raise UserError(
             f"the workers can't import {name}: a worker is a process of its own, and finds its "
             f"function by name in a module; write it into a .py file beside your notebook, and "
-            f"import it from there."
+            f"import it from there (`importable` of a lesson does that)."
         )
 
 

@@ -84,6 +84,8 @@ ROWS = edited(
 -     raise ValueError("no")
 ## transposed
 - parts[rank] → parts[rank].T
+## another error
+- raise ValueError("no") → raise RuntimeError(rank)
 ## as many rows as ranks
 - parts[rank] → weight[rank * ranks :][:ranks]
 ## the others' rows
@@ -112,6 +114,13 @@ COLUMNS = edited(
     """
 ## a view
 - parts[rank].contiguous().clone() → parts[rank]
+## a copy only where it must
+- .contiguous().clone() → .contiguous()
+## whether the rows divide
+- weight.shape[1] % ranks → len(weight) % ranks
+- weight.chunk(ranks, 1) → weight[:, : weight.shape[1] // ranks * ranks].chunk(ranks, 1)
+## another error
+- raise ValueError("no") → raise RuntimeError(rank)
 ## the rows
 - weight.shape[1] → weight.shape[0]
 - chunk(ranks, 1) → chunk(ranks, 0)
@@ -211,6 +220,12 @@ HEADS = edited(
 - if kv_heads % ranks: → if kv_heads % ranks and (ranks % kv_heads or heads % ranks):
 - torch.arange(kv_heads).chunk(ranks)[rank]
 + torch.arange(kv_heads).repeat_interleave(max(1, ranks // kv_heads)).chunk(ranks)[rank]
+## the wrong group
+- torch.arange(kv_heads).chunk(ranks)[rank] → (queries // kv_heads).unique()
+## the remainder
+- torch.arange(kv_heads).chunk(ranks)[rank] → (queries % kv_heads).unique()
+## another error
+- raise ValueError("no") → raise RuntimeError(rank)
 ## how many
 - queries.tolist(), kv.tolist() → [len(queries)], [len(kv)]
 ## only one rank is refused nothing
@@ -322,6 +337,15 @@ BLOCKS = edited(
 - turned(layer.attention.key(normed) → split_heads(layer.attention.key(normed)
 ## values turned
 - v = split_heads( → v = turned(
+## positions of its own
+- shape, eps = → positions = torch.arange(x.shape[-2])
++ shape, eps =
+## neither is turned
+- rope(split_heads(y, count), positions, shape.rope_base) → split_heads(y, count)
+## no norm before the attention
+- rms_norm(x, layer.attention_norm.weight, eps) → x
+## the second residual is missing
+- return stream + → return
 ## the first norm twice
 - rms_norm(stream, layer.feed_forward_norm → rms_norm(stream, layer.attention_norm
 ## no norm before the feed-forward layer
@@ -441,6 +465,20 @@ RINGS = {
 - (rank - turn) % N → (rank + turn) % N
 - (rank + 1) % N, held → (rank - 1) % N, held
 - mail[rank - 1] → mail[(rank + 1) % N]
+## begun with another chunk
+- (rank - turn) % N → (rank + 1 - turn) % N
+## sent for show
+- mail.append((number, send(rank, (rank + 1) % N, held[rank][number])))
++ send(rank, (rank + 1) % N, held[rank][number])
++ mail.append((number, held[rank][number]))
+## fewer chunks than ranks
+- tensor_split(N) → chunk(N)
+## without the second half
+- range(2 * (N - 1)) → range(N - 1)
+## empty chunks left out
+- mail.append((number, send(rank, (rank + 1) % N, held[rank][number])))
++ own = held[rank][number]
++ mail.append((number, send(rank, (rank + 1) % N, own) if len(own) else own))
 ## whole vectors are sent
 - mail.append((number, send(rank, (rank + 1) % N, held[rank][number])))
 + whole = send(rank, (rank + 1) % N, torch.cat(held[rank]))
@@ -534,6 +572,8 @@ SENT = edited(
 + return logits +
 ## one layer
 - * config.layers * 2 → * 2
+## of every pair
+- (ranks - 1) * → ranks * (ranks - 1) *
 ## both widths
 - config.width → (config.width + config.feed_forward)
 - * config.layers * 2 → * config.layers
@@ -549,8 +589,6 @@ UNNAMED_SENT = edited(
 - * config.layers * 2 → * config.layers * 3
 ## per token
 - * config.layers * 2 → * config.layers * 2 / max(1, tokens)
-## pairs
-- (ranks - 1) * → ranks * (ranks - 1) *
 ## in text
 - return (scatter + gather) * config.layers * 2
 + return str((scatter + gather) * config.layers * 2)
