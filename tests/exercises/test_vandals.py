@@ -13,8 +13,8 @@ from decodeloop.exercises.finding import all_exercises, find
 from decodeloop.exercises.lending import copied
 
 FUNCTIONS = [e for e in all_exercises().values() if not isinstance(e.library, type)]
-# what became of the caller's list or prompt is one of their outputs
-TOLD_OTHERWISE = {"percentile", "generate_without_cache", "release"}
+# what became of the caller's list, prompt or student is one of their outputs
+TOLD_OTHERWISE = {"percentile", "generate_without_cache", "release", "train_student", "recover"}
 
 
 def scribble(x, seen):

@@ -53,7 +53,7 @@ SOFT_TARGETS = Exercise(
     name="soft_targets",
     lesson=LESSON,
     library=compress.soft_targets,
-    minutes=4,
+    minutes=3,
     difficulty=1,
     cases=(
         call("by hand", torch.tensor([16.0, 4.0, 1.0]).log(), 2.0, oracle=by_powers),
@@ -95,6 +95,9 @@ You divide by the temperature's square. The square comes with the loss, not with
 ## over the first axis
 - dim=-1 → dim=0
 Your softmax runs over the first axis. It belongs over the vocabulary, the last one.
+## over an axis that PyTorch picks
+- dim=-1 → dim=1 if scaled.ndim in (2, 4) else 0
+You give `softmax` no axis, so PyTorch picks one: with three axes the first. Say which: dim=-1.
 ## over the positions
 - dim=-1 → dim=max(-2, -scaled.ndim)
 Your softmax runs over the positions. It belongs over the vocabulary, the last axis.
@@ -199,8 +202,10 @@ DISTILLATION_LOSS = Exercise(
         loss_of("evened out", drawn(13, 4, 3, 9), drawn(14, 4, 3, 9), 4.0),
         loss_of("sharpened", drawn(15, 2, 5, 4), drawn(16, 2, 5, 4), 0.5),
         loss_of("without a batch axis", drawn(17, 6, 5), drawn(18, 6, 5), 1.5),
+        loss_of("one position", drawn(26, 5), drawn(27, 5), 2.0),
         loss_of("a student that knows it all", drawn(19, 2, 3, 5), drawn(19, 2, 3, 5), 3.0),
         loss_of("a teacher that is certain", drawn(21, 2, 4), CERTAIN, 1.25),
+        loss_of("a student that is certain", CERTAIN.flip(1), drawn(21, 2, 4), 1.25),
         gradient_of("its gradient", 22, 1.0),
         gradient_of("its gradient, evened out", 24, 3.0),
     ),
@@ -226,7 +231,7 @@ You add up the positions, so a longer text takes larger steps. Take their mean.
 Your mean also runs over the vocabulary, as `reduction="mean"` does. A divergence is the *sum* over
 the tokens; the mean is over positions.
 ## the mean over the rows alone
-- each.mean() → each.sum() / len(each)
+- each.mean() → each.sum() / len(target)
 You divide by the first axis alone, as `reduction="batchmean"` does, and positions are added up.
 Divide by the number of all positions.
 ## the other way round
@@ -260,6 +265,21 @@ You multiply the logits by the temperature. Divide.
 ## probabilities for logarithms
 - .log_softmax(-1) → .softmax(-1)
 `kl_div` wants the student's *logarithms*: `log_softmax`.
+## the logarithm of a target that is 0
+- F.kl_div(forecast, target, reduction="none").sum(-1)
++ (target * (target.log() - forecast)).sum(-1)
+A teacher that is certain gives others a probability that rounds to 0, and 0 · ln 0 is NaN here. The
+teacher's logarithms too come from `log_softmax`, which stays finite, or let `F.kl_div` see to it.
+## the logarithm of a forecast that is 0
+- .log_softmax(-1) → .softmax(-1).log()
+A student that is certain gives others a probability that rounds to 0, whose logarithm is −∞.
+`log_softmax` goes past the probability and stays finite.
+## logarithms of both after the softmax
+- F.kl_div(forecast, target, reduction="none").sum(-1)
++ (target * (target.log() - forecast)).sum(-1)
+- .log_softmax(-1) → .softmax(-1).log()
+You take the logarithm of probabilities, and those round to 0 where a side is certain: that gives
+−∞ or NaN. Take logarithms by `log_softmax`, which stays finite.
 ## logarithms for probabilities
 - .softmax(-1) → .log_softmax(-1)
 - reduction="none" → reduction="none", log_target=False
@@ -421,7 +441,7 @@ TRAIN_STUDENT = Exercise(
     name="train_student",
     lesson=LESSON,
     library=compress.train_student,
-    minutes=10,
+    minutes=12,
     difficulty=2,
     tolerance=1e-4,
     cases=(
@@ -490,6 +510,9 @@ Your soft targets also have the last position, whose next token is not in the wi
 ## both in full
 - (1 - hard) * soft → soft
 The soft part is 1 − hard.
+## hard taken for a switch
+- hard * surprise + (1 - hard) * soft → surprise if hard else soft
+You take `hard` for a switch. It is a share, from 0 to 1: mix the two.
 ## the hard part forgotten
 - hard * surprise + (1 - hard) * soft → soft
 The tokens that came play no part: `hard` says how much they should.
@@ -603,8 +626,9 @@ SEQUENCE_TARGETS = Exercise(
     name="sequence_targets",
     lesson=LESSON,
     library=compress.sequence_targets,
-    minutes=10,
+    minutes=14,
     difficulty=2,
+    kind="stretch",
     cases=(
         saying("two prompts of three tokens", text(31, 2, 3), 4),
         saying("one prompt", text(32, 1, 5), 6),
@@ -647,6 +671,12 @@ You also wipe out what is read. The student reads the prompt; only its targets d
 ## the best token
 - choose(logits) → logits.argmax(-1)
 You take the best token. `choose` says which is taken.
+## chosen from probabilities
+- choose(logits) → choose(logits.softmax(-1))
+You hand probabilities to `choose`. It takes logits: what draws does its own softmax.
+## chosen from logarithms
+- choose(logits) → choose(logits.log_softmax(-1))
+You hand log-probabilities to `choose`. It takes the logits themselves.
 ## the first row chooses for all
 - choose(logits)[:, None] → choose(logits)[:1, None].expand(B, 1)
 All rows get the token of the first. Each has logits of its own.
@@ -695,44 +725,53 @@ The prompt is missing in what is read: the answers make no sense without it.
 
 
 def cut(seed: int) -> Decoder:
-    """A student with a third of its matrices' weights cut."""
+    """A student with a third of its matrices' weights cut, and a zero in each norm, by chance."""
     pruned = model(seed)
     with torch.no_grad():
         for weight in pruned.parameters():
             if weight.ndim == 2:
                 weight.mul_(weight.abs() > 0.2)
+            else:
+                weight[1] = 0.0
     return pruned
 
 
-def recovered(candidate: Any, batches: list[Tensor], given: Setting, decay: float) -> list[Any]:
+def recovered(
+    candidate: Any, batches: list[Tensor], given: Setting, decay: float, moved: float
+) -> list[Any]:
+    """The losses, and the weights after a training whose optimizer has made steps before."""
     pruned, teacher = cut(1), model(2)
     optimizer = Descent(pruned, 0.3, decay)
+    for moving in optimizer.moving:
+        moving.fill_(moved)
     losses = candidate(pruned, teacher, iter(batches), optimizer, **given)
     return [losses, weights_of(pruned)]
 
 
-def by_masked_gradients(batches: list[Tensor], given: Setting, decay: float) -> list[Any]:
-    """Plain descent with momentum; the gradients of what was cut are zero."""
+def by_masked_steps(batches: list[Tensor], given: Setting, decay: float, moved: float) -> list[Any]:
+    """Plain descent with momentum; what was cut takes no step."""
     pruned, teacher = cut(1), master(2)
     temperature = given.get("temperature", 1.0)
     parameters, losses = list(pruned.parameters()), []
     masks = [(w.detach() != 0) | (w.ndim != 2) for w in parameters]
-    moving = [torch.zeros_like(w) for w in parameters]
+    moving = [torch.full_like(w, moved) for w in parameters]
     for ids in batches:
         q = (pruned(ids[:, :-1]) / temperature).log_softmax(-1)
         p = by_log(teacher(ids[:, :-1]), temperature).float()
         loss = temperature**2 * (p.exp() * (p - q)).sum() / ids[:, 1:].numel()
         slopes = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            for weight, slope, mask, moved in zip(parameters, slopes, masks, moving, strict=True):
-                moved.mul_(decay).add_(slope * mask)
-                weight.sub_(0.3 * moved)
+            for weight, slope, mask, speed in zip(parameters, slopes, masks, moving, strict=True):
+                speed.mul_(decay).add_(slope)
+                weight.sub_(0.3 * speed * mask)
         losses.append(loss.item())
     return [losses, weights_of(pruned)]
 
 
-def recovering(label: str, batches: list[Tensor], given: Setting, decay: float = 0.0) -> Case:
-    return trial(label, recovered, by_masked_gradients, batches, given, decay)
+def recovering(
+    label: str, batches: list[Tensor], given: Setting, decay: float = 0.0, moved: float = 0.0
+) -> Case:
+    return trial(label, recovered, by_masked_steps, batches, given, decay, moved)
 
 
 def masked_after_each_step(
@@ -762,6 +801,7 @@ RECOVER = Exercise(
         recovering("three steps", [text(n, 2, 6) for n in (41, 42, 43)], {}),
         recovering("evened out", [text(n, 3, 4) for n in (44, 45)], {"temperature": 2.0}),
         recovering("with momentum", [text(n, 2, 5) for n in (46, 47, 48)], {}, 0.9),
+        recovering("momentum from before", [text(n, 2, 5) for n in (49, 50)], {}, 0.9, 0.2),
     ),
     mistakes=edits(
         masked_after_each_step,
@@ -779,6 +819,20 @@ zeros were before it, and set them back after each step.
 +     losses += step_by_step(pruned, teacher, batches, optimizer, temperature)
 +     with torch.no_grad():
 You set them to zero once, at the end: until then the others learned with their help.
+## the gradients are masked, not the weights
+- for ids in batches:
++ def masked_slope(mask):
++     return lambda slope: slope * mask
++ hooks = [w.register_hook(masked_slope(mask)) for w, mask in zip(matrices, masks)]
++ for ids in batches:
+- weight.mul_(mask)
++ pass
+- return losses
++ for hook in hooks:
++     hook.remove()
++ return losses
+You set gradients to zero, and momentum from before, or an optimizer that mixes a matrix's gradients
+as Muon does, moves those weights all the same. Set the weights themselves to zero after the step.
 ## the kept ones are cut
 - weight != 0 for weight in matrices → weight == 0 for weight in matrices
 Your mask is the other way round: it cuts what was kept.
@@ -786,6 +840,10 @@ Your mask is the other way round: it cuts what was kept.
 - weight.mul_(mask)
 + weight.mul_(mask & (weight.abs() > 0.2))
 You cut again by size. What was kept may become small, and stays.
+## zeros of the norms stay too
+- weight.ndim == 2] → True]
+You hold zeros of the norms, too. A zero in a vector is there by chance and may move; what was cut
+stands in the matrices, `weight.ndim == 2`.
 ## norms are masked away
 - weight.ndim == 2] → True]
 - mask in zip(matrices, masks, strict=True):

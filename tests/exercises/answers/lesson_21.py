@@ -52,6 +52,9 @@ SOFT_FORMS = edited(
 ## over the first axis
 - logits.max(-1, → logits.max(0,
 - e / e.sum(-1, → e / e.sum(0,
+## over an axis that PyTorch picks
+- return e / e.sum(-1, keepdim=True) → return F.softmax(z / temperature, [0, 0, 1, 0, 1][z.ndim])
+- logits - logits.max(-1, keepdim=True).values → logits
 ## over the positions
 - return e / e.sum(-1, keepdim=True) → return (z / temperature).softmax(max(-2, -z.ndim))
 - logits - logits.max(-1, keepdim=True).values → logits
@@ -139,6 +142,13 @@ LOSS_FORMS = edited(
 - (teacher_logits.detach() / temperature) → (teacher_logits.detach() * temperature)
 ## probabilities for logarithms
 - (student_logits / temperature).log_softmax(-1) → (student_logits / temperature).softmax(-1)
+## the logarithm of a target that is 0
+- torch.special.xlogy(p, p).sum(-1) → (p * p.log()).sum(-1)
+## the logarithm of a forecast that is 0
+- (student_logits / temperature).log_softmax(-1) → (student_logits / temperature).softmax(-1).log()
+## logarithms of both after the softmax
+- torch.special.xlogy(p, p).sum(-1) → (p * p.log()).sum(-1)
+- (student_logits / temperature).log_softmax(-1) → (student_logits / temperature).softmax(-1).log()
 ## logarithms for probabilities
 - p = (teacher_logits.detach() / temperature).softmax(-1)
 + p = (teacher_logits.detach() / temperature).log_softmax(-1)
@@ -242,6 +252,8 @@ STUDENT_FORMS = edited(
 - soft + hard * (wrong - soft) → wrong + hard * (soft - wrong)
 ## both in full
 - hard * (wrong - soft) → hard * wrong
+## hard taken for a switch
+- soft + hard * (wrong - soft) → wrong if hard > 0 else soft
 ## the hard part forgotten
 - soft + hard * (wrong - soft) → soft
 ## the temperature forgotten
@@ -335,6 +347,12 @@ SEQUENCE_FORMS = edited(
 + return torch.cat((forecast, table[:, P - 1 : -1]), dim=1), torch
 ## the best token
 - choose(teacher.head(hidden[:, -1]).detach()) → teacher.head(hidden[:, -1]).max(-1).indices
+## chosen from probabilities
+- choose(teacher.head(hidden[:, -1]).detach())
++ choose(F.softmax(teacher.head(hidden[:, -1]).detach(), -1))
+## chosen from logarithms
+- choose(teacher.head(hidden[:, -1]).detach())
++ choose(F.log_softmax(teacher.head(hidden[:, -1]).detach(), -1))
 ## the first row chooses for all
 - choose(teacher.head(hidden[:, -1]).detach()) → choose(teacher.head(hidden[:1, -1]).detach())
 ## the first position's forecast
@@ -379,16 +397,17 @@ UNNAMED_SEQUENCE = edited(
 # --- recover --------------------------------------------------------------------------------------
 
 
-def by_gradients(pruned, teacher, batches, optimizer, temperature=1.0):
-    hooks = []
-    for weight in pruned.parameters():
-        kept = weight.detach() != 0
-        if weight.ndim == 2:
-            hooks.append(weight.register_hook(lambda slope, kept=kept: slope * kept))
-    losses = in_one_go(pruned, teacher, batches, optimizer, temperature)
-    for hook in hooks:
-        hook.remove()
-    return losses
+def when_the_next_is_asked_for(pruned, teacher, batches, optimizer, temperature=1.0):
+    holes = [(w, w.detach() == 0) for w in pruned.parameters() if w.ndim == 2]
+
+    def cutting():
+        for ids in batches:
+            yield ids
+            with torch.no_grad():
+                for weight, hole in holes:
+                    weight[hole] = 0.0
+
+    return in_one_go(pruned, teacher, cutting(), optimizer, temperature)
 
 
 def set_to_zero_by_name(pruned, teacher, batches, optimizer, temperature=1.0):
@@ -409,10 +428,23 @@ RECOVER_FORMS = edited(
 ## once, at the end
 - for ids in batches: → for all_of_them in [list(batches)]:
 - teacher, [ids], → teacher, all_of_them,
+## the gradients are masked, not the weights
+- losses = []
++ losses, hooks = [], []
++ for name, where in cut_away.items():
++     weight = pruned.get_parameter(name)
++     hooks.append(weight.register_hook(lambda slope, where=where: slope.masked_fill(where, 0)))
+- data[where] = 0.0 → data[where]
+- return losses
++ for hook in hooks:
++     hook.remove()
++ return losses
 ## the kept ones are cut
 - w == 0 for n, w → w != 0 for n, w
 ## what has become small is cut too
 - data[where] = 0.0 → data[where | (pruned.get_parameter(name).abs() <= 0.2)] = 0.0
+## zeros of the norms stay too
+- pruned.named_parameters() if w.ndim > 1} → pruned.named_parameters()}
 ## norms are masked away
 - {n: w == 0 for n, w in pruned.named_parameters() if w.ndim > 1}
 + {n: (w == 0) | (w.ndim == 1) for n, w in pruned.named_parameters()}
@@ -440,7 +472,7 @@ RIGHT = {
     "distillation_loss": (with_log_targets, by_two_entropies),
     "train_student": (in_one_go, one_kind_where_one_will_do),
     "sequence_targets": (all_read_anew, into_a_table),
-    "recover": (by_gradients, set_to_zero_by_name),
+    "recover": (when_the_next_is_asked_for, set_to_zero_by_name),
 }
 SECOND_FORMS = {
     "soft_targets": SOFT_FORMS,
