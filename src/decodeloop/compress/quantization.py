@@ -34,9 +34,9 @@ def quantize_groups(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tens
         UserError: the bits are not from 2 to 8, the groups don't divide C, or a weight is no
             number.
 
-    >>> whole, step = quantize_groups(torch.tensor([[1.0, -3.5, 0.2, 0.7]]), bits=4, group=2)
-    >>> whole.tolist(), [round(x, 3) for x in step[0].tolist()]
-    ([[2, -7, 2, 7]], [0.5, 0.1])
+    >>> whole, step = quantize_groups(torch.tensor([[1.0, -3.5, 0.6, 1.75]]), bits=4, group=2)
+    >>> whole.tolist(), step.tolist()
+    ([[2, -7, 2, 7]], [[0.5, 0.25]])
     """
     groups = in_groups(weight, bits, group, "quantize_groups")
     highest = 2 ** (bits - 1) - 1
