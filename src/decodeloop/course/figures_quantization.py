@@ -13,7 +13,7 @@ from decodeloop.course.figures import BLUE, GREEN, GREY, MUCH, ORANGE, RED
 from decodeloop.quality import Interval
 
 LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (RED, "D"), (GREY, "v"), ("black", "P"))
-RATIOS = (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20)
+RATIOS = (1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20)
 
 
 def grids(numbers: Tensor, steps: Mapping[str, float]) -> list[Axes]:
@@ -72,7 +72,9 @@ def ratios(results: Mapping[str, Interval], xlabel: str = "perplexity, × the or
 def ratio_axis(axis: object, most: float) -> None:
     """Round ratios as the ticks of a logarithmic axis."""
     ticks = [tick for tick in RATIOS if tick < 1.3 * most]
-    ticks = [t for n, t in enumerate(ticks) if n == 0 or most < 3 or t in (2, 5, 10, 20)]
+    ticks = [
+        t for n, t in enumerate(ticks) if n == 0 or (t > 1.1 and most < 4) or t in (2, 5, 10, 20)
+    ]
     axis.set_minor_locator(NullLocator())  # type: ignore[attr-defined]
     axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])  # type: ignore[attr-defined]
 
