@@ -23,7 +23,7 @@ def drawn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@given(st.integers(0, 99), st.sampled_from([8, 4]), st.sampled_from([-1, -2]))
+@given(st.integers(0, 99), st.sampled_from([8, 4, 2]), st.sampled_from([-1, -2]))
 def test_it_is_pytorchs_own_quantization(seed, bits, dim):
     x = 5 * drawn(3, 6, 8, seed=seed) + seed
     whole, step, low = quantize_cache(x, bits, dim)
@@ -45,8 +45,9 @@ def test_what_is_alike_and_what_is_large():
     assert torch.equal(dequantize_cache(*quantize_cache(alike, 4, -1)), alike)
     large = torch.tensor([[1e9, 0.0]])
     assert dequantize_cache(*quantize_cache(large, 8, -1)).isfinite().all()
-    with pytest.raises(UserError, match=r"quantize_cache: 3 bits: expected 8 or 4"):
-        quantize_cache(alike, 3, -1)
+    for bits in (1, 9, 4.5):
+        with pytest.raises(UserError, match=rf"quantize_cache: {bits} bits: expected .* 2 to 8"):
+            quantize_cache(alike, bits, -1)
 
 
 def test_nibbles():

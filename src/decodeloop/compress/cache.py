@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from decodeloop.compress.quantization import check_bits
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model import ContiguousKVCache, ModelConfig
 from decodeloop.model.kv_cache import row_numbers
@@ -29,14 +30,13 @@ def quantize_cache(x: Tensor, bits: int, dim: int) -> tuple[Tensor, Tensor, Tens
     Shapes: x any → the same, uint8; twice the same with 1 along `dim`, fp16.
 
     Raises:
-        UserError: the bits are neither 8 nor 4.
+        UserError: the bits are not from 2 to 8.
 
     >>> whole, step, low = quantize_cache(torch.tensor([-1.0, 0.0, 6.5]), 4, 0)
     >>> whole.tolist(), step.tolist(), low.tolist()
     ([0, 2, 15], [0.5], [-1.0])
     """
-    if bits not in BITS:
-        raise UserError(f"quantize_cache: {bits!r} bits: expected 8 or 4.")
+    check_bits(bits, "quantize_cache")
     x = x.float()
     most = torch.finfo(torch.float16).max
     low = x.amin(dim, keepdim=True).clamp(-most, most).half()
