@@ -14,6 +14,24 @@ from decodeloop.compress.distillation import (
     soft_targets,
     train_student,
 )
+from decodeloop.compress.narrowing import (
+    channel_scores,
+    drop_heads,
+    drop_layers,
+    head_scores,
+    layer_angles,
+    narrow_feed_forward,
+)
+from decodeloop.compress.pruning import (
+    inputs_of,
+    prune_magnitude,
+    pruned,
+    two_four,
+    wanda,
+    wanda_scores,
+    zeros,
+)
+from decodeloop.compress.rebuilding import decoder_over, plain_weights
 from decodeloop.compress.shuffling import shuffled
 from decodeloop.compress.training import (
     Optimizer,
@@ -30,12 +48,23 @@ __all__ = [
     "Optimizer",
     "QuantizedKVCache",
     "Recipe",
+    "channel_scores",
+    "decoder_over",
     "dequantize_cache",
     "distillation_loss",
+    "drop_heads",
+    "drop_layers",
     "for_training",
     "hard_loss",
+    "head_scores",
+    "inputs_of",
+    "layer_angles",
+    "narrow_feed_forward",
     "new_decoder",
     "pack_nibbles",
+    "plain_weights",
+    "prune_magnitude",
+    "pruned",
     "quantize_cache",
     "recover",
     "sequence_targets",
@@ -44,6 +73,10 @@ __all__ = [
     "train",
     "train_student",
     "trained",
+    "two_four",
     "unpack_nibbles",
+    "wanda",
+    "wanda_scores",
     "windows",
+    "zeros",
 ]
