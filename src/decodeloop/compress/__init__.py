@@ -23,6 +23,7 @@ from decodeloop.compress.narrowing import (
     narrow_feed_forward,
 )
 from decodeloop.compress.pruning import (
+    csr_matvec,
     inputs_of,
     prune_magnitude,
     pruned,
@@ -49,6 +50,7 @@ __all__ = [
     "QuantizedKVCache",
     "Recipe",
     "channel_scores",
+    "csr_matvec",
     "decoder_over",
     "dequantize_cache",
     "distillation_loss",

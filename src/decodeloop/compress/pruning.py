@@ -85,6 +85,22 @@ def two_four(weight: Tensor, scores: Tensor) -> Tensor:
     return weight.masked_fill(lowest(fours, 0.5).view_as(weight), 0)
 
 
+def csr_matvec(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """A matrix in compressed rows times a vector: row r has `values[starts[r] : starts[r + 1]]`, in
+    these `columns`, and is zero elsewhere.
+
+    Shapes: starts (R + 1,), columns and values (numbers that are not zero,), x (C,) → (R,).
+
+    >>> matrix = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 0.0], [0.0, 3.0, 0.0]]).to_sparse_csr()
+    >>> x, parts = torch.tensor([1.0, 10.0, 100.0]), (matrix.crow_indices(), matrix.col_indices())
+    >>> csr_matvec(*parts, matrix.values(), x)
+    tensor([201.,   0.,  30.])
+    """
+    R = len(starts) - 1
+    rows = torch.repeat_interleave(torch.arange(R, device=starts.device), starts.diff())
+    return values.new_zeros(R).index_add_(0, rows, values * x[columns])
+
+
 def wanda_scores(weight: Tensor, inputs: Tensor) -> Tensor:
     """|weight| · ‖input channel‖. Shapes: weight (R, C), inputs (N, C) → (R, C); errors as
     `wanda`."""
