@@ -222,7 +222,7 @@ def picked(weight: Tensor, axis: int, channels: Sequence[int]) -> Tensor:
 
 def numbers(some: Numbers) -> list[int]:
     """Numbers of layers, heads or channels as a list, whatever they came in."""
-    return [int(n) for n in some]
+    return some.tolist() if isinstance(some, Tensor) else [int(n) for n in some]
 
 
 def check_one_for_each(who: str, what: str, entries: Sequence[Numbers], layers: int) -> None:
@@ -252,7 +252,8 @@ def check_even(readers: Sequence[list[int]]) -> None:
 def check_there(who: str, what: str, layer: int, some: Numbers, size: int) -> set[int]:
     """The numbers as a set; raise a `UserError` unless each is there, and once."""
     found = numbers(some)
-    wrong = [n for n in found if not 0 <= n < size] or [n for n in found if found.count(n) > 1]
+    wrong = [n for n in found if not 0 <= n < size]
+    wrong += [n for n, times in Counter(found).items() if times > 1]
     if wrong:
         said = "is there twice" if 0 <= wrong[0] < size else "is not there"
         raise UserError(
