@@ -122,7 +122,7 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path, dtype):
         (lambda d: drop_layers(d, [2]), r"no layer 2: the model has 2, numbered from 0 to 1"),
         (lambda d: drop_layers(d, [-1]), r"no layer -1"),
         (lambda d: drop_layers(d, [0, 1]), r"all 2 layers would go"),
-        (lambda d: drop_heads(d, [[0], []]), r"layer 0 would be read by 2 \+ 3.*layer 0 by 2 \+ 3"),
+        (lambda d: drop_heads(d, [[0], []]), r"layer 0 would be read by 2 \+ 3 query heads; leave"),
         (lambda d: drop_heads(d, [[], [0, 1, 2]]), r"layer 1 would be read by 3 .*0 by 3 \+ 3"),
         (lambda d: drop_heads(d, [range(6)] * 2), r"layer 0 would be read by no query heads"),
         (lambda d: drop_heads(d, [[6], []]), r"query head 6 of layer 0 is not there: .*0 to 5"),

@@ -242,10 +242,11 @@ def check_even(readers: Sequence[list[int]]) -> None:
     for layer, counts in enumerate(readers):
         if not counts or counts != counts[:1] * len(counts) or counts != readers[0]:
             here, first = (" + ".join(map(str, c)) or "no" for c in (counts, readers[0]))
+            beside = f", those of layer 0 by {first}" if layer else ""
             raise UserError(
                 f"drop_heads: a cache can't hold what is left: the KV heads of layer {layer} would "
-                f"be read by {here} query heads, those of layer 0 by {first}; leave as many KV "
-                f"heads in each layer, and each of them as many query heads."
+                f"be read by {here} query heads{beside}; leave as many KV heads in each layer, and "
+                f"each of them as many query heads."
             )
 
 

@@ -69,17 +69,13 @@ def layers(angles: Sequence[float], ratios: Mapping[int, Interval]) -> tuple[Axe
     """By how much each layer turns the stream, and the perplexity without some of them."""
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5))
     left.bar(range(len(angles)), [180 * a for a in angles], color=PALE)
-    for number in ratios:
+    for place, (number, ratio) in enumerate(sorted(ratios.items(), key=lambda r: angles[r[0]])):
         left.bar(number, 180 * angles[number], color=BLUE)
-        ratio = ratios[number]
+        at = (180 * angles[number], ratio.value)
         ends = [[ratio.value - ratio.low], [ratio.high - ratio.value]]
-        right.errorbar(
-            180 * angles[number], ratio.value, ends, color=BLUE, marker="o", capsize=4, ls=""
-        )
-        right.annotate(
-            f"layer {number}", (180 * angles[number], ratio.value), (6, 5),
-            textcoords="offset points", fontsize=9,
-        )  # fmt: skip
+        right.errorbar(*at, ends, color=BLUE, marker="o", capsize=4, ls="")
+        offset = (6, -14) if place == 0 else (7, 5)  # the first two are neighbours
+        right.annotate(f"layer {number}", at, offset, textcoords="offset points", fontsize=9)
     left.set(xlabel="layer", ylabel="degrees", title="by how much it turns the stream")
     right.set(
         xscale="log", yscale="log", xlabel="degrees", title="perplexity without it, times as large"
@@ -87,8 +83,10 @@ def layers(angles: Sequence[float], ratios: Mapping[int, Interval]) -> tuple[Axe
     some = (10, 20, 50, 100)
     right.set_xticks(some, [str(t) for t in some])
     right.xaxis.set_minor_formatter(NullFormatter())
+    powers = [10**n for n in range(7) if 10**n < max(r.high for r in ratios.values())]
+    right.set_yticks(powers, [f"{p:,}" for p in powers])
     right.axhline(1, color="black", linewidth=1.0, linestyle=(0, (1, 1)))
-    right.margins(x=0.25)
+    right.margins(x=0.25, y=0.12)
     return left, right
 
 
