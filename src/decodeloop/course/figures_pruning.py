@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 from torch import Tensor
@@ -22,10 +23,10 @@ def sizes(weight: Tensor, share: float) -> Axes:
     numbers = weight.detach().float().cpu().flatten()
     limit = float(numbers.abs().kthvalue(max(1, int(share * len(numbers)))).values)
     edge = 4 * float(numbers.std())
-    _, bins, bars = axis.hist(numbers.numpy(), bins=101, range=(-edge, edge), color=PALE)
-    for left, bar in zip(bins, bars.patches, strict=False):
-        if abs(left + (bins[1] - bins[0]) / 2) < limit:
-            bar.set_facecolor(BLUE)
+    heights, bins = np.histogram(numbers.numpy(), bins=101, range=(-edge, edge))
+    middles, width = (bins[1:] + bins[:-1]) / 2, bins[1] - bins[0]
+    colours = [BLUE if abs(middle) < limit else PALE for middle in middles]
+    axis.bar(middles, heights, width, color=colours)
     part = float(numbers[numbers.abs() <= limit].square().sum() / numbers.square().sum())
     axis.set(xlabel="weight", ylabel="how many", yticks=[], xlim=(-edge, edge))
     axis.text(0, axis.get_ylim()[1], f"{share:.0%} of the numbers,\n{part:.0%} of their squares",
