@@ -91,9 +91,9 @@ def csr_matvec(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor) -> Te
 
     Shapes: starts (R + 1,), columns and values (numbers that are not zero,), x (C,) → (R,).
 
-    >>> matrix = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 0.0], [0.0, 3.0, 0.0]]).to_sparse_csr()
-    >>> x, parts = torch.tensor([1.0, 10.0, 100.0]), (matrix.crow_indices(), matrix.col_indices())
-    >>> csr_matvec(*parts, matrix.values(), x)
+    >>> starts, columns = torch.tensor([0, 2, 2, 3]), torch.tensor([0, 2, 1])  # a row is empty
+    >>> values, x = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 10.0, 100.0])
+    >>> csr_matvec(starts, columns, values, x)
     tensor([201.,   0.,  30.])
     """
     R = len(starts) - 1
