@@ -15,6 +15,24 @@ from decodeloop.compress.distillation import (
     train_student,
 )
 from decodeloop.compress.gptq import gptq, output_error
+from decodeloop.compress.narrowing import (
+    channel_scores,
+    drop_heads,
+    drop_layers,
+    head_scores,
+    layer_angles,
+    narrow_feed_forward,
+)
+from decodeloop.compress.pruning import (
+    csr_matvec,
+    inputs_of,
+    prune_magnitude,
+    pruned,
+    two_four,
+    wanda,
+    wanda_scores,
+    zeros,
+)
 from decodeloop.compress.quantization import (
     dequantize_asymmetric,
     dequantize_groups,
@@ -24,6 +42,7 @@ from decodeloop.compress.quantization import (
     rounded,
     unpack_int4,
 )
+from decodeloop.compress.rebuilding import decoder_over, plain_weights
 from decodeloop.compress.shuffling import shuffled
 from decodeloop.compress.smoothing import largest_inputs, seeing_inputs, smooth, smoothed
 from decodeloop.compress.training import (
@@ -41,18 +60,30 @@ __all__ = [
     "Optimizer",
     "QuantizedKVCache",
     "Recipe",
+    "channel_scores",
+    "csr_matvec",
+    "decoder_over",
     "dequantize_asymmetric",
     "dequantize_cache",
     "dequantize_groups",
     "distillation_loss",
+    "drop_heads",
+    "drop_layers",
     "for_training",
     "gptq",
     "hard_loss",
+    "head_scores",
+    "inputs_of",
     "largest_inputs",
+    "layer_angles",
+    "narrow_feed_forward",
     "new_decoder",
     "output_error",
     "pack_int4",
     "pack_nibbles",
+    "plain_weights",
+    "prune_magnitude",
+    "pruned",
     "quantize_asymmetric",
     "quantize_cache",
     "quantize_groups",
@@ -67,7 +98,11 @@ __all__ = [
     "train",
     "train_student",
     "trained",
+    "two_four",
     "unpack_int4",
     "unpack_nibbles",
+    "wanda",
+    "wanda_scores",
     "windows",
+    "zeros",
 ]

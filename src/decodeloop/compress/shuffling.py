@@ -14,7 +14,7 @@ import random
 import torch
 from torch import Tensor
 
-from decodeloop.errors import UserError
+from decodeloop.compress.rebuilding import decoder_over, plain_weights
 from decodeloop.model import Decoder, ModelConfig
 
 # The axis along which a weight has the channels of the residual stream.
@@ -53,14 +53,7 @@ def shuffled(decoder: Decoder, seed: int = 0) -> Decoder:
     True
     """
     config, draw = decoder.config, random.Random(seed)
-    with torch.device("meta"):
-        twin = Decoder(config, decoder.parts)
-    old = {name: weight.detach() for name, weight in decoder.state_dict().items()}
-    if old.keys() != twin.state_dict().keys():
-        raise UserError(
-            f"shuffled: the weights are not those of a plain decoder (its head is of type "
-            f"{type(decoder.output).__name__}): shuffle a model first, then quantize it."
-        )
+    old = plain_weights(decoder, "shuffled")
     stream = permutation(config.width, draw)
     inner = [permutation(config.feed_forward, draw) for _ in range(config.layers)]
     values = [value_channels(config, draw) for _ in range(config.layers)]
@@ -77,10 +70,7 @@ def shuffled(decoder: Decoder, seed: int = 0) -> Decoder:
         elif part == "attention.output":
             moved = moved.index_select(1, seen_by_queries(values[layer], config))
         new[name] = moved
-    twin.load_state_dict(new, assign=True)
-    if config.tied:
-        twin.output.weight = twin.embedding.weight
-    return twin.requires_grad_(False).train(decoder.training)
+    return decoder_over(config, new).with_parts(decoder.parts).train(decoder.training)
 
 
 def layer_and_part(name: str) -> tuple[int, str]:
