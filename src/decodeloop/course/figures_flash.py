@@ -161,7 +161,7 @@ def times_of_ways(seconds: Mapping[str, float]) -> None:
     _, axis = plt.subplots(figsize=(8.5, 0.8 + 0.45 * len(seconds)))
     names = list(seconds)[::-1]
     values = [1e3 * seconds[name] for name in names]
-    axis.barh(names, values, color=[BLUE if "tiles" in name else PALE for name in names],
+    axis.barh(names, values, color=[BLUE if name.startswith("yours") else PALE for name in names],
               edgecolor="black")  # fmt: skip
     for y, value in enumerate(values):
         axis.text(value, y, f" {value:,.0f}" if value >= 10 else f" {value:.2g}", va="center")

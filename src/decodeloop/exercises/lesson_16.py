@@ -424,13 +424,13 @@ You take query i for position i. The queries are the last T of the S keys: query
 S - T + i.
 ## nothing skipped
 - if j <= last: → if True:
-You keep all tiles. One whose first key comes after the last query of its row has nothing to see.
+You keep all tiles. One whose first key comes after the last query of its band has nothing to see.
 ## the diagonal skipped
 - if j <= last: → if end <= first:
 You skip the tiles that the diagonal cuts. A part of them may be seen.
 ## skipped where the first query sees nothing
 - if j <= last: → if j <= first:
-You skip what the first query of a row of tiles can't see. The later ones of that row see further:
+You skip what the first query of a band can't see. The later ones of that band see further:
 the last one decides.
 ## the key itself skipped
 - if j <= last: → if j < last:
@@ -463,7 +463,7 @@ The first query sees its own key: a tile that ends exactly there is whole.
 That is the other way round: the third entry says that the diagonal cuts the tile.
 ## the last tile taken for a full one
 - end = min(j + columns, S) - 1 → end = j + columns - 1
-The last tile of a row may be narrower: its last key is S - 1 at most.
+The last tile of a band may be narrower: its last key is S - 1 at most.
 ## numbers of tiles
 - (i, j, end > first) → (i // rows, j // columns, end > first)
 You count tiles. Asked for are the first query and the first key of each.
@@ -475,7 +475,7 @@ The first query comes first, then the first key.
 Those are the tiles that are skipped. Asked for are those that are left.
 ## the last row missing
 - for i in range(0, T, rows): → for i in range(0, T - rows + 1, rows):
-The last row of tiles is missing where T is no multiple of `rows`.
+The last band of queries is missing where T is no multiple of `rows`.
 ## the last column missing
 - for j in range(0, S, columns): → for j in range(0, S - columns + 1, columns):
 The last column of tiles is missing where S is no multiple of `columns`.
@@ -488,8 +488,8 @@ You exchange rows and columns: a tile has `rows` queries and `columns` keys.
     hints=(
         "Two loops, `range(0, T, rows)` and `range(0, S, columns)`. As positions, the queries of "
         "band i are S - T + i and the next ones. Which of them sees furthest, and which least?",
-        "A tile is needed if its first key is not behind the row's last query. It is cut if its "
-        "last key is behind the row's first query.",
+        "A tile is needed if its first key is not behind the band's last query. It is cut if its "
+        "last key is behind the band's first query.",
         "first = S - T + i; last = min(first + rows, S) - 1; needed: j <= last; cut: "
         "min(j + columns, S) - 1 > first.",
     ),
@@ -758,13 +758,13 @@ TRAFFIC = Exercise(
         """
 ## nothing skipped
 - min(S - T + i + rows, S) → S
-You read all keys for every row of tiles. Those above the diagonal are skipped.
+You read all keys for every band of queries. Those above the diagonal are skipped.
 ## keys alone
 - 2 * keys * D → keys * D
 You count the keys. The values are read too.
 ## each key once
 - return T * D + 2 * keys * D → return T * D + 2 * S * D
-You read every key and value once. Each row of tiles reads them again: fast memory is too small to
+You read every key and value once. Each band reads them again: fast memory is too small to
 keep them.
 ## without the queries
 - return T * D + 2 * keys * D → return 2 * keys * D
@@ -789,7 +789,7 @@ The scores never leave the fast memory: that is the point.
 You read only the keys that are seen. Tiles are read whole.
 ## only full tiles
 - math.ceil(seen / columns) → (seen // columns)
-You round the tiles of a row down. One that is begun is read.
+You round the tiles of a band down. One that is begun is read.
 ## beyond the last key
 - min(whole, S) → whole
 The last tile ends with the last key: there is nothing to read behind it.
@@ -798,14 +798,14 @@ The last tile ends with the last key: there is nothing to read behind it.
 Query i stands at position S - T + i: it sees the keys in the cache too.
 ## by the first query
 - min(S - T + i + rows, S) → min(S - T + i + 1, S)
-You take what the first query of a row of tiles sees. The last one sees furthest.
+You take what the first query of a band sees. The last one sees furthest.
 ## only full rows
 - range(0, T, rows) → range(0, T - rows + 1, rows)
-The last row of tiles is missing where T is no multiple of `rows`.
+The last band of queries is missing where T is no multiple of `rows`.
 ## rows and columns exchanged
 - def by_rows(T: int, S: int, D: int, rows: int, columns: int) -> Any:
 + def by_rows(T: int, S: int, D: int, columns: int, rows: int) -> Any:
-You exchange rows and columns: keys and values are read once for each row of tiles.
+You exchange rows and columns: keys and values are read once for each band.
 ## without the head dimension
 - return T * D + 2 * keys * D, T * D → return T + 2 * keys, T
 You count queries and keys. Each has D numbers.
@@ -821,11 +821,11 @@ What is read comes first.
 """,
     ),
     hints=(
-        "Three things are read: the queries once; keys and values for every row of tiles. One is "
-        "written: the result. How many keys does a row of tiles read?",
+        "Three things are read: the queries once; keys and values for every band. One is "
+        "written: the result. How many keys does a band read?",
         "Go through `skip_tiles(T, S, rows, columns)`: each tile (i, j, …) reads "
         "min(columns, S - j) keys, and as many values.",
-        "read = T · D + 2 · D · (the keys of all rows of tiles), written = T · D.",
+        "read = T · D + 2 · D · (the keys of all bands), written = T · D.",
     ),
 )
 
