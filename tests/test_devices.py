@@ -4,7 +4,15 @@ import sys
 import pytest
 import torch
 
-from decodeloop.devices import CHOICES, VARIABLE, failure, pick_device, synchronize
+from decodeloop import devices
+from decodeloop.devices import (
+    CHOICES,
+    VARIABLE,
+    failure,
+    pick_device,
+    synchronize,
+    total_memory,
+)
 from decodeloop.errors import DeviceError, UserError
 
 
@@ -127,3 +135,10 @@ def test_synchronize_waits_for_that_device_alone(monkeypatch, device, expected):
 def test_asking_where_does_not_import_torch_before_it_must():
     code = "import sys, decodeloop, decodeloop.devices; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_this_machine_has_some_memory_or_does_not_say(monkeypatch):
+    total = total_memory()
+    assert total is None or total > 1e8
+    monkeypatch.delattr(devices.os, "sysconf", raising=False)
+    assert total_memory() is None

@@ -154,11 +154,6 @@ def test_little_memory_is_a_warning_and_unknown_memory_none(monkeypatch, gigabyt
     assert rows_of(doctor.memory)["memory"].word == word
 
 
-def test_a_system_that_does_not_tell_its_memory_is_no_error(monkeypatch):
-    monkeypatch.delattr(room.os, "sysconf", raising=False)
-    assert room.total_memory() is None
-
-
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "yet"))
