@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from decodeloop.assembling import decoder_from
-from decodeloop.checkpoints.hub_config import read_config, read_eos_ids, read_quantization
+from decodeloop.checkpoints.hub_config import read_config, read_quantization
 from decodeloop.checkpoints.sliced import Sliced
-from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import Finite
 from decodeloop.errors import ModelFileError
-from decodeloop.finding import KNOWN, check_vocabulary, known_folder
+from decodeloop.finding import KNOWN, in_folder, known_folder
 from decodeloop.loading import LanguageModel
 from decodeloop.measure.process import resident_bytes
 from decodeloop.model import Decoder, ModelConfig
@@ -70,17 +69,16 @@ def load_split(
         WorkerError: a process died.
     """
     folder, known = folder_of(name_or_path)
-    config = read_config(folder)
-    shard_config(config, ranks)  # refused before anything is started
-    tokenizer, eos_ids = Tokenizer.from_folder(folder), read_eos_ids(folder)
-    check_vocabulary(tokenizer, config, eos_ids, folder)
+    source = in_folder(folder, known)
+    shard_config(source.config, ranks)  # refused before anything is started
     check_importable(block)
     workers = Workers(
         answer_as_rank, ranks, threads=threads, folder=str(folder), known=known, block=block
     )
-    split = SplitModel(config, workers, DTYPE)
-    model = cast(Decoder, split)  # it has the shape of one
-    return SplitLanguageModel(str(name_or_path), config, tokenizer, model, tuple(eos_ids), split)
+    split = SplitModel(source.config, workers, DTYPE)
+    model, eos_ids = cast(Decoder, split), tuple(source.eos_ids)  # it has the shape of one
+    name = str(name_or_path)
+    return SplitLanguageModel(name, source.config, source.tokenizer, model, eos_ids, split)
 
 
 def handover_workers(

@@ -15,6 +15,7 @@ from decodeloop.compress.distillation import (
     train_student,
 )
 from decodeloop.compress.gptq import gptq, output_error
+from decodeloop.compress.listening import seeing_inputs
 from decodeloop.compress.narrowing import (
     channel_scores,
     drop_heads,
@@ -44,7 +45,7 @@ from decodeloop.compress.quantization import (
 )
 from decodeloop.compress.rebuilding import decoder_over, plain_weights
 from decodeloop.compress.shuffling import shuffled
-from decodeloop.compress.smoothing import largest_inputs, seeing_inputs, smooth, smoothed
+from decodeloop.compress.smoothing import largest_inputs, smooth, smoothed
 from decodeloop.compress.training import (
     Optimizer,
     Recipe,

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from decodeloop.compress.pruning import check_calibration
-from decodeloop.compress.rebuilding import decoder_over, plain_weights
-from decodeloop.compress.shuffling import layer_and_part
+from decodeloop.compress.rebuilding import decoder_over, layer_and_part, plain_weights
 from decodeloop.errors import UserError
 from decodeloop.model import Decoder, block
 from decodeloop.model.decoder import check_token_ids

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from decodeloop.compress.listening import read, seeing_inputs
 from decodeloop.compress.rebuilding import decoder_over, plain_weights
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model import Decoder
@@ -173,16 +174,12 @@ def inputs_of(decoder: Decoder, texts: Sequence[Tensor]) -> dict[str, Tensor]:
     reader = decoder_over(decoder.config, plain_weights(decoder, "inputs_of"))
     found: dict[str, list[Tensor]] = {}
 
-    def listen(name: str) -> None:
-        def heard(_: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
-            found.setdefault(name, []).append(args[0].flatten(0, -2))
+    def keep(name: str, x: Tensor) -> Tensor:
+        found.setdefault(f"{name}.weight", []).append(x.flatten(0, -2))
+        return x
 
-        reader.get_submodule(name.removesuffix(".weight")).register_forward_pre_hook(heard)
-
-    for name in matrices_of(reader.state_dict()):
-        listen(name)
-    for ids in texts:
-        reader.hidden(ids[None])
+    with seeing_inputs(reader, keep):
+        read(reader, texts)
     once: dict[tuple[int, ...], Tensor] = {}  # what several matrices read stands in one memory
     return {
         name: once.setdefault(tuple(x.data_ptr() for x in pieces), torch.cat(pieces))

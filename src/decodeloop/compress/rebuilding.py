@@ -64,6 +64,19 @@ def decoder_over(config: ModelConfig, weights: Mapping[str, Tensor]) -> Decoder:
     return twin.requires_grad_(False).eval()
 
 
+def layer_and_part(name: str) -> tuple[int, str]:
+    """Where a weight belongs; what is of no layer has number -1.
+
+    >>> layer_and_part("layers.3.attention.query.weight"), layer_and_part("norm.weight")
+    ((3, 'attention.query'), (-1, 'norm'))
+    """
+    first, _, rest = name.removesuffix(".weight").partition(".")
+    if first != "layers":
+        return -1, first
+    number, _, part = rest.partition(".")
+    return int(number), part
+
+
 TIED = "output.weight"
 
 

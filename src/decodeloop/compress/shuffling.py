@@ -14,7 +14,7 @@ import random
 import torch
 from torch import Tensor
 
-from decodeloop.compress.rebuilding import decoder_over, plain_weights
+from decodeloop.compress.rebuilding import decoder_over, layer_and_part, plain_weights
 from decodeloop.model import Decoder, ModelConfig
 
 # The axis along which a weight has the channels of the residual stream.
@@ -71,19 +71,6 @@ def shuffled(decoder: Decoder, seed: int = 0) -> Decoder:
             moved = moved.index_select(1, seen_by_queries(values[layer], config))
         new[name] = moved
     return decoder_over(config, new).with_parts(decoder.parts).train(decoder.training)
-
-
-def layer_and_part(name: str) -> tuple[int, str]:
-    """Where a weight belongs; what is of no layer has number -1.
-
-    >>> layer_and_part("layers.3.attention.query.weight"), layer_and_part("norm.weight")
-    ((3, 'attention.query'), (-1, 'norm'))
-    """
-    first, _, rest = name.removesuffix(".weight").partition(".")
-    if first != "layers":
-        return -1, first
-    number, _, part = rest.partition(".")
-    return int(number), part
 
 
 def permutation(n: int, draw: random.Random) -> Tensor:

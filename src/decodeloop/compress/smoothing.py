@@ -9,13 +9,13 @@ what makes the channel, a norm's weight or a row of the matrix before, is divide
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from decodeloop.compress.listening import read, seeing_inputs
 from decodeloop.compress.quantization import twin_of
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model import Decoder
@@ -114,42 +114,3 @@ def largest_inputs(decoder: Decoder, texts: Sequence[Tensor]) -> dict[str, Tenso
     with seeing_inputs(decoder, look):
         read(decoder, texts)
     return found
-
-
-@contextmanager
-def seeing_inputs(decoder: Decoder, see: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
-    """Within it `see(name, x)` is called with the inputs (..., C) of each projection of the layers,
-    and what it returns goes in instead.
-
-    >>> from decodeloop.model import TINY
-    >>> decoder, seen = Decoder(TINY), []
-    >>> with seeing_inputs(decoder, lambda name, x: seen.append(name) or x):
-    ...     _ = decoder(torch.tensor([[1, 2]]))
-    >>> seen[0], len(seen) == 7 * TINY.layers
-    ('layers.0.attention.query', True)
-    """
-    hooks = []
-    for name, module in decoder.named_modules():
-        if name.startswith("layers.") and getattr(module, "weight", torch.empty(0)).ndim == 2:
-
-            def before(_: Any, inputs: tuple[Tensor], name: str = name) -> tuple[Tensor]:
-                return (see(name, inputs[0]),)
-
-            hooks.append(module.register_forward_pre_hook(before))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@torch.inference_mode()
-def read(decoder: Decoder, texts: Sequence[Tensor]) -> None:
-    """Run a decoder over texts for what can be seen on the way."""
-    if not texts or any(ids.ndim != 1 or not len(ids) for ids in texts):
-        shapes = ", ".join(str(tuple(ids.shape)) for ids in texts) or "none"
-        raise UserError(
-            f"texts to calibrate with: {shapes}: expected at least one, token ids of shape (T,)."
-        )
-    for ids in texts:
-        decoder.hidden(ids[None])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import int16, int32, prange
 
-from decodeloop.kernels.compiled import row_times
+from decodeloop.kernels.compiled import rms_norm, row_times
 from decodeloop.kernels.elementary import exp, half, largest, largest_magnitude
 from decodeloop.kernels.int4 import GROUP, TILE
 from decodeloop.kernels.jit import UNITS, kernel
@@ -56,17 +56,6 @@ def quantize(x: Array, out: Array, scale: Array, excess: Array) -> None:
         scale[g], excess[g] = top / np.float32(LARGEST), int32(-8) * total
 
 
-@kernel()
-def normalise(x: Array, weight: Array, eps: float, normed: Array) -> None:
-    """RMSNorm of a token. x, weight, normed (C,)"""
-    squares = np.float32(0)
-    for c in range(x.shape[0]):
-        squares += x[c] * x[c]
-    factor = np.float32(1) / np.sqrt(squares / np.float32(x.shape[0]) + np.float32(eps))
-    for c in range(x.shape[0]):
-        normed[c] = x[c] * factor * weight[c]
-
-
 @kernel(parallel=True)
 def quantize_rows(x: Array, out: Array, scale: Array, excess: Array) -> None:
     """`quantize`, of each token. x (N, C), out (N', C'), scale and excess (N', groups)"""
@@ -86,11 +75,11 @@ def norm_and_quantize(
     way; the rest as in `quantize_rows`"""
     if x.shape[0] <= ALONE:
         for n in range(x.shape[0]):
-            normalise(x[n], weight, eps, normed[n])
+            rms_norm(x[n], weight, eps, normed[n])
             quantize(normed[n], out[n], scale[n], excess[n])
     else:
         for n in prange(x.shape[0]):
-            normalise(x[n], weight, eps, normed[n])
+            rms_norm(x[n], weight, eps, normed[n])
             quantize(normed[n], out[n], scale[n], excess[n])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from decodeloop.kernels.compiled import turn
 from decodeloop.kernels.elementary import exp, largest
 from decodeloop.kernels.jit import kernel
 from decodeloop.kernels.prefetch import LINE, prefetch
@@ -30,13 +31,8 @@ def turn_and_store_one(
 ) -> None:
     """Of one token. projected (H + 2·G, D), cos and sin (D/2,), keys and values (G, D)"""
     rows, D = projected.shape
-    G, half = keys.shape[0], D // 2
-    for row in range(rows - G):
-        x = projected[row]
-        for i in range(half):
-            first, second = x[i], x[i + half]
-            x[i] = first * cos[i] - second * sin[i]
-            x[i + half] = second * cos[i] + first * sin[i]
+    G = keys.shape[0]
+    turn(projected[: rows - G], cos, sin)
     for g in range(G):
         for d in range(D):
             keys[g, d] = projected[rows - 2 * G + g, d]

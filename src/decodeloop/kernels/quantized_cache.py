@@ -15,6 +15,7 @@ import torch
 from numba import int32, prange
 
 from decodeloop.compress.cache import GROUP, QuantizedKVCache
+from decodeloop.kernels.compiled import turn
 from decodeloop.kernels.elementary import half, half_bits
 from decodeloop.kernels.jit import kernel
 from decodeloop.kernels.paged import CHUNK, TILE, add_weighted, merge_chunks, scores_of, soften
@@ -139,15 +140,10 @@ def turn_and_store(
 ) -> None:
     """As `paged.turn_and_store`: keys go to the tail, values are quantized. projected
     (N, H + 2·G, D), texts and positions (N,)"""
-    N, rows, D = projected.shape
-    G, half_width = cache.tail.shape[1], D // 2
+    N, rows, _ = projected.shape
+    G = cache.tail.shape[1]
     for n in range(N):
-        for row in range(rows - G):
-            x = projected[n, row]
-            for i in range(half_width):
-                first, second = x[i], x[i + half_width]
-                x[i] = first * cos[n, i] - second * sin[n, i]
-                x[i + half_width] = second * cos[n, i] + first * sin[n, i]
+        turn(projected[n, : rows - G], cos[n], sin[n])
         text, place = texts[n], positions[n]
         for g in range(G):
             cache.tail[text, g, place - cache.folded] = projected[n, rows - 2 * G + g]

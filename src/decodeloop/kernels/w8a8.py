@@ -13,6 +13,7 @@ import numpy as np
 from numba import int32, prange
 
 from decodeloop.kernels.amx import ROWS, TILE_BYTES, TOKENS, tile_dots
+from decodeloop.kernels.compiled import rms_norm
 from decodeloop.kernels.elementary import exp, largest_magnitude
 from decodeloop.kernels.jit import UNITS, kernel
 from decodeloop.kernels.vnni import FOUR, WIDTH, vector_dots
@@ -63,12 +64,7 @@ def norm_and_quantize(
     """RMSNorm of each token, then `quantize`. x (N, C), weight (C,), normed (N, C) is room on the
     way; out (N', C), scale and total (N',)"""
     for n in prange(x.shape[0]):
-        squares = np.float32(0)
-        for c in range(x.shape[1]):
-            squares += x[n, c] * x[n, c]
-        factor = np.float32(1) / np.sqrt(squares / np.float32(x.shape[1]) + np.float32(eps))
-        for c in range(x.shape[1]):
-            normed[n, c] = x[n, c] * factor * weight[c]
+        rms_norm(x[n], weight, eps, normed[n])
         scale[n], total[n] = quantize(normed[n], out[n])
 
 

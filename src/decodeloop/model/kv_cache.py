@@ -253,14 +253,19 @@ class ContiguousKVCache:
         self._length += T
 
     def truncate(self, n: int) -> None:
-        if not 0 <= n <= self._length:
-            raise UserError(f"truncate({n}): expected 0 to {self._length}, the cache's length.")
+        check_truncate(n, self._length)
         self._length = n
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
         index = row_numbers(rows, self.batch).to(self.keys.device)
         self.keys = self.keys.index_select(1, index)
         self.values = self.values.index_select(1, index)
+
+
+def check_truncate(n: int, length: int) -> None:
+    """Raise a `UserError` unless a cache of this length can become n long by forgetting."""
+    if not 0 <= n <= length:
+        raise UserError(f"truncate({n}): expected 0 to {length}, the cache's length.")
 
 
 def row_numbers(rows: Tensor | Sequence[int], batch: int) -> Tensor:

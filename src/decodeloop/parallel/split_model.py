@@ -19,7 +19,7 @@ from torch import Tensor
 from decodeloop.errors import UserError
 from decodeloop.model import Attends, Decoder, KVCache, ModelConfig
 from decodeloop.model.decoder import check_token_ids
-from decodeloop.model.kv_cache import row_numbers
+from decodeloop.model.kv_cache import check_truncate, row_numbers
 from decodeloop.parallel.group import Group
 from decodeloop.parallel.traffic import Traffic
 from decodeloop.parallel.workers import Workers
@@ -98,8 +98,7 @@ class SplitCache:
             )
 
     def truncate(self, n: int) -> None:
-        if not 0 <= n <= self.length:
-            raise UserError(f"truncate({n}): expected 0 to {self.length}, the cache's length.")
+        check_truncate(n, self.length)
         self._workers.ask("on_cache", self.number, "truncate", n)
         self.length = n
 

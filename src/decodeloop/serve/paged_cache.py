@@ -15,7 +15,7 @@ from decodeloop.cost.checks import check_whole
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 from decodeloop.model.attention import check_mask
-from decodeloop.model.kv_cache import row_numbers
+from decodeloop.model.kv_cache import check_truncate, row_numbers
 from decodeloop.model.window import mask_for
 from decodeloop.serve.block_manager import BlockManager, NoRoom
 from decodeloop.serve.blocks import LIBRARY_PARTS, BlockParts, Table, blocks_needed
@@ -105,8 +105,7 @@ class PagedKVCache:
             self.blocks.complete(table, T)
 
     def truncate(self, n: int) -> None:
-        if not 0 <= n <= self.length:
-            raise UserError(f"truncate({n}): expected 0 to {self.length}, the cache's length.")
+        check_truncate(n, self.length)
         self._step = None
         for table in self.rows:
             self.blocks.truncate(table, n)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model.attention import causal_mask, check_mask, softmax
-from decodeloop.model.kv_cache import row_numbers
+from decodeloop.model.kv_cache import check_truncate, row_numbers
 from decodeloop.model.multi_head import grouped_query_attention
 
 
@@ -217,8 +217,7 @@ class LatentKVCache:
         self._length += T
 
     def truncate(self, n: int) -> None:
-        if not 0 <= n <= self._length:
-            raise UserError(f"truncate({n}): expected 0 to {self._length}, the cache's length.")
+        check_truncate(n, self._length)
         self._length = n
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
