@@ -145,6 +145,26 @@ def test_few_tokens_go_through_loops_and_many_through_pytorch(monkeypatch):
     assert taken == ["layer_of_few"] * TINY.layers + ["layer_of_many"] * TINY.layers
 
 
+def test_with_int8_weights_a_text_that_decodes_does_not_feel_who_reads_a_prompt_in_16_bits():
+    """Alone it goes through the loops, whose inputs are fp32; a prompt's are bf16 where the
+    processor multiplies that. 32 texts and the prompt, then more texts than loops are made for."""
+    plain, exact = copy.deepcopy(PAIRS["int8"][0]), PAIRS["int8"][1]
+    for module in plain.modules():
+        if isinstance(module, Int8Linear):
+            module.products = torch.bfloat16
+    quick = FastDecoder(plain)
+    for count in (32, 33):
+        tables = pool_with(TINY, [5] * count + [0], [1] * count + [20], 16)
+        with torch.inference_mode():
+            found = quick.hidden(ids_for(tables), GatheringStep(copied(tables)))
+            expected = exact.hidden(ids_for(tables), GatheringStep(tables))
+            torch.testing.assert_close(found[:, :count], expected[:, :count], **CLOSE)
+            apart = (found[:, count:] - expected[:, count:]).norm() / expected[:, count:].norm()
+            assert 1e-4 < float(apart) < 0.02
+            logits = quick.head(found[:, :32])
+            torch.testing.assert_close(logits, exact.head(expected[:, :32]), **CLOSE)
+
+
 @pytest.mark.parametrize("how", ["not plain", "positions of its own", "a mask", "gradients"])
 def test_other_steps_take_the_plain_path(how, monkeypatch):
     monkeypatch.setattr(FastDecoder, "packed", lambda *_: pytest.fail("taken"))

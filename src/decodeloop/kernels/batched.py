@@ -3,7 +3,8 @@
 What the texts share, the products with the matrices, takes all tokens at once; what they do not,
 attention, goes from table to table (`paged`). A few tokens meet matrices in fp32 or int8 in the
 loops of `compiled`, more of them in PyTorch's products; inputs in 8 bits have loops of their own
-(`w8a8`).
+(`w8a8`). With int8 weights a text that makes a token and one that reads a prompt are computed as
+they are alone, whatever comes with them: the loops for the one, `prefill`'s products for the other.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from decodeloop.model import BlockTables, ModelConfig
 
 Array = np.ndarray[Any, Any]
 MOST_IN_LOOPS = 8  # tokens; with more, PyTorch's products in fp32 are faster
+MOST_ROUNDS = 4  # of so many tokens with int8 weights; with more, made floats once they are faster
 SLAB = 256  # tokens whose attention is in memory at a time
 
 
@@ -130,35 +132,73 @@ def places_of(tables: BlockTables, frequencies: Array, attention: float = 1.0) -
     )
 
 
-def linear(x: Tensor, matrix: Array, scale: Array) -> Tensor:
-    """x times a matrix in fp32, or in int8, which is made floats again some rows at a time. The
-    inputs stay in fp32, as those of `compiled` do. x (N, C), matrix (R, C), scale (R,) → (N, R)"""
+class Rows(NamedTuple):
+    """Which tokens belong to texts that read a few at once, as in decoding, and which to others;
+    and what the products of these take their inputs in."""
+
+    few: Tensor
+    many: Tensor
+    products: torch.dtype
+
+
+def rows_of(texts: Array, products: torch.dtype) -> Rows:
+    """The tokens of a step, by what is read of their text. texts (N,)"""
+    _, place, count = np.unique(texts, return_inverse=True, return_counts=True)
+    few = torch.from_numpy(count[place] <= MOST_IN_LOOPS)
+    return Rows(few.nonzero()[:, 0], (~few).nonzero()[:, 0], products)
+
+
+def linear(x: Tensor, matrix: Array, scale: Array, rows: Rows) -> Tensor:
+    """x times a matrix in fp32, or in int8. x (N, C), matrix (R, C), scale (R,) → (N, R)"""
     weight = torch.from_numpy(matrix)
     if weight.dtype == torch.float32:
         return F.linear(x, weight)
-    products = [F.linear(x, rows.float()) for rows in weight.split(ROWS)]
-    return torch.cat(products, dim=-1).mul_(torch.from_numpy(scale))
+    out, factor = x.new_zeros(len(x), len(matrix)), torch.from_numpy(scale)
+    if len(rows.few) > MOST_ROUNDS * MOST_IN_LOOPS:
+        out[rows.few] = product(x[rows.few], weight, factor, torch.float32)
+    else:
+        for some in rows.few.split(MOST_IN_LOOPS) if len(rows.few) else ():
+            found = np.zeros((len(some), len(matrix)), np.float32)
+            compiled.add_product(matrix, scale, x[some].numpy(), found)
+            out[some] = torch.from_numpy(found)
+    if len(rows.many):
+        out[rows.many] = product(x[rows.many], weight, factor, rows.products)
+    return out
+
+
+def product(x: Tensor, weight: Tensor, scale: Tensor, products: torch.dtype) -> Tensor:
+    """x times an int8 matrix, which becomes numbers of this type some rows at a time."""
+    inputs = x.to(products)
+    parts = [F.linear(inputs, rows.to(products)).float() for rows in weight.split(ROWS)]
+    return torch.cat(parts, dim=-1).mul_(scale)
 
 
 def layer_of_many(
-    x: Array, keys: Array, values: Array, places: Places, eps: float, weights: tuple[Array, ...]
+    x: Array,
+    keys: Array,
+    values: Array,
+    places: Places,
+    eps: float,
+    weights: tuple[Array, ...],
+    rows: Rows,
 ) -> None:
-    """One layer for many tokens, in place: PyTorch's products, with matrices in fp32 or int8.
-    x (N, C), keys and values (blocks, G, size, D); weights as `compiled.decode_layer` has them"""
+    """One layer for many tokens, in place, with matrices in fp32 or int8. x (N, C), keys and values
+    (blocks, G, size, D); weights as `compiled.decode_layer` has them"""
     N, D = len(x), keys.shape[-1]
     first_norm, q, s_q, k, s_k, v, s_v, output, s_output, second_norm, *rest = weights
     gate, s_gate, up, s_up, down, s_down = rest
     normed, stream = np.empty_like(x), torch.from_numpy(x)
     inputs = torch.from_numpy(normed)
     compiled.rms_norm_rows(x, first_norm, eps, normed)
-    three = [linear(inputs, *one) for one in ((q, s_q), (k, s_k), (v, s_v))]
+    three = [linear(inputs, *one, rows) for one in ((q, s_q), (k, s_k), (v, s_v))]
     heads = torch.cat(three, dim=-1).view(N, -1, D).numpy()
     cos, sin, blocks, offsets, *who = places
     paged.turn_and_store(heads, cos, sin, blocks, offsets, keys, values)
     attended = torch.empty(N, len(q))
     attend: Any = paged.attend
     attend(heads, keys, values, *who, attended.view(N, -1, D).numpy())
-    stream += linear(attended, output, s_output)
+    stream += linear(attended, output, s_output, rows)
     compiled.rms_norm_rows(x, second_norm, eps, normed)
-    inner = F.silu(linear(inputs, gate, s_gate), inplace=True).mul_(linear(inputs, up, s_up))
-    stream += linear(inner, down, s_down)
+    inner = F.silu(linear(inputs, gate, s_gate, rows), inplace=True)
+    inner *= linear(inputs, up, s_up, rows)
+    stream += linear(inner, down, s_down, rows)

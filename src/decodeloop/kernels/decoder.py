@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from decodeloop.compress.cache import GROUP, QuantizedKVCache
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.kernels import compiled, int4_products, w8a8
-from decodeloop.kernels.batched import MOST_IN_LOOPS, check_tables, layer_of_many, places_of
+from decodeloop.kernels.batched import (
+    MOST_IN_LOOPS,
+    MOST_ROUNDS,
+    check_tables,
+    layer_of_many,
+    places_of,
+    rows_of,
+)
 from decodeloop.kernels.int8 import Int8Linear
 from decodeloop.kernels.known import not_in_kernels, turning
 from decodeloop.kernels.layers import Pages, layer_in_4_bits, layer_in_8_bits, layer_of_few
@@ -240,9 +247,10 @@ class FastDecoder(Decoder):
             with numba_threads() as most:
                 run_at_pace(self.pace, kind, most, way, arguments)
         else:  # of a cache in fewer bits only few at a time come here
+            rows = rows_of(places.texts, self.products)
             for (keys, values, *_), weights in zip(caches, self.weights, strict=True):
                 with pytorch_at_pace(self.pace, kind), numba_threads():
-                    layer_of_many(x, keys, values, places, eps, weights)
+                    layer_of_many(x, keys, values, places, eps, weights, rows)
         return normalised(torch.from_numpy(x), self.norm.weight, eps)[None]
 
     def can_fill(self, cache: Attends | None) -> TypeGuard[ContiguousKVCache | None]:
@@ -296,7 +304,11 @@ class FastDecoder(Decoder):
 
     def head(self, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary. Shapes: (..., C) → (..., V)."""
-        few = 0 < hidden.numel() <= FEW * self.config.width or (self.in_8_bits and hidden.numel())
+        N = hidden.numel() // self.config.width
+        # int8 in rounds: as floats in 16 bits the logits of a text would depend on how many come
+        in_rounds = self.weights and self.matrix.dtype == np.int8
+        most_at_once = FEW * MOST_ROUNDS if in_rounds else FEW
+        few = N > 0 and (self.in_8_bits or most_at_once >= N)
         here = hidden.is_cpu and hidden.dtype == torch.float32
         if not few or not here or not self.weights or torch.is_grad_enabled():
             return super().head(hidden)
@@ -314,5 +326,7 @@ class FastDecoder(Decoder):
                     exact = arrays(head.exact)
                     int4_products.score_again(*exact, x.numpy(), head.error, logits)
             else:
-                compiled.add_product(self.matrix, self.scale, x.numpy(), logits)
+                for i in range(0, N, FEW):
+                    some = x[i : i + FEW].numpy()
+                    compiled.add_product(self.matrix, self.scale, some, logits[i : i + FEW])
         return torch.from_numpy(logits).view(*hidden.shape[:-1], -1)
