@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +100,13 @@ def load_as_asked(
     kind = dtype_name(dtype, DTYPES, "--dtype")
     if cache_dtype is not None:
         cache_dtype = dtype_name(cache_dtype, CACHE_BITS, "--cache-dtype")
-    return load(model, device, kind, compiled, cache_dtype)
+    compiling = threading.Timer(5.0, note, ("compiling: up to a minute, this once.",))
+    if kind == "w8a8" or cache_dtype:  # the rest was compiled by `fetch`
+        compiling.start()
+    try:
+        return load(model, device, kind, compiled, cache_dtype)
+    finally:
+        compiling.cancel()
 
 
 def seeded_generator(seed: int | None) -> torch.Generator:

@@ -40,7 +40,7 @@ def obstacle(
     (fp32, int8, w8a8 or int4) and keys and values in fp32 or fewer bits; None if nothing does.
 
     It is tried: Numba may be missing, switched off, or without a folder for its machine code, a
-    threading layer, room on the disk. The first time, compiling takes some ten seconds; the machine
+    threading layer, room on the disk. The first time, compiling takes up to a minute; the machine
     code is kept beside the package, or in the user's cache folder.
     """
     if device.type != "cpu":
@@ -95,11 +95,12 @@ def dtype_of(head: nn.Module) -> str:
 
 
 def compile_all() -> str | None:
-    """Compile what all kinds of weights need, batches of unequal texts included, so that nobody has
-    to wait for it later; what stands in the way, if something does. A cache in fewer bits, which is
-    there by asking, is compiled when one is first asked for."""
+    """Compile what the course needs, batches of unequal texts included, so that nobody has to wait
+    for it later; what stands in the way, if something does. What is there by asking alone, 8-bit
+    activations (w8a8, most of a minute) and caches in fewer bits, is compiled when it is first
+    asked for."""
     cpu = torch.device("cpu")
-    for dtype in ("fp32", "int8", "w8a8", "int4"):
+    for dtype in ("fp32", "int8", "int4"):
         if reason := obstacle(cpu, dtype):
             return reason
     load_batched_code()
