@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from tiny_models import random_llama, save_folder
 
 from decodeloop.bench import CONTENDERS, TABLE, Settings, bench, config_of
 from decodeloop.bench.busy import core_held
@@ -224,6 +225,27 @@ def test_a_path_runs_in_a_process_of_its_own_and_says_what_went_wrong(tmp_path):
     broken = Worker(contender, replace(settings, model=str(tmp_path)))
     assert "has no config.json" in broken.read()["error"]
     broken.close()
+
+
+def test_each_of_our_own_paths_can_be_had():
+    assert [contender.name for contender in OWN] == [
+        "plain",
+        "fp32",
+        "int8",
+        "w8a8",
+        "int4",
+        "int8, int8 cache",
+        "int4, int8 cache",
+        "int4, int4 cache",
+    ]
+
+
+@pytest.mark.parametrize("contender", [*OWN, TABLE], ids=lambda contender: contender.name)
+def test_each_of_our_own_paths_tells_when_each_token_was_there(tmp_path, contender):
+    folder = save_folder(tmp_path / "model", random_llama())
+    times = contender.load(str(folder), 1)([1, 2, 3, 4], 5)
+    assert len(times) == 5 and times[0] > 0
+    assert times == sorted(times)
 
 
 def test_without_numba_the_plain_path_runs_and_the_others_say_why_not(tmp_path, monkeypatch):

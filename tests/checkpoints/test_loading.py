@@ -152,7 +152,7 @@ for path in sys.argv[1:]:
     for dtype in ("fp32", "bf16", "int8", "int4"):
         load(path, device="cpu", dtype=dtype, compiled=False)
         gc.collect()  # what waits to be freed would be room, too
-        with guarded(megabytes=80):
+        with guarded(megabytes=40):
             message = refusal(lambda: load(path, device="cpu", dtype=dtype))
         print(message)
 """
@@ -161,7 +161,7 @@ for path in sys.argv[1:]:
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
 def test_a_model_that_is_too_large_is_one_sentence(tiny, tmp_path):
     """In a process of its own: memory that other tests have given back would be room for it."""
-    large = tiny.llama(vocab_size=1 << 19, num_hidden_layers=1)  # 128 MB, then as much again
+    large = tiny.llama(vocab_size=1 << 18, num_hidden_layers=1)  # 64 MB, then as much again
     file = tiny.write_gguf(tmp_path / "m.gguf", large, "F16")
     folder = tiny.save_folder(tmp_path / "m", large.half())
     tests = str(Path(__file__).parents[1])

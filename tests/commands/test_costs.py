@@ -112,23 +112,16 @@ def test_bad_measurements_get_one_sentence(command, words, parts):
     assert_one_sentence(err, *parts)
 
 
-def test_a_bench_ends_in_one_line(command):
+def test_a_bench_ends_in_one_line(command, monkeypatch):
+    two = [c for c in bench.CONTENDERS if c.name in ("plain", "int4, int4 cache")]
+    monkeypatch.setattr(bench, "CONTENDERS", two)  # each takes seconds to start
     words = ["--prompt-tokens", 4, "--new-tokens", 3, "--runs", 1, "--threads", 1]
     status, out, _ = command("bench", *words, "--json")
     assert (status, out.count("\n")) == (0, 1)
     data = json.loads(out)
-    assert [row["name"] for row in data["paths"]] == [
-        "plain",
-        "fp32",
-        "int8",
-        "w8a8",
-        "int4",
-        "int8, int8 cache",
-        "int4, int8 cache",
-        "int4, int4 cache",
-    ]
+    assert [row["name"] for row in data["paths"]] == ["plain", "int4, int4 cache"]
     assert data["failed"] == {}
-    assert data["ratios"]["int8"]["plain"] > 0
+    assert data["ratios"]["int4, int4 cache"]["plain"] > 0
     assert all(row["tokens_per_s"]["median"] > 0 for row in data["paths"])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from decodeloop.course.comparing import difference, same
+from decodeloop.course.comparing import alike, difference, difference_of_plain, same
 from decodeloop.course.plain import MOST_DEEP, Odd, plain
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -101,9 +101,11 @@ def test_what_no_exercise_asks_for_is_odd_and_equals_nothing(made, text):
     assert isinstance(copy, Odd)
     assert text in copy.text
     assert len(copy.text) < 120
-    for expected in (torch.ones(2), 1.0, [1.0], {"a": 1}, "a", None, value, copy):
-        assert not same(value, expected, 1e-5)
-        assert difference(expected, value, 1e-5).startswith("expected ")
+    assert not same(value, value, 1e-5)
+    assert difference(value, value, 1e-5).startswith("expected ")
+    for expected in (torch.ones(2), 1.0, [1.0], {"a": 1}, "a", None, copy):
+        assert not alike(copy, expected, 1e-5)
+        assert difference_of_plain(expected, copy, 1e-5).startswith("expected ")
 
 
 @pytest.mark.parametrize(
