@@ -50,24 +50,6 @@ def speeds_kept(ratios: Mapping[str, Sequence[float]]) -> None:
     plt.show()
 
 
-def worse_by_kept(
-    points: Mapping[str, Sequence[tuple[float, float]]], whole: float, unit: str
-) -> None:
-    """Perplexity against what is kept of a token: (numbers kept, times the original's)."""
-    _, axis = plt.subplots(figsize=(7.5, 3.4))
-    looks = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREY, "^", ":"))
-    for (name, line), (colour, mark, style) in zip(points.items(), looks, strict=False):
-        xs, ys = zip(*line, strict=True)
-        axis.plot(xs, ys, color=colour, marker=mark, linestyle=style, label=name)
-    axis.plot([whole], [1], "*", color="black", markersize=11, label="the model as it is")
-    axis.set(xlabel=unit, ylabel="perplexity, times", yscale="log")
-    ticks = [t for t in (1, 1.5, 2, 5, 10, 100) if t <= 1.5 * axis.get_ylim()[1]]
-    axis.set_yticks(ticks, [str(t) for t in ticks])
-    axis.minorticks_off()
-    axis.legend(fontsize=9)
-    plt.show()
-
-
 def cost_of_leaving_out(rows: Mapping[str, tuple[float, float]]) -> None:
     """For each thing left out: what it saves, in %, and by how much the perplexity grows."""
     figure, (left, right) = plt.subplots(
@@ -93,5 +75,4 @@ __all__ = [
     "losses_over_position",
     "masks",
     "speeds_kept",
-    "worse_by_kept",
 ]

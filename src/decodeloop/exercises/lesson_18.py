@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from decodeloop import model
 from decodeloop.exercises.edits import edits
@@ -36,11 +37,42 @@ def mask_by_hand(T: int, S: int, window: int, sinks: int = 0) -> Tensor:
     return torch.tensor(rows).reshape(T, S)
 
 
-def windowed(T: int, S: int, window: int, sinks: int = 0) -> Tensor:
-    query, key = torch.arange(S - T, S)[:, None], torch.arange(S)
+def windowed(
+    T: int, S: int, window: int, sinks: int = 0, device: torch.device | str | None = None
+) -> Tensor:
+    query, key = torch.arange(S - T, S, device=device)[:, None], torch.arange(S, device=device)
     near = query - key < window
     first = key < sinks
     return (key <= query) & (near | first)
+
+
+class Elsewhere(TorchFunctionMode):
+    """Plays a second device on the CPU: what is made for it is marked, and what comes of that, too;
+    with anything else it does not mix."""
+
+    device = torch.device("cuda", 7)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [*args, *(kwargs or {}).values()]
+        marks = {hasattr(x, "elsewhere") for x in given if isinstance(x, Tensor) and x.ndim}
+        if len(marks) == 2:
+            raise RuntimeError("Expected all tensors to be on the same device, but found two.")
+        named = {name: self.at_home(x) for name, x in (kwargs or {}).items()}
+        result = func(*map(self.at_home, args), **named)
+        asked = any(self.at_home(x) is not x for x in given)
+        if isinstance(result, Tensor) and (asked or True in marks):
+            result.elsewhere = True  # type: ignore[attr-defined]
+        return result
+
+    def at_home(self, x: Any) -> Any:
+        asked = isinstance(x, str | torch.device) and str(x) == str(self.device)
+        return torch.device("cpu") if asked else x
+
+
+def elsewhere(window_mask: Candidate, *sizes: int) -> dict[str, Any]:
+    with Elsewhere():
+        mask = window_mask(*sizes, device=Elsewhere.device)
+    return {"mask": mask, "on the device": hasattr(mask, "elsewhere")}
 
 
 WINDOW_MASK = Exercise(
@@ -49,22 +81,30 @@ WINDOW_MASK = Exercise(
     library=model.window_mask,
     minutes=5,
     difficulty=1,
-    cases=tuple(
-        call(f"T {T}, S {S}, a window of {window}, {sinks} sinks", *sizes, oracle=mask_by_hand)
-        for sizes in (
-            (5, 5, 2, 0),
-            (6, 6, 3, 1),
-            (6, 6, 1, 0),
-            (1, 9, 4, 0),
-            (1, 9, 4, 2),
-            (1, 1, 1, 0),
-            (3, 8, 4, 3),
-            (4, 4, 9, 0),
-            (5, 5, 1, 2),
-            (3, 7, 2, 6),
-            (7, 11, 5, 1),
-        )
-        for T, S, window, sinks in [sizes]
+    cases=(
+        *(
+            call(f"T {T}, S {S}, a window of {window}, {sinks} sinks", *sizes, oracle=mask_by_hand)
+            for sizes in (
+                (5, 5, 2, 0),
+                (6, 6, 3, 1),
+                (6, 6, 1, 0),
+                (1, 9, 4, 0),
+                (1, 9, 4, 2),
+                (1, 1, 1, 0),
+                (3, 8, 4, 3),
+                (4, 4, 9, 0),
+                (5, 5, 1, 2),
+                (3, 7, 2, 6),
+                (7, 11, 5, 1),
+            )
+            for T, S, window, sinks in [sizes]
+        ),
+        trial(
+            "on another device",
+            elsewhere,
+            lambda *sizes: {"mask": mask_by_hand(*sizes), "on the device": True},
+            *(2, 5, 3, 1),
+        ),
     ),
     mistakes=edits(
         windowed,
@@ -77,7 +117,7 @@ that it sees is `window` - 1 before it.
 - query - key < window → query - key < window - 1
 Each query sees one position too few: the window counts the query's own position.
 ## the queries stand at the beginning
-- torch.arange(S - T, S)[:, None] → torch.arange(T)[:, None]
+- torch.arange(S - T, S, device=device)[:, None] → torch.arange(T, device=device)[:, None]
 The T queries are the last T of the S positions: the first of them stands at S - T, not at 0.
 ## the future is seen
 - return (key <= query) & (near | first) → return near | first
@@ -108,6 +148,11 @@ A position is seen if it is near *or* one of the first.
 ## the other way round
 - return (key <= query) & (near | first) → return ~((key <= query) & (near | first))
 True means *may attend* in this course.
+## device is forgotten
+- torch.arange(S - T, S, device=device)[:, None], torch.arange(S, device=device)
++ torch.arange(S - T, S)[:, None], torch.arange(S)
+The mask is not on `device`: hand it to each `torch.arange`. On a GPU it would meet scores that lie
+elsewhere.
 ## queries in columns
 - return (key <= query) & (near | first) → return ((key <= query) & (near | first)).T
 Rows are queries and columns are keys: (T, S).
@@ -214,7 +259,7 @@ RING_KV_CACHE = Exercise(
     name="RingKVCache",
     lesson=LESSON,
     library=variants.RingKVCache,
-    minutes=13,
+    minutes=10,
     difficulty=3,
     tolerance=1e-4,
     cases=(
@@ -290,6 +335,15 @@ You store the key of a neighbour: of the T new ones, position p is number p - `l
 - seen = torch.tensor(old + new) → seen = torch.tensor(places + new)
 Your mask compares places with positions. Position p lies at another place once the ring has turned:
 what is near is told by positions.
+## read in the order of the places
+- places = [self.place(p) for p in old] → places = list(range(len(old)))
+You take the keys from place 0 upward, as if they lay in the order of their positions. Once the ring
+has turned they don't: take those of `self.place(p)` for each old p.
+## hidden once for all
+- mask = (distance >= 0) & ((distance < self.window) | (seen < self.sinks))
++ mask = (distance >= 0) & ((distance[0] < self.window) | (seen < self.sinks))
+You leave out what is too far for the *first* new token, and for the others only hide the future.
+Each new token has a window of its own.
 ## one layer for all
 - self.keys[layer, :, :, self.place(p)] → self.keys[0, :, :, self.place(p)]
 - self.values[layer, :, :, self.place(p)] → self.values[0, :, :, self.place(p)]
@@ -302,14 +356,14 @@ The values are never stored.
 """,
     ),
     hints=(
-        "Before anything is written, put what the ring holds and what is new side by side, keys, "
+        "`place` is the formula above. In `attend`, before anything is written, put what the ring holds and what is new side by side, keys, "
         "values and positions, and attend to that, with a mask made of the positions.",
-        "`old = self.kept(self.length)` are the positions in the ring, and `[self.place(p) for p in "
-        "old]` their places: `self.keys[layer][:, :, places]` are their keys, in this order.",
-        "`distance = new[:, None] - seen`, where `seen` are all positions, old and new, is what "
-        "`window_mask` compared.",
-        "After attending, write those of `self.kept(self.length + T)` that are new: position p is "
-        "`k[:, :, p - self.length]`, and goes to `self.place(p)`.",
+        "`self.read(layer, old)` gives the old keys and values; `torch.cat((old keys, k), 2)` has "
+        "the keys of the positions `old + new`, in this order.",
+        "`distance = query[:, None] - key`, where `query` is `new` as a tensor and `key` is `old + "
+        "new`, is what `window_mask` compared.",
+        "A key is seen if `distance >= 0` and it is either less than `window` away or one of the "
+        "first `sinks`. Attend, then `self.write(layer, k, v)`, then return.",
     ),
 )
 
@@ -352,8 +406,9 @@ YARN_FREQUENCIES = Exercise(
     name="yarn_frequencies",
     lesson=LESSON,
     library=model.yarn_frequencies,
-    minutes=8,
+    minutes=10,
     difficulty=2,
+    kind="stretch",
     cases=(
         call("the small model, 4 times", 32, 10_000.0, 4.0, 256, oracle=yarn_by_hand),
         call("the real model, 2 times", 64, 100_000.0, 2.0, 8192, oracle=yarn_by_hand),
@@ -427,6 +482,16 @@ Where no pair turns so often, `first` comes out negative: at least 0.
 ## the number of the last pair is not cut
 - min(math.ceil(turning(beta_slow)), D - 1) → math.ceil(turning(beta_slow))
 Where every pair turns more often, `last` comes out beyond D - 1: at most that.
+## the ramp ends at the last pair
+- min(math.ceil(turning(beta_slow)), D - 1) → min(math.ceil(turning(beta_slow)), D // 2 - 1)
+You limit the ramp's end to the last pair, D/2 - 1. That would be tidier; but YaRN's published code,
+and so the models made with it, limit it to D - 1.
+## a ramp over turns
+- slowed = ((pair - first) / (last - first)).clamp(0, 1)
++ turns = trained * speed / (2 * math.pi)
++ slowed = ((beta_fast - turns) / (beta_fast - beta_slow)).clamp(0, 1)
+Your ramp is straight in the number of *turns*, as Llama 3.1 has it. YaRN's is straight in the
+number of the *pair*, from `first` to `last`.
 ## lengths instead of speeds
 - return speed * (1 - slowed) + speed / factor * slowed
 + return 1 / ((1 - slowed) / speed + factor / speed * slowed)
@@ -476,7 +541,7 @@ ABSORB = Exercise(
     name="absorb",
     lesson=LESSON,
     library=variants.absorb,
-    minutes=5,
+    minutes=7,
     difficulty=2,
     tolerance=1e-4,
     cases=(
@@ -499,6 +564,13 @@ head h // (H/G).
 ## the first key head for all
 - grouped @ own → grouped @ own[:1]
 All query heads take the first key head.
+## counted by the wrong number
+- return (grouped @ own).reshape(B, H, T, r)
++ return torch.stack([q[:, h] @ own[h // heads] for h in range(H)], 1)
+You divide by the number of key heads. H/G query heads share one: head h has key head h // (H/G).
+## the first text alone
+- return (grouped @ own).reshape(B, H, T, r) → return (grouped @ own).reshape(B, H, T, r)[:1]
+You take the first text of the batch alone. The result is (B, H, T, r).
 ## rows of another head
 - up_key.view(heads, D, r) → up_key.view(D, heads, r).transpose(0, 1)
 The rows of a key head stand together: the first D rows of `up_key` are those of head 0.
@@ -576,8 +648,9 @@ LATENT_FACTORS = Exercise(
     name="latent_factors",
     lesson=LESSON,
     library=variants.latent_factors,
-    minutes=7,
-    difficulty=3,
+    minutes=8,
+    difficulty=2,
+    kind="stretch",
     tolerance=1e-3,
     cases=(
         factoring("rank 1", 3, 4, 1),
@@ -606,6 +679,15 @@ You ignore `moment`: as if all inputs were equally likely.
 + return weight @ kept, kept.T
 You keep the directions in which the *inputs* are large. What counts is what the matrix makes of
 them: the directions of the outputs.
+## directions of the inputs, largest first
+- _, directions = torch.linalg.eigh(outputs)
+- up = directions[:, -rank:]
+- return up, up.T @ weight
++ values, directions = torch.linalg.eigh(inputs)
++ kept = directions[:, values.argsort(descending=True, stable=True)[:rank]]
++ return weight @ kept, kept.T
+You keep the directions in which the *inputs* are large. What counts is what the matrix makes of
+them: the directions of the outputs, W E[x xᵀ] Wᵀ.
 ## the wrong side
 - outputs = weight @ inputs @ weight.T
 - _, directions = torch.linalg.eigh(outputs)
@@ -674,6 +756,7 @@ MEAN_POOL_HEADS = Exercise(
     library=variants.mean_pool_heads,
     minutes=4,
     difficulty=1,
+    kind="stretch",
     cases=(
         pooling("3 heads become 1", 3, 1, 4, 5),
         pooling("6 heads become 2", 6, 2, 2, 3),
@@ -701,7 +784,7 @@ You take the largest of each number. Take the mean.
 ## the middle one
 - apart.mean(1) → apart.median(1).values
 That is the median. Take the mean.
-## every so manieth head
+## heads that are far apart
 - apart = weight.reshape(groups, heads // groups, -1, C)
 - return apart.mean(1).reshape(-1, C)
 + apart = weight.reshape(heads // groups, groups, -1, C)

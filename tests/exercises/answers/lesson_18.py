@@ -13,15 +13,15 @@ from decodeloop.exercises.edits import edited
 # --- window_mask ----------------------------------------------------------------------------------
 
 
-def mask_by_triangles(T, S, window, sinks=0):
-    whole = torch.ones(T, S, dtype=torch.bool)
+def mask_by_triangles(T, S, window, sinks=0, device=None):
+    whole = torch.ones(T, S, dtype=torch.bool, device=device)
     older = whole.tril(S - T - window)
     older[:, :sinks] = False
     return whole.tril(S - T) & ~older
 
 
-def mask_by_filling(T, S, window, sinks=0):
-    mask = torch.zeros(T, S, dtype=torch.bool)
+def mask_by_filling(T, S, window, sinks=0, device=None):
+    mask = torch.zeros(T, S, dtype=torch.bool, device=device)
     for row in range(T):
         at = S - T + row
         mask[row, max(0, at - window + 1) : at + 1] = True
@@ -48,7 +48,7 @@ MASKS = edited(
 ## one sink more
 - min(sinks, at + 1) → min(sinks + 1, at + 1)
 ## a single query sees all
-- return mask → return mask if T > 1 else torch.ones(T, S, dtype=torch.bool)
+- return mask → return mask if T > 1 else torch.ones(T, S, dtype=torch.bool, device=device)
 ## not its own position
 - max(0, at - window + 1) : at + 1] = True → max(0, at - window + 1) : at] = True
 - min(sinks, at + 1) → min(sinks, at)
@@ -59,6 +59,8 @@ MASKS = edited(
 + mask[row, sinks:] = False
 ## the other way round
 - return mask → return ~mask
+## device is forgotten
+- dtype=torch.bool, device=device → dtype=torch.bool
 ## queries in columns
 - return mask → return mask.T
 """,
@@ -238,6 +240,16 @@ RINGS = edited(
 - held = self.at[layer] >= 0
 + held = [self.place(p) for p in range(self.length)
 +         if p < self.sinks or p >= self.length - self.window]
+## read in the order of the places
+- keys = torch.cat((self.keys[layer][:, :, held], k), 2)
+- values = torch.cat((self.values[layer][:, :, held], v), 2)
+- seen = torch.cat((self.at[layer][held], new))
++ n = int(held.sum())
++ keys = torch.cat((self.keys[layer][:, :, :n], k), 2)
++ values = torch.cat((self.values[layer][:, :, :n], v), 2)
++ seen = torch.cat((self.at[layer][held].sort().values, new))
+## hidden once for all
+- near = away < self.window → near = self.length - seen < self.window
 ## one layer for all
 - self.keys[layer][:, :, held] → self.keys[0][:, :, held]
 - self.values[layer][:, :, held] → self.values[0][:, :, held]
@@ -327,6 +339,12 @@ YARNS = edited(
 - max(low, 0) → low
 ## the number of the last pair is not cut
 - min(high, D - 1) → high
+## the ramp ends at the last pair
+- min(high, D - 1) → min(high, D // 2 - 1)
+## a ramp over turns
+- share = (i - low) / (high - low)
++ times = trained * base ** (-2 * i / D) / math.tau
++ share = (times - beta_fast) / (beta_slow - beta_fast)
 ## lengths instead of speeds
 - left = 1 - share + share / factor → left = 1 / (1 - share + share * factor)
 ## half the speed of a pair
@@ -370,6 +388,10 @@ ABSORBED = edited(
 - own.repeat_interleave(H // heads, 0) → own.repeat(H // heads, 1, 1)
 ## the first key head for all
 - own.repeat_interleave(H // heads, 0) → own[:1]
+## counted by the wrong number
+- own.repeat_interleave(H // heads, 0) → own[torch.arange(H) // heads]
+## the first text alone
+- out = q @ own → B, out = 1, q[:1] @ own
 ## rows of another head
 - up_key.reshape(heads, D, -1) → up_key.reshape(D, heads, -1).permute(1, 0, 2)
 ## divided by √D
@@ -432,6 +454,10 @@ FACTORS = edited(
 ## directions of the inputs
 - wide @ seen @ wide.mT) → seen)
 - best = values.argsort(descending=True)[:rank] → best = range(C - rank, C)
+- return chosen, chosen.mT @ weight → return weight @ chosen, chosen.mT
+## directions of the inputs, largest first
+- wide @ seen @ wide.mT) → seen)
+- values.argsort(descending=True) → values.argsort(descending=True, stable=True)
 - return chosen, chosen.mT @ weight → return weight @ chosen, chosen.mT
 ## the wrong side
 - wide @ seen @ wide.mT) → seen @ wide.mT @ wide @ seen)
@@ -496,7 +522,7 @@ POOLED = edited(
 - some.mean(0) → some.max(0).values
 ## the middle one
 - some.mean(0) → some.median(0).values
-## every so manieth head
+## heads that are far apart
 - each[g * share : (g + 1) * share] → each[g::groups]
 ## rows of one head
 - some.mean(0) → some.reshape(D, share, -1).mean(1)

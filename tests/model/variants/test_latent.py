@@ -212,3 +212,17 @@ def test_moments_are_those_of_what_keys_are_made_of(trained):
 
     exact = input_moments(trained, [IDS[:1], IDS[1:]])
     assert distance(exact) < distance(None)
+
+
+def test_the_two_matrices_may_be_found_by_another_function(trained):
+    asked = []
+
+    def first_rows(weight, rank, moment):
+        asked.append((weight.dtype, tuple(weight.shape), rank, moment.dtype))
+        return torch.eye(len(weight))[:, :rank], weight[:rank]
+
+    moments = input_moments(trained, [IDS])
+    twin = latent_from(trained, 7, 10, moments, factors=first_rows)
+    assert asked == [(torch.float32, (20, trained.config.width), 7, torch.float32)] * 3
+    value = trained.layers[0].attention.value.weight  # all pairs are turned: values alone are left
+    assert torch.equal(twin.layers[0].attention.down.weight, value[:7])

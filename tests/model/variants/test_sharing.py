@@ -54,6 +54,10 @@ def test_pooling_some_layers_leaves_the_others_and_the_model_alone(model):
     pool_kv_heads(model, 2), keep_layers(model, [0])
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
     assert model.config.kv_heads == 6 and len(model.layers) == 3
+    first = pool_kv_heads(model, 2, pool=lambda weight, heads, groups: weight[: 10 * groups])
+    assert torch.equal(
+        first.layers[2].attention.value.weight, model.layers[2].attention.value.weight[:20]
+    )
     with pytest.raises(UserError, match="biases"):
         pool_kv_heads(Decoder(replace(TINY, biases="qkv")), 1)
 

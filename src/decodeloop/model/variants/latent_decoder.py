@@ -189,18 +189,26 @@ class LatentDecoder(Decoder):
         return projected
 
 
+Factors = Callable[[Tensor, int, Tensor | None], tuple[Tensor, Tensor]]
+
+
 def latent_from(
-    model: Decoder, rank: int, rotated: int, moments: Sequence[Tensor] | None = None
+    model: Decoder,
+    rank: int,
+    rotated: int,
+    moments: Sequence[Tensor] | None = None,
+    factors: Factors = latent_factors,
 ) -> LatentDecoder:
     """A latent decoder out of a trained one, without training.
 
     Of each key, the R/2 pairs of channels that turn fastest stay turned keys, one for each KV head;
     the others, which hardly turn within a text, are no longer turned, and become a latent together
-    with the values, by `latent_factors`. With the rank as large as what they have, the latent costs
+    with the values, by `factors`. With the rank as large as what they have, the latent costs
     nothing, and what is lost is the turning of the slow pairs.
 
     Args:
         moments: the second moment of each layer's inputs, (C, C), as `input_moments` finds them.
+        factors: how a matrix becomes two thin ones; it is given fp32 on the CPU.
 
     Raises:
         UserError: the model is none of the Llama family, or the sizes don't fit.
@@ -225,7 +233,8 @@ def latent_from(
             state.pop(f"{name}.{part}.weight") for part in ("query", "key", "value")
         )
         joint = torch.cat((rows(key, G, content), value))  # (G·(D - R) + G·D, C)
-        up, down = latent_factors(joint, rank, None if moments is None else moments[number])
+        moment = None if moments is None else moments[number].float().cpu()
+        up, down = (part.to(joint) for part in factors(joint.float().cpu(), rank, moment))
         state |= {
             f"{name}.query.weight": rows(query, old.heads, torch.cat((content, place))),
             f"{name}.down.weight": down,

@@ -9,7 +9,7 @@ Built in lesson 18.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -45,8 +45,13 @@ def mean_pool_heads(weight: Tensor, heads: int, groups: int) -> Tensor:
     return weight.reshape(groups, heads // groups, D, -1).mean(1).reshape(groups * D, -1)
 
 
-def pool_kv_heads(model: Decoder, kv_heads: int, layers: Sequence[int] | None = None) -> Decoder:
-    """A copy with so many KV heads, each the mean of those that it stands for.
+def pool_kv_heads(
+    model: Decoder,
+    kv_heads: int,
+    layers: Sequence[int] | None = None,
+    pool: Callable[[Tensor, int, int], Tensor] = mean_pool_heads,
+) -> Decoder:
+    """A copy with so many KV heads, each made by `pool` of those that it stands for: their mean.
 
     With `layers`, they are pooled in these alone, and written out again: the loss is that of
     pooling there, the cache as large as before.
@@ -68,7 +73,7 @@ def pool_kv_heads(model: Decoder, kv_heads: int, layers: Sequence[int] | None = 
         layer = cast(Block, module)
         attention = own_copy(layer.attention)
         for name in ("key", "value"):
-            weight = mean_pool_heads(getattr(attention, name).weight, config.kv_heads, kv_heads)
+            weight = pool(getattr(attention, name).weight, config.kv_heads, kv_heads)
             if layers is not None:
                 share = config.kv_heads // kv_heads
                 weight = weight.unflatten(0, (kv_heads, -1)).repeat_interleave(share, 0)
