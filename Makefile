@@ -48,7 +48,7 @@ lab: fetch  ## start learning: JupyterLab opens at lesson 00; ARGS="…" goes to
 test: $(VENV)/.with-test fetch  ## run everything that CI runs, notebooks included
 	@echo "network during the tests: $(if $(OFFLINE),cut off,open (no unshare here))"
 	OMP_NUM_THREADS=$(THREADS) $(OFFLINE) $(BIN)/python -m pytest -p no:cacheprovider \
-		-n $(JOBS) --dist loadfile $(ARGS)
+		-n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # A kernel runs in the folder of its notebook, so the path is a whole one.
 test-device: $(VENV)/.with-test fetch  ## run the worked notebooks on a pretend GPU; ARGS="notebooks/01*"

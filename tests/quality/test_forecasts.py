@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from conftest import random_decoder
 from decodeloop.errors import UserError
 from decodeloop.model import TINY, ContiguousKVCache, RopeScaling
-from decodeloop.quality.forecasts import batches, hidden_states, log_probabilities, tokenized
+from decodeloop.quality.forecasts import (
+    batches,
+    forecasts,
+    hidden_states,
+    log_probabilities,
+    tokenized,
+)
 
 LENGTHS = (5, 2, 40, 5, 17, 3)
 
@@ -55,6 +61,17 @@ def test_log_probabilities_are_those_of_the_softmax(decoders):
     found = log_probabilities(decoders[2], hidden)
     expected = decoders[2](ids[None])[0].double().softmax(-1)
     torch.testing.assert_close(found.double().exp(), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_the_head_reads_together_what_was_read_together(decoders, few_tokens, monkeypatch):
+    decoder, texts, rows = decoders[2], texts_of(LENGTHS), []
+    head = decoder.head
+    monkeypatch.setattr(decoder, "head", lambda hidden: rows.append(len(hidden)) or head(hidden))
+    found = dict(forecasts(decoder, texts))
+    assert rows == [39, 16, sum(n - 1 for n in LENGTHS) - 39 - 16]
+    for number, ids in enumerate(texts):
+        alone = decoder(ids[None])[0, :-1].log_softmax(-1)
+        torch.testing.assert_close(found[number], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_a_cache_of_ones_own_is_asked_for_each_batch(decoders, few_tokens):

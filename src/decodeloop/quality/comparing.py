@@ -12,7 +12,7 @@ from torch import Tensor
 
 from decodeloop.decode.loop import Model
 from decodeloop.errors import UserError
-from decodeloop.quality.forecasts import NewCache, hidden_states, log_probabilities
+from decodeloop.quality.forecasts import NewCache, forecasts
 from decodeloop.quality.intervals import Interval, exponential, ratio_of_sums
 
 
@@ -82,10 +82,10 @@ class Original:
 
     Args:
         texts: token ids, a list of (T,); `tokenized` makes them.
-        chunk: as `hidden_states`.
+        chunk: as `forecasts`.
 
     Raises:
-        UserError: as `hidden_states`.
+        UserError: as `forecasts`.
 
     >>> from decodeloop.model import TINY, Decoder
     >>> model, texts = Decoder(TINY), [torch.tensor([1, 2, 3]), torch.tensor([4, 5])]
@@ -96,10 +96,7 @@ class Original:
     def __init__(self, model: Model, texts: Sequence[Tensor], *, chunk: int | None = None) -> None:
         self.texts = list(texts)
         self.vocabulary = model.config.vocabulary
-        found = {
-            number: log_probabilities(model, hidden[:-1])
-            for number, hidden in hidden_states(model, self.texts, chunk=chunk)
-        }
+        found = dict(forecasts(model, self.texts, chunk=chunk))
         self.forecasts = [found[number] for number in range(len(self.texts))]  # (T - 1, V) each
         self.best = [forecast.argmax(-1, keepdim=True) for forecast in self.forecasts]
 
@@ -118,11 +115,11 @@ class Original:
         """The quality of a model that was made of this one, at the same positions.
 
         Args:
-            chunk, new_cache: as `hidden_states`.
+            chunk, new_cache: as `forecasts`.
 
         Raises:
             UserError: it has another vocabulary, its forecasts are no numbers, or as
-                `hidden_states`.
+                `forecasts`.
         """
         if model.config.vocabulary != self.vocabulary:
             raise UserError(
@@ -131,9 +128,8 @@ class Original:
                 f"it is the same tokens; measure each by itself, or take two of one family."
             )
         rows: dict[int, Row] = {}
-        for number, hidden in hidden_states(model, self.texts, chunk=chunk, new_cache=new_cache):
+        for number, after in forecasts(model, self.texts, chunk=chunk, new_cache=new_cache):
             ids, before = self.texts[number], self.forecasts[number]
-            after = log_probabilities(model, hidden[:-1])
             best = after.gather(-1, self.best[number])  # argmax takes ten times as long as amax
             rows[number] = (
                 len(ids) - 1,

@@ -65,14 +65,14 @@ def batches(texts: Sequence[Tensor], most: int = TOKENS) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def hidden_states(
+def hidden_batches(
     model: Model,
     texts: Sequence[Tensor],
     *,
     chunk: int | None = None,
     new_cache: NewCache | None = None,
-) -> Iterator[tuple[int, Tensor]]:
-    """Each text's number, and the residual stream that the head reads at its positions.
+) -> Iterator[list[tuple[int, Tensor]]]:
+    """The residual stream that the head reads, of the texts that are read together.
 
     Args:
         chunk: how many tokens are read at a time, through a cache; if not given, all at once, as a
@@ -80,7 +80,7 @@ def hidden_states(
         new_cache: what makes the cache, (batch, max_length) → cache: to judge a cache that keeps
             less. The model's own if not given.
 
-    Shapes: texts a list of (T,) → (number, (T, C)), in the order of `batches`.
+    Shapes: texts a list of (T,) → for each of `batches` a list of (number, (T, C)).
 
     Raises:
         UserError: a text is too short, or longer than the model's context; `chunk` is below 1.
@@ -103,8 +103,45 @@ def hidden_states(
             cache = (new_cache or model.new_cache)(B, T)
             pieces = rows.split(min(chunk or T, T), dim=1)
             hidden = torch.cat([model.hidden(piece, cache) for piece in pieces], dim=1)
-        for number, row in zip(numbers, hidden, strict=True):
-            yield number, row[: len(texts[number])]
+        yield [(n, row[: len(texts[n])]) for n, row in zip(numbers, hidden, strict=True)]
+
+
+def hidden_states(
+    model: Model,
+    texts: Sequence[Tensor],
+    *,
+    chunk: int | None = None,
+    new_cache: NewCache | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Each text's number, and the residual stream that the head reads at its positions.
+
+    Arguments and errors are those of `hidden_batches`.
+
+    Shapes: texts a list of (T,) → (number, (T, C)), in the order of `batches`.
+    """
+    for read in hidden_batches(model, texts, chunk=chunk, new_cache=new_cache):
+        yield from read
+
+
+def forecasts(
+    model: Model,
+    texts: Sequence[Tensor],
+    *,
+    chunk: int | None = None,
+    new_cache: NewCache | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Each text's number, and the log-probabilities of its tokens but the first.
+
+    The head reads what was read together at once: its weights are many, and a product of the few
+    rows of one short text takes nearly as long as one of all. Arguments and errors are those of
+    `hidden_batches`.
+
+    Shapes: texts a list of (T,) → (number, (T - 1, V)) fp32, in the order of `batches`.
+    """
+    for read in hidden_batches(model, texts, chunk=chunk, new_cache=new_cache):
+        found = log_probabilities(model, torch.cat([hidden[:-1] for _, hidden in read]))
+        sizes = [len(hidden) - 1 for _, hidden in read]
+        yield from zip([number for number, _ in read], found.split(sizes), strict=True)
 
 
 @torch.inference_mode()
