@@ -107,7 +107,7 @@ def both_ways(
     return symmetric(label, groups.flatten(1), bits, shape[-1])
 
 
-SOME_ZEROS = near_steps(7, -7, 7, 3, 2, 4).flatten(1)
+SOME_ZEROS = near_steps(7, -7, 7, 3, 2, 4).flatten(1) / 4
 SOME_ZEROS[1, 4:] = 0.0
 SOME_ZEROS[2, :4] = 0.0
 BELOW = -near_steps(8, 3, 7, 3, 1, 8, ends=2).flatten(1) / 8
@@ -281,7 +281,7 @@ def with_zero_points(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Ten
 APART = near_steps(26, 0, 15, 4, 2, 5, off=0, ends=2)
 APART = (APART + 0.3 * ((APART > 0) & (APART < 15)) - 8.7).flatten(1)
 ABOVE = near_steps(14, 5, 15, 3, 2, 4, ends=2).flatten(1) / 8
-NO_NUMBERS = near_steps(15, 0, 15, 3, 2, 4, ends=2).flatten(1) - 6
+NO_NUMBERS = (near_steps(15, 0, 15, 3, 2, 4, ends=2).flatten(1) - 6) / 4
 NO_NUMBERS[0, :4] = 0.0
 NO_NUMBERS[2] = 0.0
 
@@ -759,6 +759,7 @@ ALIKE[0, :, 4] = -2.0
 NO_HALF = torch.tensor([[1000.3, 1003.1, 1001.4, 1002.1]])  # 16 bits have 1000 and 1000.5
 NO_STEP = torch.tensor([[0.0, 255.122, 200.547, 100.2]])  # a step of 1.00048, and 16 bits have 1
 SMALLEST = near_steps(70, 0, 7, 2, 5, ends=2) * 2**-24
+SMALLEST[1] = torch.tensor([0.0, 9.8, 3.1, 5.2, 1.9]) * 2**-24  # the step is rounded down by far
 LARGE_CHANNEL = of_slices(63, 8, 1, 2, 4, 7) * torch.tensor([1.0, 0.25, 64.0, 2.0])[:, None]
 
 QUANTIZE_CACHE = Exercise(
@@ -853,8 +854,7 @@ You divide by no less than some small number, and 16 bits hold steps that are sm
 the step *is* 0.
 ## not clamped
 - ratio.round().clamp(0, n) → ratio.round()
-ℓ may have been rounded up: then the smallest number is below it, and below 0 there is no `uint8`.
-Clamp to 0 … n.
+ℓ may have been rounded up, or the step down: then numbers fall below 0, or above n. Clamp to 0 … n.
 ## the smallest not taken off
 - (x - low.float()) / step.float()) → x / step.float())
 You divide the numbers as they are. Take off the smallest first.
@@ -951,6 +951,7 @@ def by_cholesky(
     return whole.to(torch.int8), torch.stack(steps, 1).float()
 
 
+BOTH_SIDES = torch.cat((drawn(582, 4, 8), -drawn(582, 4, 8)))  # some leave the range, both ways
 BEGIN_WITH_ZEROS = drawn(97, 4, 9)
 BEGIN_WITH_ZEROS[1, :3] = 0.0
 BEGIN_WITH_ZEROS[3] = 0.0
@@ -966,7 +967,7 @@ GPTQ = Exercise(
         compensating("two columns", drawn(71, 3, 2), going_together(72, 9, 2), 4, 2),
         compensating("4 bits, groups of 4", drawn(75, 6, 12), going_together(76, 40, 12), 4, 4),
         compensating("3 bits, a step a row", drawn(79, 5, 10), going_together(80, 30, 10), 3, 10),
-        compensating("2 bits", drawn(83, 4, 8), going_together(84, 25, 8), 2, 4),
+        compensating("2 bits", BOTH_SIDES, going_together(282, 25, 8), 2, 4),
         compensating("damped", drawn(87, 6, 9), going_together(88, 30, 9), 4, 3, 2.0),
         compensating("hardly damped", drawn(91, 5, 8), going_together(92, 30, 8), 4, 8, 1e-6),
         compensating("columns of one group each", drawn(95, 3, 6), going_together(96, 20, 6), 5, 1),
@@ -978,7 +979,8 @@ GPTQ = Exercise(
 ## nothing is made up for
 - left[:, c + 1 :] -= error[:, None] * U[c, c + 1 :]
 + pass
-This rounds each column to the nearest. Take from the columns to come what undoes the error.
+This rounds each column to the nearest. Take from the columns to come what undoes the error. (With
+the *lower* Cholesky factor that is 0.)
 ## the error grows
 - left[:, c + 1 :] -= error → left[:, c + 1 :] += error
 You add to the error. The columns to come must move the other way: `-=`.
@@ -1015,6 +1017,9 @@ The step of a group is that of its weights as they have become when the group is
 ## not held in the range
 - .round().clamp(-n, n) → .round()
 A column may have moved out of the range by the time it is rounded: clamp.
+## one number more on one side
+- .round().clamp(-n, n) → .round().clamp(-n - 1, n)
+You let numbers down to −n − 1. That one is not used: clamp to −n … n.
 ## the error of the whole number
 - left[:, c] - whole[:, c] * steps[-1] → left[:, c] / steps[-1] - whole[:, c]
 The error is that of the *weight*: the whole number times its step.

@@ -558,6 +558,8 @@ GPTQ_FORMS = edited(
 - step[:, c // group] = left[:, c → step[:, c // group] = weight.double()[:, c
 ## not held in the range
 - .round().clamp(-n, n) → .round()
+## one number more on one side
+- .round().clamp(-n, n) → .round().clamp(~n, n)
 ## the error of the whole number
 - left[:, c] - whole[:, c] * size → left[:, c] / size - whole[:, c]
 ## the next column alone
