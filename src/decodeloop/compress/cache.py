@@ -27,6 +27,10 @@ def quantize_cache(x: Tensor, bits: int, dim: int) -> tuple[Tensor, Tensor, Tens
     stands for. The numbers along `dim` share a step: positions of a channel for keys, channels of
     a token for values.
 
+    Where they are so close together that 16 bits make the step 0, the whole numbers are 0. So they
+    are where what 0 stands for, rounded up to 16 bits, lies above all of them, and the step is
+    below 0.
+
     Shapes: x any → the same, uint8; twice the same with 1 along `dim`, fp16.
 
     Raises:

@@ -25,7 +25,8 @@ def quantize_groups(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tens
     """The nearest whole numbers from -n to n, where n = 2^(bits - 1) - 1, and the step of each
     group of neighbours in a row: the largest magnitude of a group becomes n.
 
-    A group of zeros has step 0.
+    A group of zeros has step 0. A tie may be rounded either way. Numbers whose step is too small to
+    divide by, below 3e-39, become 0.
 
     Shapes: weight (R, C) → (R, C) int8, (R, C / group) fp32.
 

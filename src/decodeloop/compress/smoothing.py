@@ -34,7 +34,8 @@ def smooth(
     """What makes the inputs of some matrices, divided, and the matrices, multiplied, by one number
     for each channel: largest^strength / (the largest weight of its column)^(1 - strength).
 
-    A channel that is always 0, or that no weight reads, stays as it is.
+    A channel that is always 0, or that no weight reads, stays as it is. What is
+    returned is new.
 
     Args:
         source: what the channels are in proportion to, along its first axis: a norm's weight, or

@@ -21,15 +21,16 @@ def grids(numbers: Tensor, steps: Mapping[str, float]) -> list[Axes]:
     A dot is a number, a cross what it is rounded to."""
     _, axes = plt.subplots(1, len(steps), figsize=(3.3 * len(steps), 3.4), sharey=True)
     values = numbers.float().cpu()
+    top = float(values.abs().max())
+    reach = max(1.2 * top, *(1.1 * step * round(top / step) for step in steps.values()))
     for axis, (name, step) in zip(axes, steps.items(), strict=True):
-        top = float(values.abs().max())
         for k in range(-int(top / step) - 1, int(top / step) + 2):
             axis.axhline(k * step, color="#bbbbbb", linewidth=0.8, linestyle="-", zorder=0)
         near = (values / step).round() * step
         places = range(len(values))
         axis.plot(places, values, "o", color=BLUE, markersize=4, label="weight")
         axis.plot(places, near, "x", color=RED, markersize=6, label="rounded")
-        axis.set(title=f"{name}: step {step:.2g}", xlabel="column", ylim=(-1.25 * top, 1.25 * top))
+        axis.set(title=f"{name}: step {step:.2g}", xlabel="column", ylim=(-reach, reach))
     axes[0].set_ylabel("weight")
     axes[0].legend(fontsize=8, loc="lower left")
     return list(axes)
@@ -43,10 +44,14 @@ def bits_and_quality(results: Mapping[str, tuple[float, Interval]]) -> Axes:
         colour, marker = LOOKS[number % len(LOOKS)]
         ends = [[ratio.value - ratio.low], [ratio.high - ratio.value]]
         axis.errorbar(bits, ratio.value, ends, color=colour, marker=marker, capsize=4, ls="")
-        axis.annotate(name, (bits, ratio.value), (9, -3), textcoords="offset points", fontsize=9)
+        text = axis.annotate(
+            name, (bits, ratio.value), (9, -3), textcoords="offset points", fontsize=9
+        )
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # over the line at 1
     most = max(ratio.high for _, ratio in results.values())
+    least = min(1.0, *(ratio.low for _, ratio in results.values()))
     axis.axhline(1, color="black", linewidth=1.0, linestyle=(0, (1, 1)))
-    axis.set(yscale="log", ylim=(0.97, 1.15 * most), xlim=(2.5, 10.5))
+    axis.set(yscale="log", ylim=(0.97 * least, 1.15 * most), xlim=(2.5, 10.5))
     ratio_axis(axis.yaxis, most)
     axis.set(
         xlabel="bits a weight, with its share of the step", ylabel="perplexity, × the original's"

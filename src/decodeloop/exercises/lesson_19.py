@@ -51,9 +51,13 @@ def powers_of_two(seed: int, *shape: int) -> Tensor:
 
 
 def told(whole: Tensor, *others: Tensor) -> list[Any]:
-    """What is returned, and of which type the whole numbers are."""
-    kinds = [str(x.dtype) for x in (whole, *others) if not x.is_floating_point()]
-    return [whole, *others, *kinds]
+    """What is returned, and of which types."""
+    return [whole, *others, *(str(x.dtype) for x in (whole, *others))]
+
+
+def zeros_told(found: list[Any]) -> list[Any]:
+    """Besides, which steps are 0: one that is nearly 0 is so within the tolerance."""
+    return [*found, found[1] == 0]
 
 
 # --- quantize_groups ------------------------------------------------------------------------------
@@ -74,8 +78,8 @@ def symmetric_by_pytorch(weight: Tensor, bits: int, group: int) -> list[Any]:
 def symmetric(label: str, weight: Tensor, bits: int, group: int) -> Case:
     return trial(
         label,
-        lambda candidate, *inputs: told(*candidate(*inputs)),
-        symmetric_by_pytorch,
+        lambda candidate, *inputs: zeros_told(told(*candidate(*inputs))),
+        lambda *inputs: zeros_told(symmetric_by_pytorch(*inputs)),
         weight,
         bits,
         group,
@@ -103,7 +107,7 @@ def both_ways(
     return symmetric(label, groups.flatten(1), bits, shape[-1])
 
 
-SOME_ZEROS = near_steps(7, -7, 7, 3, 2, 4).flatten(1)
+SOME_ZEROS = near_steps(7, -7, 7, 3, 2, 4).flatten(1) / 4
 SOME_ZEROS[1, 4:] = 0.0
 SOME_ZEROS[2, :4] = 0.0
 BELOW = -near_steps(8, 3, 7, 3, 1, 8, ends=2).flatten(1) / 8
@@ -112,7 +116,7 @@ QUANTIZE_GROUPS = Exercise(
     name="quantize_groups",
     lesson=LESSON,
     library=compress.quantize_groups,
-    minutes=8,
+    minutes=9,
     difficulty=1,
     cases=(
         symmetric("by hand", torch.tensor([[1.0, -3.5, 0.6, 1.75]]), 4, 2),
@@ -126,6 +130,7 @@ QUANTIZE_GROUPS = Exercise(
         symmetric("all below 0", BELOW, 4, 8),
         both_ways("as many groups as columns in one", 9, 4, 4, 4, 4),
         both_ways("all far above 0", 10, 6, 4, 2, 4, size=0.25, first=20),
+        both_ways("tiny ones", 25, 4, 3, 2, 4, size=2**-60),
     ),
     mistakes=edits(
         by_groups,
@@ -179,6 +184,15 @@ The whole numbers come first, then the steps.
 ## a step where nothing is
 - step[..., 0] → torch.where(step == 0, 1.0, step)[..., 0]
 A group of zeros has a step of 0; yours is 1.
+## no step below a floor
+- step = groups.abs().amax(-1, keepdim=True) / n
++ step = (groups.abs().amax(-1, keepdim=True) / n).clamp(min=1e-8)
+Your step is never below some small number. That of a group of zeros is 0, and that of tiny weights
+is tiny: ask whether it is 0, and only where you divide.
+## divided by no less than a floor
+- torch.where(step == 0, 0.0, groups / step) → groups / step.clamp(min=1e-8)
+You divide by no less than some small number, and tiny weights, whose step is smaller, all become 0.
+Ask whether the step *is* 0.
 ## still in groups
 - whole.view(weight.shape) → whole
 The whole numbers are to have the shape of the weight, (R, C).
@@ -221,11 +235,23 @@ def asymmetric_by_pytorch(weight: Tensor, bits: int, group: int) -> list[Any]:
 def asymmetric(label: str, weight: Tensor, bits: int, group: int) -> Case:
     return trial(
         label,
-        lambda candidate, *inputs: told(*candidate(*inputs)),
-        asymmetric_by_pytorch,
+        lambda candidate, *inputs: zeros_told(told(*candidate(*inputs))),
+        lambda *inputs: zeros_told(asymmetric_by_pytorch(*inputs)),
         weight,
         bits,
         group,
+    )
+
+
+def largest_one(label: str, weight: Tensor, bits: int) -> Case:
+    """The largest whole number of each row alone: whichever way halves are rounded, it is n."""
+    return trial(
+        label,
+        lambda candidate, *inputs: candidate(*inputs)[0].amax(-1),
+        lambda *inputs: asymmetric_by_pytorch(*inputs)[0].amax(-1),
+        weight,
+        bits,
+        weight.shape[1],
     )
 
 
@@ -251,8 +277,11 @@ def with_zero_points(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Ten
     return whole.to(torch.uint8).view(weight.shape), step[..., 0], zero.to(torch.uint8)[..., 0]
 
 
+# Off by 0.3 where the zero point is off by 0.3, too: rounded together they are another number.
+APART = near_steps(26, 0, 15, 4, 2, 5, off=0, ends=2)
+APART = (APART + 0.3 * ((APART > 0) & (APART < 15)) - 8.7).flatten(1)
 ABOVE = near_steps(14, 5, 15, 3, 2, 4, ends=2).flatten(1) / 8
-NO_NUMBERS = near_steps(15, 0, 15, 3, 2, 4, ends=2).flatten(1) - 6
+NO_NUMBERS = (near_steps(15, 0, 15, 3, 2, 4, ends=2).flatten(1) - 6) / 4
 NO_NUMBERS[0, :4] = 0.0
 NO_NUMBERS[2] = 0.0
 
@@ -260,8 +289,9 @@ QUANTIZE_ASYMMETRIC = Exercise(
     name="quantize_asymmetric",
     lesson=LESSON,
     library=compress.quantize_asymmetric,
-    minutes=8,
+    minutes=10,
     difficulty=2,
+    kind="stretch",
     cases=(
         asymmetric("by hand", torch.tensor([[-1.0, 0.1, 6.5, 3.2]]), 4, 4),
         around_0("4 bits, groups of 4", 11, 4, 6, 6, 3, 4, size=0.5),
@@ -275,6 +305,10 @@ QUANTIZE_ASYMMETRIC = Exercise(
         asymmetric("groups of zeros", NO_NUMBERS, 4, 4),
         asymmetric("groups of one", torch.tensor([[7.0, -3.5, 0.0], [1.75, 14.0, -7.0]]), 3, 1),
         around_0("one step for a whole matrix", 18, 4, 11, 1, 1, 30, size=64.0),
+        asymmetric("what two roundings add up to", APART, 4, 5),
+        largest_one("the largest, 4 bits", torch.tensor([[-1.5, 13.5, 3.2, 0.1]]) / 4, 4),
+        largest_one("the largest, 8 bits", torch.tensor([[-1.5, 253.5, 7.2, 0.1]]) / 64, 8),
+        around_0("tiny ones", 27, 4, 6, 3, 2, 4, size=2**-60),
     ),
     mistakes=edits(
         with_zero_points,
@@ -318,6 +352,17 @@ You cut off what stands behind the point. Round to the nearest.
 ## shifted, then rounded down
 - ((groups * inverse).round() + zero) → (groups * inverse + zero).floor()
 You round down. Round to the nearest.
+## rounded together
+- (groups * inverse).round() + zero → ((groups - low) * inverse).round()
+You round w / s and the zero point together. Round w / s by itself, and add the zero point, which is
+rounded already: else 0 is not where the zero point says.
+## not clamped
+- ((groups * inverse).round() + zero).clamp(0, n) → (groups * inverse).round() + zero
+Where both roundings go up, the largest number becomes n + 1. Clamp to 0 … n.
+## clamped too late
+- ((groups * inverse).round() + zero).clamp(0, n) → (groups * inverse).round() + zero
+- whole.to(torch.uint8) → whole.to(torch.uint8).clamp(0, n)
+You clamp what is `torch.uint8` already: there 256 has become 0. Clamp first, then `.to(torch.uint8)`.
 ## the zero point rounded down
 - (-low * inverse).round() → (-low * inverse).floor()
 You round the zero point down. It, too, is the nearest whole number.
@@ -338,6 +383,14 @@ The order is: whole numbers, steps, zero points.
 ## a step where nothing is
 - step[..., 0] → torch.where(step == 0, 1.0, step)[..., 0]
 A group of zeros has a step of 0; yours is 1.
+## no step below a floor
+- step = (high - low) / n → step = ((high - low) / n).clamp(min=1e-8)
+Your step is never below some small number. That of a group of zeros is 0, and that of tiny weights
+is tiny: ask whether it is 0, and only where you divide.
+## divided by no less than a floor
+- torch.where(step == 0, 0.0, 1 / step) → 1 / step.clamp(min=1e-8)
+You divide by no less than some small number, and tiny weights, whose step is smaller, all become 0.
+Ask whether the step *is* 0.
 """,
     ),
     hints=(
@@ -384,7 +437,7 @@ PACK_INT4 = Exercise(
     name="pack_int4",
     lesson=LESSON,
     library=compress.pack_int4,
-    minutes=5,
+    minutes=4,
     difficulty=1,
     cases=(
         packing("by hand", torch.tensor([[1, 2, -1, 7]], dtype=torch.int8)),
@@ -444,6 +497,11 @@ Both halves hold the second of the two.
 + whole.mT[..., ::2].mT.to(torch.uint8) if whole.ndim > 1 else whole[::2].to(torch.uint8)
 + second = whole.mT[..., 1::2].mT.to(torch.uint8) if whole.ndim > 1 else whole[1::2].to(torch.uint8)
 You put two *rows* together. The neighbours of a row share a byte.
+## along the second axis
+- whole[..., ::2].to → whole[:, ::2].to
+- whole[..., 1::2].to → whole[:, 1::2].to
+You take every second along axis 1. Neighbours stand along the *last* axis, however many there are
+before it: `[..., ::2]`.
 ## a signed byte
 - return (first & 15) | (second << 4) → return ((first & 15) | (second << 4)).view(torch.int8)
 The bits are right; the type is to be `torch.uint8`.
@@ -513,12 +571,15 @@ for one in UNREAD:
 UNREAD[1][:, 4] = 0.0  # read by the other one
 NEVER = tops(49, 5)
 NEVER[3] = 0.0
+HARDLY, FAINT = drawn(29, 3, 4), tops(30, 4)
+HARDLY[:, 1] *= 2**-40
+FAINT[3] = 2**-40
 
 SMOOTH = Exercise(
     name="smooth",
     lesson=LESSON,
     library=compress.smooth,
-    minutes=8,
+    minutes=12,
     difficulty=2,
     tolerance=1e-4,
     cases=(
@@ -538,6 +599,9 @@ SMOOTH = Exercise(
         smoothing("the weights alone", drawn(50, 4), [drawn(51, 3, 4)], tops(52, 4), 0.0),
         smoothing("the channels alone", drawn(53, 4), [drawn(54, 3, 4)], tops(55, 4), 1.0),
         smoothing("what is always 0, and what nobody reads", drawn(56, 5), UNREAD, NEVER),
+        smoothing("the same, the weights alone", drawn(60, 5), UNREAD, NEVER, 0.0),
+        smoothing("the same, the channels alone", drawn(64, 5), UNREAD, NEVER, 1.0),
+        smoothing("what is nearly 0", drawn(69, 4), [HARDLY], FAINT),
         smoothing("one channel", drawn(57, 1), [drawn(58, 3, 1)], tops(59, 1), 0.75),
     ),
     mistakes=edits(
@@ -566,7 +630,7 @@ read it.
 ## each matrix by its own
 - return divided, [weight * factor for weight in weights]
 + own = [largest**strength / weight.abs().amax(0) ** (1 - strength) for weight in weights]
-+ own = [torch.where(f.isfinite() & (f > 0), f, 1.0) for f in own]
++ own = [torch.where((largest > 0) & weight.any(0), f, 1.0) for weight, f in zip(weights, own)]
 + return divided, [weight * f for weight, f in zip(weights, own, strict=True)]
 Each of your matrices has a factor of its own, but the channel that they read is divided only once:
 the factor must be the same for all.
@@ -603,6 +667,18 @@ A column of zeros gives a factor of infinity. Where no weight reads a channel, i
 ## only the columns of zeros
 - (largest > 0) & (read > 0) → read > 0
 A channel that is always 0 gives a factor of 0, and you divide by it. It stays as it is.
+## repaired afterwards
+- used = (largest > 0) & (read > 0)
++ used = factor.isfinite() & (factor > 0)
+You look at f whether it is 0 or infinite. With a strength of 0 or 1 one of the two powers is
+0 ** 0 = 1, and f looks sound. Ask the two maxima.
+## a floor under the maxima
+- largest**strength / read ** (1 - strength)
++ largest.clamp(min=1e-5) ** strength / read.clamp(min=1e-5) ** (1 - strength)
+- used = (largest > 0) & (read > 0)
++ used = torch.ones_like(read) > 0
+A floor under the maxima gives channels of 0 a factor all the same, and what is nearly 0 another one.
+f is 1 where one of the two maxima *is* 0.
 ## one factor for all
 - factor = torch.where(used, factor, torch.ones_like(factor))
 + factor = torch.where(used, factor, torch.ones_like(factor)).mean().expand_as(factor)
@@ -680,14 +756,18 @@ def of_slices(seed: int, bits: int, *shape: int) -> Tensor:
 ALIKE = of_slices(66, 4, 2, 3, 6)
 ALIKE[1, 2] = 0.5
 ALIKE[0, :, 4] = -2.0
+NO_HALF = torch.tensor([[1000.3, 1003.1, 1001.4, 1002.1]])  # 16 bits have 1000 and 1000.5
+NO_STEP = torch.tensor([[0.0, 255.122, 200.547, 100.2]])  # a step of 1.00048, and 16 bits have 1
+SMALLEST = near_steps(70, 0, 7, 2, 5, ends=2) * 2**-24
+SMALLEST[1] = torch.tensor([0.0, 9.8, 3.1, 5.2, 1.9]) * 2**-24  # the step is rounded down by far
 LARGE_CHANNEL = of_slices(63, 8, 1, 2, 4, 7) * torch.tensor([1.0, 0.25, 64.0, 2.0])[:, None]
 
 QUANTIZE_CACHE = Exercise(
     name="quantize_cache",
     lesson=LESSON,
     library=compress.quantize_cache,
-    minutes=6,
-    difficulty=1,
+    minutes=8,
+    difficulty=2,
     cases=(
         caching("by hand", torch.tensor([[-1.0, 0.1, 6.5]]), 4, -1),
         caching("values by token", of_slices(61, 4, 2, 3, 5, 8), 4, -1),
@@ -699,6 +779,10 @@ QUANTIZE_CACHE = Exercise(
         caching("all above 0", of_slices(67, 4, 3, 9) + 4, 4, -1),
         caching("one token", of_slices(68, 4, 2, 1, 6), 4, -1),
         caching("a whole channel of one token", torch.tensor([[[0.5, -3.0, 4.25]]]), 4, -2),
+        caching("a smallest that 16 bits don't hold", NO_HALF, 4, -1),
+        caching("a step that 16 bits don't hold", NO_STEP, 8, -1),
+        caching("a step that 16 bits make 0", 2**-20 + torch.tensor([1e-8, 1e-6, 4e-6]), 8, 0),
+        caching("the smallest step of 16 bits", SMALLEST, 3, -1),
     ),
     mistakes=edits(
         along_an_axis,
@@ -743,6 +827,34 @@ Steps and lows are still in 32 bits: with one for each token they would weigh as
 ## the low in 32 bits
 - x.amin(dim, keepdim=True).half() → x.amin(dim, keepdim=True)
 The smallest number is still in 32 bits. `.half()`.
+## rounded to 16 bits at the end
+- low = x.amin(dim, keepdim=True).half()
+- step = ((x.amax(dim, keepdim=True) - low.float()) / n).half()
++ low = x.amin(dim, keepdim=True)
++ step = (x.amax(dim, keepdim=True) - low) / n
+- return whole.to(torch.uint8), step, low → return whole.to(torch.uint8), step.half(), low.half()
+Your whole numbers are right for a step and a smallest number that are not the ones kept. Round these
+two to 16 bits first, and go on with what has become of them.
+## the step rounded at the end
+- low.float()) / n).half() → low.float()) / n)
+- return whole.to(torch.uint8), step, low → return whole.to(torch.uint8), step.half(), low
+Your whole numbers are found with the step in 32 bits. Round it to 16 first, and divide by what is
+kept.
+## the step from the smallest as it was
+- (x.amax(dim, keepdim=True) - low.float()) → (x.amax(dim, keepdim=True) - x.amin(dim, keepdim=True))
+Your step reaches from the smallest number as it *was*. On the way back one begins at ℓ, the one in
+16 bits: the steps must reach from there to the largest.
+## 0 asked too early
+- torch.where(step == 0, → torch.where(x.amax(dim, keepdim=True) == low.float(),
+You look for steps of 0 before they are rounded to 16 bits. There, too, a step may become 0, and you
+divide by it.
+## divided by no less than a floor
+- (x - low.float()) / step.float()) → (x - low.float()) / step.float().clamp(min=1e-5))
+You divide by no less than some small number, and 16 bits hold steps that are smaller. Ask whether
+the step *is* 0.
+## not clamped
+- ratio.round().clamp(0, n) → ratio.round()
+ℓ may have been rounded up, or the step down: then numbers fall below 0, or above n. Clamp to 0 … n.
 ## the smallest not taken off
 - (x - low.float()) / step.float()) → x / step.float())
 You divide the numbers as they are. Take off the smallest first.
@@ -801,7 +913,8 @@ def surgeon(
     for c in range(C):
         if c % group == 0:
             steps.append(w[:, c : c + group].abs().amax(1) / n)
-        whole = (w[:, c] / steps[-1]).round().clamp(-n, n)
+        none = steps[-1] == 0
+        whole = torch.where(none, 0.0, w[:, c] / steps[-1]).round().clamp(-n, n)
         inverse = torch.linalg.inv(H[c:, c:])
         moved = (w[:, c] - whole * steps[-1])[:, None] * inverse[0] / inverse[0, 0]
         w = torch.cat((w[:, :c], w[:, c:] - moved), 1)
@@ -810,7 +923,12 @@ def surgeon(
 
 
 def compensating(label: str, *inputs: Any) -> Case:
-    return trial(label, lambda candidate, *given: told(*candidate(*given)), surgeon, *inputs)
+    return trial(
+        label,
+        lambda candidate, *given: zeros_told(told(*candidate(*given))),
+        lambda *given: zeros_told(surgeon(*given)),
+        *inputs,
+    )
 
 
 def by_cholesky(
@@ -826,11 +944,17 @@ def by_cholesky(
     for c in range(C):
         if c % group == 0:
             steps.append(left[:, c : c + group].abs().amax(1) / n)
-        whole[:, c] = (left[:, c] / steps[-1]).round().clamp(-n, n)
+        ratio = torch.where(steps[-1] == 0, 0.0, left[:, c] / steps[-1])
+        whole[:, c] = ratio.round().clamp(-n, n)
         error = (left[:, c] - whole[:, c] * steps[-1]) / U[c, c]
         left[:, c + 1 :] -= error[:, None] * U[c, c + 1 :]
     return whole.to(torch.int8), torch.stack(steps, 1).float()
 
+
+BOTH_SIDES = torch.cat((drawn(582, 4, 8), -drawn(582, 4, 8)))  # some leave the range, both ways
+BEGIN_WITH_ZEROS = drawn(97, 4, 9)
+BEGIN_WITH_ZEROS[1, :3] = 0.0
+BEGIN_WITH_ZEROS[3] = 0.0
 
 GPTQ = Exercise(
     name="gptq",
@@ -843,10 +967,11 @@ GPTQ = Exercise(
         compensating("two columns", drawn(71, 3, 2), going_together(72, 9, 2), 4, 2),
         compensating("4 bits, groups of 4", drawn(75, 6, 12), going_together(76, 40, 12), 4, 4),
         compensating("3 bits, a step a row", drawn(79, 5, 10), going_together(80, 30, 10), 3, 10),
-        compensating("2 bits", drawn(83, 4, 8), going_together(84, 25, 8), 2, 4),
+        compensating("2 bits", BOTH_SIDES, going_together(282, 25, 8), 2, 4),
         compensating("damped", drawn(87, 6, 9), going_together(88, 30, 9), 4, 3, 2.0),
         compensating("hardly damped", drawn(91, 5, 8), going_together(92, 30, 8), 4, 8, 1e-6),
         compensating("columns of one group each", drawn(95, 3, 6), going_together(96, 20, 6), 5, 1),
+        compensating("zeros first", BEGIN_WITH_ZEROS, going_together(98, 30, 9), 4, 3),
     ),
     mistakes=edits(
         by_cholesky,
@@ -854,7 +979,8 @@ GPTQ = Exercise(
 ## nothing is made up for
 - left[:, c + 1 :] -= error[:, None] * U[c, c + 1 :]
 + pass
-This rounds each column to the nearest. Take from the columns to come what undoes the error.
+This rounds each column to the nearest. Take from the columns to come what undoes the error. (With
+the *lower* Cholesky factor that is 0.)
 ## the error grows
 - left[:, c + 1 :] -= error → left[:, c + 1 :] += error
 You add to the error. The columns to come must move the other way: `-=`.
@@ -875,12 +1001,25 @@ The damping plays no part. Add damping · (the mean of the diagonal) to the diag
 ## damped by a number
 - damping * H.diagonal().mean() → damping
 You add the damping as it is. It is a share of the mean of the diagonal.
+## damped by its own share
+- H.diagonal().mean() * torch.eye(C).double() → torch.diag(H.diagonal())
+You add to each number of the diagonal its own share. It is a share of their mean, the same for all.
+## a group of zeros forgotten
+- torch.where(steps[-1] == 0, 0.0, left[:, c] / steps[-1]) → left[:, c] / steps[-1]
+Where a group is all zeros its step is 0: 0 / 0 is no number, and goes on into all columns to come.
+There the whole numbers are 0.
+## steps of 64 bits
+- torch.stack(steps, 1).float() → torch.stack(steps, 1)
+Your steps are still float64. They are to be of the weight's type.
 ## the steps of the old weights
 - steps.append(left[:, c → steps.append(weight.double()[:, c
 The step of a group is that of its weights as they have become when the group is reached.
 ## not held in the range
 - .round().clamp(-n, n) → .round()
 A column may have moved out of the range by the time it is rounded: clamp.
+## one number more on one side
+- .round().clamp(-n, n) → .round().clamp(-n - 1, n)
+You let numbers down to −n − 1. That one is not used: clamp to −n … n.
 ## the error of the whole number
 - left[:, c] - whole[:, c] * steps[-1] → left[:, c] / steps[-1] - whole[:, c]
 The error is that of the *weight*: the whole number times its step.

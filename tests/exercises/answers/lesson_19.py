@@ -78,6 +78,10 @@ GROUPS_FORMS = edited(
 + return (top / n).reshape(len(weight), -1), whole.reshape(weight.shape)
 ## a step where nothing is
 - (top / n).reshape → (top / n).masked_fill(top == 0, 1.0).reshape
+## no step below a floor
+- rows.abs().max(dim=1, keepdim=True)[0] → rows.abs().max(dim=1, keepdim=True)[0].clamp(n * 1e-9)
+## divided by no less than a floor
+- torch.where(top > 0, n / top, 0.0) → n / (top + n * 1e-9)
 ## still in groups
 - whole.reshape(weight.shape) → whole.reshape(len(weight), -1, group)
 ## an axis too many
@@ -159,6 +163,13 @@ ASYMMETRIC_FORMS = edited(
 - torch.round(rows / some) → torch.trunc(rows / some)
 ## shifted, then rounded down
 - torch.round(rows / some) + zero → torch.floor(rows / some + zero)
+## rounded together
+- torch.round(rows / some) + zero → torch.round((rows - low) / some)
+## not clamped
+- torch.clip(torch.round(rows / some) + zero, 0, n) → torch.round(rows / some) + zero
+## clamped too late
+- torch.clip(torch.round(rows / some) + zero, 0, n)
++ torch.clip((torch.round(rows / some) + zero).byte(), 0, n)
 ## the zero point rounded down
 - torch.round(-low / some) → torch.floor(-low / some)
 ## a step for each row
@@ -175,6 +186,10 @@ ASYMMETRIC_FORMS = edited(
 - step.reshape(shape), zero.reshape(shape).byte() → zero.reshape(shape).byte(), step.reshape(shape)
 ## a step where nothing is
 - step.reshape(shape), → (step + (step == 0)).reshape(shape),
+## no step below a floor
+- step = (high - low) / n → step = torch.maximum((high - low) / n, torch.tensor(1e-9))
+## divided by no less than a floor
+- step.masked_fill(step == 0, torch.inf) → step.clamp(1e-9)
 """,
 )
 
@@ -236,6 +251,8 @@ PACK_FORMS = edited(
 - return (pairs[..., 0] + 16 * pairs[..., 1]).to(torch.uint8)
 + rows = whole.movedim(max(-2, -whole.ndim), 0).long() % 16
 + return (rows[::2] + 16 * rows[1::2]).movedim(0, max(-2, -whole.ndim)).to(torch.uint8)
+## along the second axis
+- whole.unflatten(-1, (-1, 2)) → whole.unflatten(1, (-1, 2)).movedim(2, -1)
 ## a signed byte
 - (pairs[..., 0] + 16 * pairs[..., 1]).to(torch.uint8)
 + (pairs[..., 0] + 16 * pairs[..., 1]).to(torch.int8)
@@ -338,6 +355,15 @@ SMOOTH_FORMS = edited(
 - used = (largest != 0) & (read != 0) → used = read != 0
 - torch.diag(down) @ source → (source.T * down).T
 - weight @ torch.diag(up) → weight * up
+## repaired afterwards
+- up = torch.ones_like(largest)
+- used = (largest != 0) & (read != 0)
+- up[used] = largest[used].pow(strength) * read[used].pow(strength - 1)
++ up = (largest.pow(strength) * read.pow(strength - 1)).nan_to_num(1.0, 1.0)
++ up[up == 0] = 1.0
+## a floor under the maxima
+- up[used] = largest[used].pow(strength) * read[used].pow(strength - 1)
++ up = largest.clamp(min=1e-5).pow(strength) * read.clamp(min=1e-5).pow(strength - 1)
 ## one factor for all
 - down = 1 / up → up = up.mean().repeat(len(up))
 + down = 1 / up
@@ -413,6 +439,25 @@ CACHE_FORMS = edited(
 - low = low.to(torch.float16)
 - step = torch.div(high - low, n).to(torch.float16)
 + step = torch.div(high - low, n).to(torch.float16)
+## rounded to 16 bits at the end
+- low = low.to(torch.float16)
+- step = torch.div(high - low, n).to(torch.float16)
++ step = torch.div(high - low, n)
+- return whole.byte(), step, low → return whole.byte(), step.half(), low.half()
+## the step rounded at the end
+- torch.div(high - low, n).to(torch.float16) → torch.div(high - low, n)
+- return whole.byte(), step, low → return whole.byte(), step.half(), low
+## the step from the smallest as it was
+- low = low.to(torch.float16)
+- step = torch.div(high - low, n).to(torch.float16)
++ step = torch.div(high - low, n).to(torch.float16)
++ low = low.to(torch.float16)
+## 0 asked too early
+- masked_fill(step == 0, 0) → masked_fill(high == low, 0)
+## divided by no less than a floor
+- (1 / step.float()).masked_fill(step == 0, 0) → 1 / step.float().clamp(2e-5)
+## not clamped
+- torch.round((x - low) * inverse).clip(0, n) → torch.round((x - low) * inverse)
 ## the smallest not taken off
 - (x - low) * inverse → x * inverse
 ## without its axis
@@ -455,7 +500,8 @@ def inverted_anew(weight, inputs, bits, group, damping=0.01):
         if c % group == 0:
             top = left[:, c : c + group].abs().max(1).values
             steps += [top / n]
-        whole += [torch.round(left[:, c] / steps[-1]).clip(-n, n)]
+        near = torch.round(left[:, c] / steps[-1].masked_fill(steps[-1] == 0, torch.inf))
+        whole += [near.clip(-n, n)]
         row = torch.linalg.inv(H[c:, c:])[0]
         error = left[:, c] - whole[-1] * steps[-1]
         left[:, c:] = left[:, c:] - torch.outer(error, row / row[0])
@@ -473,7 +519,7 @@ def by_eliminating(weight, inputs, bits, group, damping=0.01):
         if c % group == 0:
             step[:, c // group] = left[:, c : c + group].abs().amax(1) / n
         size = step[:, c // group]
-        whole[:, c] = (left[:, c] / size).round().clamp(-n, n)
+        whole[:, c] = (left[:, c] / (size + (size == 0))).round().clamp(-n, n)
         row = inverse[c] / inverse[c, c]
         error = left[:, c] - whole[:, c] * size
         left[:, c + 1 :] -= (error[:, None] * row)[:, c + 1 :]
@@ -502,10 +548,18 @@ GPTQ_FORMS = edited(
 + pass
 ## damped by a number
 - damping * H.diagonal().mean() → damping
+## damped by its own share
+- H.diagonal().add_(damping * H.diagonal().mean()) → H.diagonal().mul_(1 + damping)
+## a group of zeros forgotten
+- (left[:, c] / (size + (size == 0))) → (left[:, c] / size)
+## steps of 64 bits
+- step.float() → step
 ## the steps of the old weights
 - step[:, c // group] = left[:, c → step[:, c // group] = weight.double()[:, c
 ## not held in the range
 - .round().clamp(-n, n) → .round()
+## one number more on one side
+- .round().clamp(-n, n) → .round().clamp(~n, n)
 ## the error of the whole number
 - left[:, c] - whole[:, c] * size → left[:, c] / size - whole[:, c]
 ## the next column alone
