@@ -25,20 +25,25 @@ def ends_of(axis, dimension):
     return [c[2][0].get_segments()[0][:, dimension].tolist() for c in axis.containers]
 
 
-def test_the_smaller_half_is_shaded_and_its_squares_are_counted():
+def test_the_smaller_half_is_dark_among_the_numbers_and_among_their_squares():
     weight = torch.tensor([[1.0, -1.0, 2.0, -2.0]]).repeat(50, 1)
-    axis = figures.sizes(weight, 0.5)
-    shaded = [b.get_x() + b.get_width() / 2 for b in axis.patches if to_hex(b.get_facecolor())
-              == BLUE.lower()]  # fmt: skip
-    assert max(map(abs, shaded)) <= 1.0
-    assert axis.texts[0].get_text() == "50% of the numbers,\n20% of their squares"
+    for axis, (dark, all_of_it) in zip(
+        figures.sizes(weight, 0.5), ((100, 200), (100, 500)), strict=True
+    ):
+        bars = [(b.get_height(), to_hex(b.get_facecolor()) == BLUE.lower()) for b in axis.patches]
+        assert sum(height for height, is_dark in bars if is_dark) == dark
+        assert sum(height for height, _ in bars) == all_of_it
+        assert f"{dark / all_of_it:.0%}" in axis.get_title()
 
 
-def test_patterns_show_sizes_and_what_is_gone():
-    full = torch.tensor([[1.0, -2.0], [3.0, 0.0]])
+def test_patterns_show_sizes_crosses_for_zeros_and_what_is_gone():
+    full = torch.tensor([[1.0, -2.0, 1.0, 1.0, 5.0], [3.0, 0.0, 1.0, 1.0, 5.0]])
     axes = figures.patterns({"all": full, "half": full[:1]})
-    assert axes[0].images[0].get_array().tolist() == [[1, 2], [3, 0]]
+    assert axes[0].images[0].get_array().tolist() == [[1, 2, 1, 1, 5], [3, 0, 1, 1, 5]]
     assert axes[0].get_ylim() == axes[1].get_ylim() == (1.5, -0.5)
+    assert [line.get_xydata().tolist() for line in axes[0].lines + axes[1].lines] == [[[1, 1]], []]
+    lines = axes[0].collections[0].get_segments()
+    assert [line[:, 0].tolist() for line in lines] == [[-0.5, -0.5], [3.5, 3.5]]
 
 
 def test_each_cut_has_its_interval_and_random_ones_are_grey():

@@ -17,31 +17,40 @@ MARKERS = "os^DvPX*"
 COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)
 
 
-def sizes(weight: Tensor, share: float) -> Axes:
-    """How the numbers of a matrix are spread, the smallest share of them by size shaded."""
-    _, axis = plt.subplots(figsize=(7.0, 3.2))
+def sizes(weight: Tensor, share: float) -> tuple[Axes, Axes]:
+    """How the numbers of a matrix are spread, and the sum of their squares; the smallest share of
+    the numbers by size is dark in both."""
+    _, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.0))
     numbers = weight.detach().float().cpu().flatten()
     limit = float(numbers.abs().kthvalue(max(1, int(share * len(numbers)))).values)
     edge = 4 * float(numbers.std())
-    heights, bins = np.histogram(numbers.numpy(), bins=101, range=(-edge, edge))
-    middles, width = (bins[1:] + bins[:-1]) / 2, bins[1] - bins[0]
-    colours = [BLUE if abs(middle) < limit else PALE for middle in middles]
-    axis.bar(middles, heights, width, color=colours)
-    part = float(numbers[numbers.abs() <= limit].square().sum() / numbers.square().sum())
-    axis.set(xlabel="weight", ylabel="how many", yticks=[], xlim=(-edge, edge))
-    axis.text(0, axis.get_ylim()[1], f"{share:.0%} of the numbers,\n{part:.0%} of their squares",
-              ha="center", va="bottom", fontsize=9, color=BLUE)  # fmt: skip
-    return axis
+    squares = numbers.square()
+    part = float(squares[numbers.abs() <= limit].sum() / squares.sum())
+    for axis, counted, title in (
+        (left, None, f"how many: {share:.0%} are dark"),
+        (right, squares.numpy(), f"the sum of their squares: {part:.0%} is dark"),
+    ):
+        heights, bins = np.histogram(numbers.numpy(), 101, (-edge, edge), weights=counted)
+        middles, width = (bins[1:] + bins[:-1]) / 2, bins[1] - bins[0]
+        colours = [BLUE if abs(middle) - width / 2 < limit else PALE for middle in middles]
+        axis.bar(middles, heights, width, color=colours)
+        axis.set(xlabel="weight", yticks=[], xlim=(-edge, edge), title=title)
+    return left, right
 
 
 def patterns(matrices: Mapping[str, Tensor]) -> list[Axes]:
-    """The sizes of some matrices' numbers, side by side: dark = large, white = zero or gone."""
+    """The sizes of some matrices' numbers, side by side, lines between groups of four columns: dark
+    = large, a cross = zero, white = gone."""
     _, axes = plt.subplots(1, len(matrices), figsize=(10, 2.6), squeeze=False)
     most = max(float(m.abs().max()) for m in matrices.values())
     rows = max(len(m) for m in matrices.values())
     for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
         axis.imshow(matrix.abs().cpu().numpy(), cmap=MUCH, vmin=0, vmax=most, aspect="equal")
         axis.set(title=name, xticks=[], yticks=[], ylim=(rows - 0.5, -0.5))
+        R, C = matrix.shape
+        places = (matrix == 0).nonzero().cpu()
+        axis.plot(places[:, 1], places[:, 0], "x", color="black", markersize=3, markeredgewidth=0.7)
+        axis.vlines([n - 0.5 for n in range(0, C + 1, 4)], -0.5, R - 0.5, GREY, linewidth=0.8)
         for side in axis.spines.values():
             side.set_visible(False)
     return list(axes[0])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from decodeloop import compress
 from decodeloop.compress import decoder_over
+from decodeloop.errors import ShapeError
 from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Case, Exercise, call, trial
 from decodeloop.model import Decoder, ModelConfig
@@ -43,6 +46,22 @@ def zeros_of_each_row(found: Tensor) -> Tensor:
     return (found == 0).sum(-1)
 
 
+def and_afterwards(candidate: Any, *lent: Any) -> list[Any]:
+    """What it gives, and what it leaves of the matrix that it is given."""
+    mine = copy.deepcopy(lent)
+    return [candidate(*mine), mine[0]]
+
+
+def left_alone(oracle: Any, *inputs: Any) -> Case:
+    """An answer that writes into the matrix is wrong here by a value, so its mistake has a name."""
+    return trial(
+        "the matrix itself afterwards",
+        and_afterwards,
+        lambda *lent: [oracle(*lent), lent[0]],
+        *inputs,
+    )
+
+
 # --- prune_magnitude ------------------------------------------------------------------------------
 
 
@@ -71,7 +90,7 @@ PRUNE_MAGNITUDE = Exercise(
     name="prune_magnitude",
     lesson=LESSON,
     library=compress.prune_magnitude,
-    minutes=5,
+    minutes=6,
     difficulty=1,
     cases=(
         call("by hand", torch.tensor([[4.0, -1.0], [-3.0, 2.0]]), 0.5, oracle=by_pythons_sort),
@@ -93,6 +112,8 @@ PRUNE_MAGNITUDE = Exercise(
             whole(7, 5, 8),
             0.25,
         ),
+        call("one number", torch.tensor([[3.0]]), 0.9, oracle=by_pythons_sort),
+        left_alone(by_pythons_sort, drawn(8, 3, 4), 0.5),
     ),
     mistakes=edits(
         smallest_of_all,
@@ -106,6 +127,9 @@ You cut the largest numbers and keep the small ones.
 ## the share is kept
 - int(share * scores.numel()) → int((1 - share) * scores.numel() + 1e-6)
 You keep the share, and cut the rest: `share` is what goes.
+## as many stay
+- int(share * scores.numel()) → len(scores) - int(share * scores.numel())
+You keep as many as should go: `int(share * n)` is how many go.
 ## row by row
 - gone = int(share * scores.numel())
 - order = scores.argsort()
@@ -129,21 +153,30 @@ You cut what is smaller than that share of the largest number. `share` is how *m
 - return weight * kept.view_as(weight)
 + limit = scores[order[gone - 1]] if gone else -1.0
 + return weight * (weight.abs() > limit)
-Where many numbers are equally large, all of them go, or more than the share. Sort, and cut exactly
-⌊share · n⌋ of them.
+Where many numbers are equally large, all of them go: more than the share. A limit can't tell them
+apart; places can: cut those of `topk`, exactly `int(share * n)`.
 ## equal ones all stay
 - return weight * kept.view_as(weight)
 + limit = scores[order[gone]] if gone < len(order) else float("inf")
 + return weight * (weight.abs() >= limit)
-Where many numbers are equally large, too few go: cut exactly ⌊share · n⌋ of them.
+Where many numbers are equally large, too few go. A limit can't tell them apart; places can: cut
+those of `topk`, exactly `int(share * n)`.
 ## by a quantile
 - return weight * kept.view_as(weight)
 + return weight * (weight.abs() > scores.quantile(share))
 A quantile lies between two numbers or on one of them, so now and then one number too many goes.
-Sort, and cut exactly ⌊share · n⌋.
+Cut the places of `topk`, exactly `int(share * n)`.
 ## rounded up
 - int(share * scores.numel()) → math.ceil(share * scores.numel())
-You round the count up: expected is ⌊share · n⌋, `int(share * n)`.
+You round the count up: expected is `int(share * n)`.
+## rounded
+- int(share * scores.numel()) → round(share * scores.numel())
+You round the count to the nearest: expected is `int(share * n)`, which rounds down.
+## into the matrix
+- return weight * kept.view_as(weight) → return weight.mul_(kept.view_as(weight))
+Your numbers are right, and you write them into `weight` itself: the caller has lost the original.
+`flatten` and `view` of a matrix share its memory: work on `weight.clone()`, or make a mask and
+multiply.
 ## one too few
 - order[:gone] → order[: max(gone - 1, 0)]
 One number too few goes: `[:n]` has n of them.
@@ -162,10 +195,10 @@ You return what is left, one after the other. The matrix keeps its shape.
 """,
     ),
     hints=(
-        "How many go is `int(share * weight.numel())`. Which: sort the flattened sizes, "
-        "`weight.abs().flatten().argsort()`, and take the first ones.",
-        "Make ones of that length, set them to zero at these places, give them the shape of the "
-        "matrix, and multiply. Don't write into `weight` itself.",
+        "How many go is `int(share * weight.numel())`. Which: the flattened sizes are the scores, "
+        "`weight.abs().flatten()`, and `topk` with `largest=False` has the places of the lowest.",
+        "`kept = weight.clone().flatten()`, set to 0 at these places, and in the shape of the "
+        "matrix again: `kept.view_as(weight)`. Without `clone` it is `weight` that you write into.",
     ),
 )
 
@@ -212,7 +245,7 @@ WANDA = Exercise(
     name="wanda",
     lesson=LESSON,
     library=compress.wanda,
-    minutes=8,
+    minutes=9,
     difficulty=2,
     cases=(
         call(
@@ -258,10 +291,11 @@ WANDA = Exercise(
             "many equal scores: how many of each row go",
             zeros_in_rows,
             lambda weight, inputs, share: torch.full((6,), int(share * weight.shape[1])),
-            whole(32, 6, 12),
+            whole(32, 6, 12) * 10.0 ** torch.arange(6.0)[:, None],
             torch.ones(4, 12),
-            0.25,
+            0.3,
         ),
+        left_alone(by_what_is_lost, drawn(35, 3, 6), uneven(36, 7, 6), 0.5),
     ),
     mistakes=edits(
         row_by_row,
@@ -302,8 +336,8 @@ You multiply the norms to the *rows*. Column j of the matrix is what channel j i
 ## over the whole matrix
 - kept.scatter_(1, order[:, :gone], 0.0)
 + kept.view(-1)[scores.flatten().argsort()[: int(share * weight.numel())]] = 0.0
-You compare all numbers of the matrix. Each row is one output, with a size of its own: compare
-within the row.
+You compare the whole matrix. Each row loses its own share: a row is one output, with a size of its
+own, so compare within it, `dim=1`.
 ## down the columns
 - kept.scatter_(1, order[:, :gone], 0.0)
 + kept.scatter_(0, scores.argsort(dim=0)[: int(share * len(weight))], 0.0)
@@ -317,6 +351,9 @@ You cut the highest scores, and keep the lowest.
 ## the share is kept
 - int(share * weight.shape[1]) → int((1 - share) * weight.shape[1] + 1e-6)
 You keep the share, and cut the rest.
+## as many stay
+- int(share * weight.shape[1]) → weight.shape[1] - int(share * weight.shape[1])
+You keep as many of each row as should go: `int(share * C)` is how many go.
 ## the scores
 - return weight * kept → return scores * kept
 You return the scores: return the weights, with zeros elsewhere.
@@ -330,19 +367,26 @@ You return where something is kept: return the weights, with zeros elsewhere.
 - return weight * kept
 + limit = scores.gather(1, order[:, gone - 1 : gone]) if gone else -1.0
 + return weight * (scores > limit)
-Where several scores of a row are equal, all of them go. Cut exactly ⌊share · C⌋ of each row.
+Where several scores of a row are equal, all of them go. Cut exactly `int(share * C)` of each row.
 ## rounded up
 - int(share * weight.shape[1]) → math.ceil(share * weight.shape[1])
-You round the count up: expected is ⌊share · C⌋ of each row.
+You round the count up: expected is `int(share * C)` of each row.
+## rounded
+- int(share * weight.shape[1]) → round(share * weight.shape[1])
+You round the count to the nearest: expected is `int(share * C)`, which rounds down.
+## into the matrix
+- return weight * kept → return weight.mul_(kept)
+Your numbers are right, and you write them into `weight` itself: the caller has lost the original.
+Work on `weight.clone()`; `scatter_` with its underscore writes in place, `scatter` doesn't.
 """,
     ),
     hints=(
         "A score for each weight, (R, C): its size, times the norm of the channel that it is "
         "multiplied with. The norm is over tokens.",
-        "`weight.abs() * inputs.norm(dim=0)`. Then `argsort(dim=1)`: the first "
-        "`int(share * weight.shape[1])` of each row go.",
-        "`torch.ones_like(weight).scatter_(1, order[:, :gone], 0.0)` are ones, with zeros at these "
-        "places of each row.",
+        "`weight.abs() * inputs.norm(dim=0)`. The places that go are those of `topk`, with "
+        "`int(share * weight.shape[1])`, `dim=1` and `largest=False`.",
+        "`kept = weight.clone()`, and `kept.scatter_(1, places, 0.0)` writes zeros at these places "
+        "of each row.",
     ),
 )
 
@@ -367,6 +411,11 @@ def in_groups(weight: Tensor, scores: Tensor) -> Tensor:
     kept = torch.ones_like(groups)
     kept.scatter_(-1, order[..., :2], 0.0)
     return weight * kept.reshape(R, C)
+
+
+ROWS = ("1111", "2111", "3110", "1222", "0001", "2211", "1223", "5550")
+TIED = torch.tensor([[float(score) for score in row] for row in ROWS])
+TIED += 10 * torch.arange(8)[:, None]  # equal ones within a row only
 
 
 def zeros_of_groups(candidate: Any, weight: Tensor, scores: Tensor) -> Tensor:
@@ -394,10 +443,12 @@ TWO_FOUR = Exercise(
         trial(
             "many equal scores: how many of each four go",
             zeros_of_groups,
-            lambda weight, scores: torch.full((3, 4), 2),
-            whole(50, 3, 16),
-            whole(51, 3, 16).abs(),
+            lambda weight, scores: torch.full((8, 1), 2),
+            drawn(50, 8, 4),
+            TIED,
         ),
+        call("scores below zero", drawn(52, 4, 8), drawn(53, 4, 8), oracle=four_by_four),
+        left_alone(four_by_four, drawn(54, 4, 8), drawn(55, 4, 8).abs()),
     ),
     mistakes=edits(
         in_groups,
@@ -442,6 +493,9 @@ You decide by the sizes of the weights. What decides is `scores`.
 ## by the weights with their signs
 - scores.reshape(R, C // 4, 4) → weight.reshape(R, C // 4, 4)
 You decide by the weights, signs and all. What decides is `scores`.
+## the sizes of the scores
+- scores.reshape(R, C // 4, 4) → scores.abs().reshape(R, C // 4, 4)
+You take the sizes of the scores. A score below zero is lower than 0: it goes first.
 ## equal ones all go
 - return weight * kept.reshape(R, C)
 + limit = groups.gather(-1, order[..., 1:2])
@@ -462,12 +516,16 @@ You return the scores: they only decide.
 - return weight * kept.reshape(R, C)
 + return weight[kept.reshape(R, C) == 1].reshape(R, C // 2)
 You return what is left, packed, as the hardware stores it. Asked for is the matrix, with zeros.
+## into the matrix
+- return weight * kept.reshape(R, C) → return weight.mul_(kept.reshape(R, C))
+Your numbers are right, and you write them into `weight` itself: the caller has lost the original.
+`reshape` of a matrix shares its memory: make a mask and multiply.
 """,
     ),
     hints=(
         "`scores.reshape(R, C // 4, 4)` has four neighbours of a row in its last axis.",
-        "`argsort(dim=-1)` there: the first two of each group go. Ones with zeros at these places, "
-        "by `scatter_`, back to (R, C), times `weight`.",
+        "`topk(2, dim=-1, largest=False)` there has the places of the two that go. Ones with zeros "
+        "at these places, by `scatter`, back to (R, C), times `weight`.",
     ),
 )
 
@@ -488,10 +546,10 @@ OUTPUTS = ("attention.output", "feed_forward.down")  # what a layer adds to the 
 
 
 @cache
-def master(seed: int) -> Decoder:
+def master(seed: int, layers: int = 4) -> Decoder:
     """A tiny decoder that is far from even, never lent itself."""
     with torch.random.fork_rng(devices=[]):
-        decoder = Decoder(replace(TINY, tied=bool(seed % 2)))
+        decoder = Decoder(replace(TINY, tied=bool(seed % 2), layers=layers))
     with torch.no_grad():
         for number, weight in enumerate(decoder.parameters()):
             weight.copy_(0.6 * drawn(100 * seed + number, *weight.shape))
@@ -507,12 +565,27 @@ def told_of(smaller: Decoder) -> list[Any]:
     return [logits, config.layers, config.feed_forward, sizes]
 
 
-def zeroed(seed: int, places: Sequence[tuple[str, Any]]) -> Tensor:
+def told_or_refused(candidate: Any, decoder: Decoder, numbers: Any) -> list[Any]:
+    """What a smaller model is, or why there is none: where weights don't fit there isn't, and by
+    its message a mistake can be told from another."""
+    try:
+        return told_of(candidate(decoder, numbers))
+    except ShapeError as error:
+        return [str(error)]
+
+
+def told_of_both(candidate: Any, decoder: Decoder, numbers: Any) -> list[Any]:
+    """What a smaller model is, and the one that it was made of, afterwards."""
+    mine = copy.deepcopy(decoder)
+    return told_of(candidate(mine, numbers)) + told_of(mine)
+
+
+def zeroed(decoder: Decoder, places: Sequence[tuple[str, Any]]) -> Tensor:
     """The logits of the original with zeros in some columns of some matrices."""
-    weights = {name: w.clone() for name, w in master(seed).state_dict().items()}
+    weights = {name: w.clone() for name, w in decoder.state_dict().items()}
     for name, columns in places:
         weights[name][:, columns] = 0
-    other = Decoder(master(seed).config)
+    other = Decoder(decoder.config)
     other.load_state_dict(weights)
     with torch.no_grad():
         return other(IDS)
@@ -524,17 +597,24 @@ def size_of(seed: int, layers: int, feed_forward: int) -> int:
     return tables + 8 + layers * (2 * 8 + 2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * feed_forward)
 
 
-def layers_left(candidate: Any, decoder: Decoder, layers: list[int]) -> list[Any]:
-    return told_of(candidate(decoder, layers))
+def right_model(decoder: Decoder, places: Sequence[tuple[str, Any]], L: int, F: int) -> list[Any]:
+    """What is told of a model of this shape that gives what the original gives with these zeros."""
+    seed = int(decoder.config.tied)
+    return [zeroed(decoder, places), L, F, size_of(seed, L, F)]
 
 
-def dropping(label: str, seed: int, layers: list[int]) -> Case:
-    def expected(decoder: Decoder, layers: list[int]) -> list[Any]:
-        places = [(f"layers.{n}.{part}.weight", slice(None)) for n in layers for part in OUTPUTS]
-        left = 4 - len(layers)
-        return [zeroed(seed, places), left, 12, size_of(seed, left, 12)]
+def dropping(
+    label: str, seed: int, gone: Sequence[int], *, layers: int = 4, tell: Any = told_or_refused
+) -> Case:
+    def expected(decoder: Decoder, gone: Sequence[int]) -> list[Any]:
+        places = [(f"layers.{n}.{part}.weight", slice(None)) for n in gone for part in OUTPUTS]
+        original = right_model(decoder, (), layers, 12) if tell is told_of_both else []
+        return right_model(decoder, places, layers - len(gone), 12) + original
 
-    return trial(label, layers_left, expected, master(seed), layers)
+    def run(candidate: Any, decoder: Decoder, layers: Sequence[int]) -> list[Any]:
+        return tell(candidate, decoder, layers)
+
+    return trial(label, run, expected, master(seed, layers), gone)
 
 
 def by_names(decoder: Decoder, layers: list[int]) -> Decoder:
@@ -556,7 +636,7 @@ DROP_LAYERS = Exercise(
     name="drop_layers",
     lesson=LESSON,
     library=compress.drop_layers,
-    minutes=9,
+    minutes=11,
     difficulty=2,
     tolerance=1e-4,
     cases=(
@@ -568,13 +648,17 @@ DROP_LAYERS = Exercise(
         dropping("not in their order", 6, [3, 1]),
         dropping("all but one", 7, [0, 1, 3]),
         dropping("none", 8, []),
+        dropping("a range of them", 9, range(1, 3)),
+        dropping("layers 1 and 10 of twelve", 10, [1, 10], layers=12),
+        dropping("layers 11 and 5 of twelve", 11, [11, 5], layers=12),
+        dropping("the model itself afterwards", 12, [2], tell=told_of_both),
     ),
     mistakes=edits(
         by_names,
         """
 ## these stay
 - kept = [n for n in range(L) if n not in layers]
-+ kept = [n for n in range(L) if n in layers] or [0]
++ kept = [n for n in range(L) if n in layers]
 You keep the layers that were to go.
 ## the last ones go
 - for place, number in enumerate(kept):
@@ -626,6 +710,40 @@ The layers are gone, and the configuration still counts them, so a cache would h
 - for place, number in enumerate(kept):
 + for place, number in enumerate([kept[0], *kept[:-1]]):
 A layer stands there twice, and the last one is missing: each kept layer has one place.
+## the old numbers
+- weights[f"layers.{place}.{rest}"] → weights[f"layers.{number}.{rest}"]
+The layers that stay have their old numbers, with gaps between them. A model of n layers has layers
+0 to n - 1: give each the number of its new place.
+## all move up alike
+- for place, number in enumerate(kept):
++ for number in kept:
++     place = number - len(layers) * (number > min(layers, default=0))
+Every layer behind the first one that goes moves up by as many as go in all. It moves up by as many
+as go *before it*: `enumerate` over those that stay counts that.
+## 1 is also the beginning of 10
+- if n not in layers
++ if not any(str(n).startswith(str(gone)) for gone in layers)
+Without layer 1 layers 10 and 11 are gone too: a name begins with `layers.1` in all of them. With the
+point, `layers.1.`, it is layer 1 alone.
+## 1 is also the beginning of 10, for those that stay
+- if name.startswith(f"layers.{number}."): → if name.startswith(f"layers.{number}"):
+The place of layer 1 gets the weights of layer 10: a name begins with `layers.1` in both. With the
+point, `layers.1.`, it is layer 1 alone.
+## sorted as words
+- kept = [n for n in range(L) if n not in layers]
++ kept = [int(word) for word in sorted(str(n) for n in range(L) if n not in layers)]
+Your layers are sorted as words: 0, 1, 10, 11, 2. Make numbers of them first.
+## no new configuration
+- return decoder_over(config, weights) → return decoder_over(decoder.config, weights)
+`decoder_over` is told the old number of layers, and misses those that are gone: give it
+`replace(decoder.config, layers=…)`.
+## the model itself
+- return decoder_over(config, weights)
++ decoder.layers = torch.nn.ModuleList(decoder.layers[n] for n in kept)
++ decoder.config = config
++ return decoder
+You change `decoder` itself: its caller has lost the original. Leave it as it is, and put another one
+together with `decoder_over`.
 """,
     ),
     hints=(
@@ -641,20 +759,21 @@ A layer stands there twice, and the last one is missing: each kept layer has one
 # --- narrow_feed_forward --------------------------------------------------------------------------
 
 
-def channels_left(candidate: Any, decoder: Decoder, kept: list[Tensor]) -> list[Any]:
-    return told_of(candidate(decoder, kept))
-
-
-def narrowing(label: str, seed: int, *kept: Sequence[int]) -> Case:
+def narrowing(label: str, seed: int, *channels: Sequence[int], tell: Any = told_or_refused) -> Case:
     def expected(decoder: Decoder, kept: list[Tensor]) -> list[Any]:
         places = [
             (f"layers.{n}.feed_forward.down.weight", [c for c in range(12) if c not in some])
-            for n, some in enumerate(channels.tolist() for channels in kept)
+            for n, some in enumerate(channels)
         ]
-        width = len(kept[0])
-        return [zeroed(seed, places), 4, width, size_of(seed, 4, width)]
+        L = len(channels)
+        original = right_model(decoder, (), L, 12) if tell is told_of_both else []
+        return right_model(decoder, places, L, len(kept[0])) + original
 
-    return trial(label, channels_left, expected, master(seed), [torch.tensor(k) for k in kept])
+    def run(candidate: Any, decoder: Decoder, kept: list[Tensor]) -> list[Any]:
+        return tell(candidate, decoder, kept)
+
+    kept = [torch.tensor(some) for some in channels]
+    return trial(label, run, expected, master(seed, len(channels)), kept)
 
 
 def layer_by_layer(decoder: Decoder, kept: list[Tensor]) -> Decoder:
@@ -676,8 +795,9 @@ NARROW_FEED_FORWARD = Exercise(
     name="narrow_feed_forward",
     lesson=LESSON,
     library=compress.narrow_feed_forward,
-    minutes=8,
+    minutes=9,
     difficulty=2,
+    kind="stretch",
     tolerance=1e-4,
     cases=(
         narrowing("half of the channels", 11, *SIX),
@@ -688,6 +808,8 @@ NARROW_FEED_FORWARD = Exercise(
         ),
         narrowing("one channel a layer", 15, [3], [11], [0], [6]),
         narrowing("all but one", 16, *([n for n in range(12) if n != k] for k in (0, 5, 11, 3))),
+        narrowing("twelve layers", 17, *([n % 8, (n + 3) % 8, (n + 5) % 8] for n in range(12))),
+        narrowing("the model itself afterwards", 18, *SIX, tell=told_of_both),
     ),
     mistakes=edits(
         layer_by_layer,
@@ -758,6 +880,33 @@ The last of the kept channels is missing in each layer.
 - for number, channels in enumerate(kept):
 + for number, channels in enumerate(reversed(kept)):
 The first layer gets the channels of the last: `kept[number]` belongs to layer `number`.
+## one digit of the number
+- part = f"layers.{number}.feed_forward"
++ part = f"layers.{number}.feed_forward"
++ channels = kept[int(str(number)[0])]
+Layers 10 and 11 get the channels of layer 1: you read one digit of the number. Split the name at its
+points, or count the layers.
+## down by its rows
+- down[:, channels] → down[channels]
+You take *rows* of `down`. Its channels are columns, `[:, channels]`: it reads what `gate` and `up`
+write.
+## down is left
+- down[:, channels] → down
+`down` is as wide as before: it reads one number of each channel, so it loses a column for each row
+that `gate` and `up` lose.
+## no new configuration
+- return decoder_over(config, weights) → return decoder_over(decoder.config, weights)
+`decoder_over` is told the old width: give it `replace(decoder.config, feed_forward=…)`.
+## the model itself
+- return decoder_over(config, weights)
++ for number, layer in enumerate(decoder.layers):
++     for name in ("gate", "up", "down"):
++         new = torch.nn.Parameter(weights[f"layers.{number}.feed_forward.{name}.weight"], False)
++         getattr(layer.feed_forward, name).weight = new
++ decoder.config = config
++ return decoder
+You change `decoder` itself: its caller has lost the original. Leave it as it is, and put another one
+together with `decoder_over`.
 """,
     ),
     hints=(
@@ -801,6 +950,17 @@ def multiplying(label: str, matrix: Tensor, seed: int) -> Case:
     return call(label, starts, columns, values, x, oracle=lambda *_: expected)
 
 
+def dense(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    matrix = torch.zeros(len(starts) - 1, len(x))
+    for row, (first, last) in enumerate(pairwise(starts.tolist())):
+        matrix[row, columns[first:last]] = values[first:last]
+    return matrix @ x
+
+
+def values_afterwards(candidate: Any, *inputs: Tensor) -> list[Tensor]:
+    return [candidate(*inputs), inputs[2]]
+
+
 def a_row_at_a_time(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor) -> Tensor:
     """A right one."""
     y = torch.zeros(len(starts) - 1)
@@ -827,6 +987,17 @@ CSR_MATVEC = Exercise(
         multiplying("an empty first and last row", sparse(71, 5, 6, (0, 4)), 73),
         multiplying("nearly empty", sparse(74, 8, 8, (1,), 0.85), 76),
         multiplying("nothing is zero", drawn(77, 3, 4), 78),
+        multiplying("empty columns at the end", sparse(79, 4, 7) * (torch.arange(7) < 4), 81),
+        multiplying("nothing but zeros", torch.zeros(3, 5), 82),
+        trial(
+            "the values themselves afterwards",
+            lambda candidate, starts, columns, values, x: values_afterwards(
+                candidate, starts, columns, values.clone(), x
+            ),
+            lambda starts, columns, values, x: [dense(starts, columns, values, x), values],
+            *compressed(sparse(83, 4, 4)),
+            drawn(85, 4),
+        ),
     ),
     mistakes=edits(
         a_row_at_a_time,
@@ -856,7 +1027,26 @@ A row takes the first value of the next one: it ends before `starts[row + 1]`.
 Each row also has the values of all rows before it.
 ## empty rows get the next value
 - int(starts[row + 1]) → max(int(starts[row + 1]), int(starts[row]) + 1)
-An empty row gets the value of the next one, as `np.add.reduceat` gives it. It adds up to 0.
+An empty row gets the value of the next one: it ends where it begins, and adds up to 0.
+## reduceat
+- y[row] = (values[first:last] * x[columns[first:last]]).sum()
++ more = values[first:last] * x[columns[first:last]]
++ y[row] = more.sum() if len(more) else values[first] * x[columns[first]]
+`np.add.reduceat` gives an empty row the value of the next one, and raises where the last row is empty.
+An empty row adds up to 0: write it yourself.
+## differences of running sums
+- y[row] = (values[first:last] * x[columns[first:last]]).sum()
++ sums = (values * x[columns]).cumsum(0)
++ y[row] = sums[last - 1] - sums[first - 1]
+Where a row begins at 0, the sum before it is `sums[-1]`, which is that of everything. Put a 0 before
+the running sums.
+## into the values
+- y = torch.zeros(len(starts) - 1)
++ y = torch.zeros(len(starts) - 1)
++ values.mul_(x[columns])
+- values[first:last] * x[columns[first:last]] → values[first:last]
+Your sums are right, and you multiply into `values` itself: the caller has lost the matrix. Make new
+numbers: `values * x[columns]`.
 ## the last row is missing
 - range(len(y)) → range(len(y) - 1)
 The last row stays 0: there are as many rows as starts, less one.

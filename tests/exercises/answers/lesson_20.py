@@ -3,6 +3,7 @@
 import copy
 import math  # noqa: F401
 from dataclasses import replace
+from itertools import pairwise  # noqa: F401
 
 import torch
 from hypothesis import strategies as st
@@ -76,6 +77,8 @@ MAGNITUDE_FORMS = again(PRUNE_MAGNITUDE.mistakes, by_a_list) | edited(
 - return found.view_as(weight) → return found.view_as(weight) / max(1 - share, 1e-6)
 ## the rest alone
 - return found.view_as(weight) → return found[order[gone:].sort().values]
+## into the matrix
+- weight.clone().flatten() → weight.flatten()
 """,
 )
 
@@ -124,6 +127,8 @@ WANDA_FORMS = again(WANDA.mistakes, a_row_after_the_other) | edited(
 + return weight.scatter(0, cut, 0.0)
 ## the largest go
 - places[gone:] → places[: len(places) - gone]
+## into the matrix
+- return weight * kept → return weight.masked_fill_(kept == 0, 0.0)
 """,
 )
 
@@ -203,9 +208,23 @@ def by_modules(decoder, layers):
     return smaller
 
 
-LAYER_FORMS = again(DROP_LAYERS.mistakes, by_lists) | edited(
+LAYER_FORMS = again(DROP_LAYERS.mistakes, by_lists)
+LAYER_FORMS |= edited(
+    by_lists,
+    """
+## the old numbers
+- weights[name.replace(str(number), str(place), 1)] = old[name] → weights[name] = old[name]
+## 1 is also the beginning of 10, for those that stay
+- n.split(".")[:2] == ["layers", str(number)] → n.startswith("layers." + str(number))
+- weights[name.replace(str(number), str(place), 1)]
++ weights[".".join(["layers", str(place), *name.split(".")[2:]])]
+""",
+)
+LAYER_FORMS |= edited(
     by_modules,
     """
+## the model itself
+- smaller = copy.deepcopy(decoder) → smaller = decoder
 ## zeros in their place
 - smaller.layers = torch.nn.ModuleList(stay)
 - smaller.config = replace(decoder.config, layers=len(stay))
@@ -259,13 +278,19 @@ def in_place_of_a_copy(decoder, kept):
     return smaller
 
 
-WIDTH_FORMS = again(NARROW_FEED_FORWARD.mistakes, by_a_table) | edited(
+WIDTH_FORMS = again(NARROW_FEED_FORWARD.mistakes, by_a_table)
+WIDTH_FORMS |= edited(in_place_of_a_copy, "## the model itself\n- copy.deepcopy(decoder) → decoder")
+WIDTH_FORMS |= edited(
     by_a_table,
     """
 ## gate keeps the first
 - gate.index_select(0, channels) → gate[: channels.numel()]
 ## up keeps the first
 - up.index_select(0, channels) → up[: channels.numel()]
+## down by its rows
+- down.index_select(1, channels) → torch.stack([down[n] for n in channels])
+## down is left
+- down.index_select(1, channels) → 1 * down
 ## down keeps the first
 - down.index_select(1, channels) → down[:, : channels.numel()]
 ## in their order, down alone
@@ -326,9 +351,22 @@ CSR_FORMS = again(CSR_MATVEC.mistakes, with_a_list) | edited(
     """
 ## the last row is missing
 - return torch.stack(found) → return torch.stack([*found[:-1], 0 * found[-1]])
+## reduceat
+- (values[first:last] * x[columns[first:last]]).sum()
++ (values[first:last] * x[columns[first:last]]).sum()
++               if first < last else x[columns[first]] * values[first]
+## differences of running sums
+- return torch.stack(found)
++ sums = (values * x[columns]).cumsum(0)
++ return torch.stack([sums[b - 1] - sums[a - 1] for a, b in pairwise(starts)])
+## into the values
+- found = []
++ found = []
++ values *= x[columns]
+- values[first:last] * x[columns[first:last]] → values[first:last]
 ## empty rows left out
 - return torch.stack(found)
-+ return torch.stack([y for n, y in enumerate(found) if starts[n] < starts[n + 1]])
++ return torch.tensor([float(y) for n, y in enumerate(found) if starts[n] < starts[n + 1]])
 """,
 )
 
@@ -388,7 +426,7 @@ RANDOM = {
         shares,
     ),
     "two_four": st.builds(
-        lambda s, R, n: (drawn(s, R, 4 * n), drawn(s + 1, R, 4 * n).abs()), seeds, rows, fours
+        lambda s, R, n: (drawn(s, R, 4 * n), drawn(s + 1, R, 4 * n)), seeds, rows, fours
     ),
     "drop_layers": Driven(
         st.tuples(st.integers(1, 4), st.sets(st.integers(0, 3), max_size=3)),
