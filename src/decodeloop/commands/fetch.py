@@ -36,12 +36,12 @@ def fetch(
 
     with progress_bar() as show:
         folder = checkpoints.fetch(checkpoints.PINNED[model], source=source, progress=show)
-        compiling = threading.Timer(1.0, show, ("compile", 0.0))  # it has not been done before
-        compiling.start()
+        slow = threading.Timer(1.0, show, ("compile", 0.0))  # it has not been done before
+        slow.start()
         try:
-            reason = compile_all()
+            reason = compile_all(lambda done: None if slow.is_alive() else show("compile", done))
         finally:
-            compiling.cancel()
+            slow.cancel()
     if reason:  # the model is here all the same
         note(f"no compiled decode step: {reason}; plain PyTorch computes.")
     if as_json:

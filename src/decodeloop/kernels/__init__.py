@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -94,16 +95,18 @@ def dtype_of(head: nn.Module) -> str:
     return "fp32"
 
 
-def compile_all() -> str | None:
+def compile_all(report: Callable[[float], None] = lambda fraction: None) -> str | None:
     """Compile what the course needs, batches of unequal texts included, so that nobody has to wait
     for it later; what stands in the way, if something does. What is there by asking alone, 8-bit
     activations (w8a8, most of a minute) and caches in fewer bits, is compiled when it is first
-    asked for."""
-    cpu = torch.device("cpu")
-    for dtype in ("fp32", "int8", "int4"):
+    asked for. `report` is told the fraction that is done."""
+    cpu, kinds = torch.device("cpu"), ("fp32", "int8", "int4")
+    for done, dtype in enumerate(kinds, start=1):
         if reason := obstacle(cpu, dtype):
             return reason
+        report(done / (len(kinds) + 1))
     load_batched_code()
+    report(1.0)
     return None
 
 
