@@ -50,6 +50,7 @@ ROOMS = {
     "finding": GROUND | {"model", "checkpoints", "assembling", "cost"},
     "loading": GROUND
     | {"model", "decode", "compress", "kernels", "checkpoints", "assembling", "finding"},
+    "drafting": GROUND | {"decode", "loading"},
     "exporting": COMPUTES - {"decode"},
     "cost": GROUND | {"model", "checkpoints"},
     "serve": GROUND | {"model", "decode", "kernels", "cost"},
@@ -57,13 +58,23 @@ ROOMS = {
     "quality": GROUND | {"model", "decode"},
     "measure": COMPUTES | {"cost", "serve"},
     "splitting": COMPUTES | {"parallel", "measure"},
-    "bench": COMPUTES | {"cost", "serve", "measure", "quality"},
+    "bench": COMPUTES | {"drafting", "cost", "serve", "measure", "quality"},
     "exercises": COMPUTES | {"cost", "serve", "parallel", "quality"},
     "course": COMPUTES
     | {"cost", "serve", "parallel", "splitting", "measure", "quality", "exercises"},
     "doctor": COMPUTES | {"measure", "course"},
     "commands": COMPUTES
-    | {"exporting", "cost", "serve", "parallel", "splitting", "measure", "bench", "quality"}
+    | {
+        "drafting",
+        "exporting",
+        "cost",
+        "serve",
+        "parallel",
+        "splitting",
+        "measure",
+        "bench",
+        "quality",
+    }
     | {"exercises", "course"}
     | {"doctor"},
     "__main__": {"commands"},

@@ -46,6 +46,22 @@ BAD = {
     "more beams than tokens": (["hi", "--beams", "50000"], ["50000", "49152", "vocabulary"]),
     "work without mine": (["hi", "--work", "here"], ["--work", "give --mine"]),
     "no work folder": (["hi", "--mine", "--work", "no-work"], ["no-work", "'make lab' makes one"]),
+    "unknown draft": (["hi", "--draft", "oracle"], ["'oracle'", "lookup, int8 or int4"]),
+    "no drafted tokens": (
+        ["hi", "--draft", "lookup", "--draft-tokens", "0"],
+        ["0 tokens", "at least 1", "leave it out"],
+    ),
+    "drafted tokens without a draft": (["hi", "--draft-tokens", "3"], ["give --draft lookup"]),
+    "a draft as slow as the model": (
+        ["hi", "--draft", "int8", "--dtype", "int8"],
+        ["int8", "much quicker", "take lookup"],
+    ),
+    "a draft for beams": (["hi", "--draft", "lookup", "--beams", "2"], ["leave out --beams"]),
+    "a draft without cache": (["hi", "--draft", "lookup", "--no-cache"], ["leave out --no-cache"]),
+    "a draft and a cache that can't go back": (
+        ["hi", "--draft", "lookup", "--cache-dtype", "int8"],
+        ["goes back exactly", "leave out --cache-dtype"],
+    ),
     "missing file": (["hi", "--model", "no.gguf"], ["no.gguf", "No such file"]),
 }
 

@@ -8,6 +8,9 @@ import pytest
 from one_sentence import assert_one_sentence
 
 from decodeloop import bench
+from decodeloop.bar import silent
+from decodeloop.bench import bench_drafts
+from decodeloop.bench.tasks import TASKS
 
 COSTS = [
     "parameters",
@@ -139,6 +142,18 @@ def test_a_bench_of_batches_ends_in_one_line(command, monkeypatch):
         assert row["memory_mb"] is None or row["memory_mb"] > 100
 
 
+def test_a_bench_of_drafts_ends_in_one_line(command, monkeypatch):
+    two = {task: TASKS[task] for task in ("list", "chat")}
+    monkeypatch.setattr(bench_drafts, "__defaults__", (silent, two, None))
+    status, out, _ = command("bench", "--draft", "--new-tokens", 12, "--runs", 1, "--json")
+    assert (status, out.count("\n")) == (0, 1)
+    rows = json.loads(out)["rows"]
+    ways = ["fp32", "fp32 + lookup", "fp32 + int8", "int8", "int8 + lookup"]
+    assert [(row["task"], row["way"]) for row in rows] == [(t, w) for t in two for w in ways]
+    assert all(row["same"] and row["made"] == 12 for row in rows)
+    assert all(row["tokens_per_s"]["median"] > 0 and row["over"] > 0.1 for row in rows)
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -154,6 +169,10 @@ def test_a_bench_of_batches_ends_in_one_line(command, monkeypatch):
         (["--new-tokens", "999999999"], ["positions are asked for", "8,192"]),
         (["--threads", "999999999"], ["--threads is 999999999", "this machine has"]),
         (["--model", "x" * 5000], ["unknown model 'xxx", "…"]),
+        (["--draft", "--model", "gpt-9"], ["'gpt-9'"]),
+        (["--draft", "--batch", "2"], ["tasks and ways of its own", "leave out --batch"]),
+        (["--draft", "--draft-tokens", "0"], ["--draft-tokens is 0", "at least 1"]),
+        (["--draft-tokens", "3"], ["--draft-tokens", "give --draft too"]),
     ],
 )
 def test_a_bench_that_can_not_be_is_refused(command, words, parts):

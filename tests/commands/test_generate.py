@@ -49,6 +49,18 @@ def test_json_is_one_line_with_these_keys(generated):
     assert answer["prompt_tokens"] > len(FRANCE.split())
 
 
+@pytest.mark.parametrize("options", [["lookup"], ["lookup", "--draft-tokens", 3], ["int8"]])
+def test_with_a_draft_come_the_same_tokens(generated, options):
+    words = "Say after me: the cat and the dog and the bird and the cat and the dog."
+    alone = generated(words, "--max-new-tokens", 16)
+    drafted = generated(words, "--max-new-tokens", 16, "--draft", *options)
+    assert list(drafted) == [*KEYS, "draft"]
+    assert drafted["tokens"] == alone["tokens"]
+    made = drafted["draft"]
+    assert made["rounds"] + made["accepted"] == made["tokens"] == len(alone["tokens"]) - 1
+    assert 0 < made["accepted"] <= made["proposed"]
+
+
 def test_over_three_processes_come_the_same_tokens(generated):
     alone = generated(FRANCE, "--max-new-tokens", 5, "--no-compiled")
     assert generated(FRANCE, "--max-new-tokens", 5, "--ranks", 3)["tokens"] == alone["tokens"]

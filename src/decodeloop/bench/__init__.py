@@ -2,6 +2,7 @@
 
 from decodeloop.bench.batches import BatchReport, BatchRow, BatchSettings, bench_batches
 from decodeloop.bench.contenders import CONTENDERS, TABLE, Contender
+from decodeloop.bench.drafts import DraftReport, DraftRow, DraftSettings, bench_drafts
 from decodeloop.bench.runs import Report, Row, Settings, bench, config_of
 
 __all__ = [
@@ -11,10 +12,14 @@ __all__ = [
     "BatchRow",
     "BatchSettings",
     "Contender",
+    "DraftReport",
+    "DraftRow",
+    "DraftSettings",
     "Report",
     "Row",
     "Settings",
     "bench",
     "bench_batches",
+    "bench_drafts",
     "config_of",
 ]

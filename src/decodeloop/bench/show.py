@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from decodeloop.bench.batches import BatchReport, BatchRow
+from decodeloop.bench.drafts import DraftReport, DraftRow
 from decodeloop.bench.runs import Report
 from decodeloop.bench.spread import Spread
 from decodeloop.cost.show import plain_table, with_unit
@@ -141,3 +142,42 @@ def show_batches(report: BatchReport, console: Console) -> None:
         soft_wrap=True,
     )
     show_failed(report.failed, console)
+
+
+def show_drafts(report: DraftReport, console: Console) -> None:
+    """Print tokens per second with and without drafts, and what stayed of these, by task."""
+    settings = report.settings
+    many = "as many as pay" if settings.k is None else f"{settings.k}"
+    console.print(
+        f"{escape(printable(settings.model))}: at most {settings.new_tokens:,} tokens out, greedy, "
+        f"{many} drafted a step, {settings.thread_count} threads; medians of {settings.runs} "
+        f"interleaved runs",
+        highlight=False,
+        soft_wrap=True,
+    )
+    ways = list(dict.fromkeys(row.way for row in report.rows))
+
+    def share(row: DraftRow) -> str:
+        if row.draft is None:
+            return f"{row.made} tokens"
+        kept = "none drafted" if row.accepted is None else f"{row.accepted:.0%} stayed"
+        return f"{row.tokens_per_step:.2f}, {kept}"
+
+    for title, cell in (
+        ("tokens/s", lambda row: rates(row.tokens_per_s)),
+        ("times as fast as without a draft", lambda row: "" if row.draft is None
+                                                         else f"{row.over:.2f}"),
+        ("tokens a step, and drafted tokens that stayed", share),
+    ):  # fmt: skip
+        console.print(f"\n{title}:", highlight=False)
+        table = plain_table("", *ways)
+        for task in dict.fromkeys(row.task for row in report.rows):
+            cells = {row.way: cell(row) for row in report.rows if row.task == task}
+            table.add_row(task, *(cells[way] for way in ways))
+        console.print(table, highlight=False)
+    if others := [f"{row.way} at {row.task}" for row in report.rows if not row.same]:
+        line = f"\nNot the same tokens as without a draft: {', '.join(others)}."
+        console.print(line, style="red", highlight=False, soft_wrap=True)
+    else:
+        line = "\nEach draft left the text as it is, token for token."
+        console.print(line, highlight=False, soft_wrap=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from decodeloop.commands.shared import MODEL, Json, Model, interruptible
 from decodeloop.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from decodeloop.bench import DraftSettings
 
 
 def bench(
@@ -43,6 +46,14 @@ def bench(
     busy: Annotated[
         bool, typer.Option("--busy", help="Also with one core held by an endless loop.")
     ] = False,
+    draft: Annotated[
+        bool,
+        typer.Option("--draft", help="Speculative decoding, on tasks that copy and others."),
+    ] = False,
+    draft_tokens: Annotated[
+        int | None,
+        typer.Option(help="For --draft: always so many a step; as many as pay, if not given."),
+    ] = None,
     figure: Annotated[
         Path | None, typer.Option(help="Draw it as well: a .png, .svg or .pdf.")
     ] = None,
@@ -54,6 +65,21 @@ def bench(
         from decodeloop.bar import progress_bar
         from decodeloop.bench.figure import check_file, draw_batches, draw_report
 
+    if draft_tokens is not None and not draft:
+        raise UserError("--draft-tokens is for drafts: give --draft too.")
+    if draft:
+        others = {
+            "--peers": peers,
+            "--context": context is not None,
+            "--batch": batch is not None,
+            "--table": table,
+            "--busy": busy,
+            "--figure": figure is not None,
+        }
+        if given := [option for option, was in others.items() if was]:
+            raise UserError(f"--draft has tasks and ways of its own: leave out {given[0]}.")
+        with_drafts(benches.DraftSettings(model, new_tokens, runs, threads, draft_tokens), as_json)
+        return
     if figure is not None:
         check_file(figure)
     contexts = numbers("--context", context or str(prompt_tokens))
@@ -94,6 +120,23 @@ def bench(
         print(json.dumps(report.as_dict()))
     else:
         show_report(report, Console())
+
+
+def with_drafts(settings: DraftSettings, as_json: bool) -> None:
+    """Compare decoding with drafts to decoding as it is."""
+    from rich.console import Console
+
+    from decodeloop.bar import progress_bar
+    from decodeloop.bench import bench_drafts, config_of
+    from decodeloop.bench.show import show_drafts
+
+    config_of(settings.model)  # an unknown model is refused before anything is measured
+    with progress_bar() as show:
+        found = bench_drafts(settings, show)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+    else:
+        show_drafts(found, Console())
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

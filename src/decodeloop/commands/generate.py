@@ -6,6 +6,7 @@ import functools
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,7 @@ from decodeloop.errors import UserError
 
 if TYPE_CHECKING:
     from decodeloop.course.own import OwnModel
-    from decodeloop.decode import BeamText, Sampling, TextGeneration
+    from decodeloop.decode import BeamText, Sampling, Speculation, TextGeneration
     from decodeloop.loading import LanguageModel
     from decodeloop.splitting import SplitLanguageModel
 
@@ -71,6 +72,17 @@ def generate(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Without the KV cache: the same text, slowly.")
     ] = False,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="Guess tokens, and check several in one step: lookup (what followed in the text "
+            "before), int8 or int4 (the model in fewer bits). The same text, sooner or later."
+        ),
+    ] = None,
+    draft_tokens: Annotated[
+        int | None,
+        typer.Option(help="For --draft: always so many a step; as many as pay, if not given."),
+    ] = None,
     ranks: Annotated[
         int | None,
         typer.Option(help="Over so many processes of this machine, each with a part of the model."),
@@ -94,6 +106,18 @@ def generate(
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     check_beams_alone(beams, length_penalty, sampling, no_cache)
     check_text(prompt, stop, max_new_tokens)
+    check_draft_alone(
+        draft,
+        draft_tokens,
+        dtype_name(dtype, DTYPES, "--dtype"),
+        {
+            "--beams": beams > 1,
+            "--no-cache": no_cache,
+            "--cache-dtype": cache_dtype is not None,
+            "--mine": mine,
+            "--ranks": ranks is not None,
+        },
+    )
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
     if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in QUANTIZED:
@@ -130,6 +154,12 @@ def generate(
         show(found, own, llm, as_json)
         return
     speak = own.stream if own else functools.partial(stream, llm)
+    speculation = None
+    if draft is not None:
+        from decodeloop.drafting import speculation_of
+
+        speculation = speculation_of(llm, draft, draft_tokens)
+        speak = functools.partial(speak, speculation=speculation)
     generation = speak(
         prompt,
         max_new_tokens,
@@ -146,7 +176,7 @@ def generate(
                 print(shown(piece), end="", flush=True)
     except KeyboardInterrupt:
         interrupted = True
-    show(generation, own, llm, as_json)
+    show(generation, own, llm, as_json, speculation)
     if interrupted:
         raise typer.Exit(130)
 
@@ -198,8 +228,34 @@ def check_beams_alone(
         )
 
 
+def check_draft_alone(
+    draft: str | None, draft_tokens: int | None, dtype: str, others: Mapping[str, bool]
+) -> None:
+    """Raise a `UserError` unless a draft is one, and stands without options that rule it out.
+
+    Args:
+        others: options that a draft does not go with, and whether they were given.
+    """
+    if draft is None:
+        if draft_tokens is not None:
+            raise UserError("--draft-tokens is for a draft: give --draft lookup, say, too.")
+        return
+    from decodeloop.drafting import check_draft
+
+    if given := [option for option, was in others.items() if was]:
+        raise UserError(
+            f"--draft needs a cache that goes back exactly, and the library's loop: leave out "
+            f"{given[0]}."
+        )
+    check_draft(draft, draft_tokens, dtype)
+
+
 def show(
-    generation: TextGeneration | BeamText, own: OwnModel | None, llm: LanguageModel, as_json: bool
+    generation: TextGeneration | BeamText,
+    own: OwnModel | None,
+    llm: LanguageModel,
+    as_json: bool,
+    speculation: Speculation | None = None,
 ) -> None:
     """What is left to print when a generation is over."""
     from decodeloop.decode import BeamText
@@ -209,6 +265,8 @@ def show(
         if own:
             data["parts"] = {part.name: part.whose for part in own.parts}
             data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
+        if speculation:
+            data["draft"] = asdict(speculation.stats)
         print(json.dumps(data, ensure_ascii=False))
         return
     # all but beams was streamed
@@ -217,6 +275,8 @@ def show(
         print("\n" + own.used(), file=sys.stderr)
     if sys.stdout.isatty():
         print(generation.timing, file=sys.stderr)
+        if speculation and speculation.stats.rounds:
+            print(f"{speculation.stats.tokens_per_round:.2f} tokens a step", file=sys.stderr)
 
 
 def summary(generation: TextGeneration | BeamText, device: str, model: str) -> dict[str, Any]:

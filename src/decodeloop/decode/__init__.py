@@ -1,8 +1,26 @@
 """What drives the model: the loop, the samplers, and text as it is generated."""
 
+from decodeloop.decode.acceptance import (
+    accept_or_replace,
+    acceptance_probability,
+    best_k,
+    count_accepted,
+    expected_tokens,
+    residual,
+    speed_up,
+)
+from decodeloop.decode.adapting import AdaptiveLength
 from decodeloop.decode.batch import generate_batch, pad_left
 from decodeloop.decode.beam import Beam, beam_candidates, beam_search
 from decodeloop.decode.conversation import Conversation, Message, Turn
+from decodeloop.decode.drafts import (
+    Draft,
+    ModelDraft,
+    PromptLookup,
+    Proposal,
+    ScriptedDraft,
+    lookup,
+)
 from decodeloop.decode.loop import (
     Generation,
     decode_step,
@@ -24,30 +42,44 @@ from decodeloop.decode.sampling import (
 )
 from decodeloop.decode.scoring import next_token_loss, perplexity, text_loss
 from decodeloop.decode.sequence import Completion, FinishReason, Sequence
+from decodeloop.decode.speculative import Speculation, speculate
 from decodeloop.decode.text import BeamText, TextGeneration, search, stream
 from decodeloop.decode.text_stream import TextStream
 
 __all__ = [
+    "AdaptiveLength",
     "Beam",
     "BeamText",
     "Completion",
     "Conversation",
+    "Draft",
     "FinishReason",
     "Generation",
     "Message",
+    "ModelDraft",
+    "PromptLookup",
+    "Proposal",
     "Sampling",
     "SamplingParts",
+    "ScriptedDraft",
     "Sequence",
+    "Speculation",
     "TextGeneration",
     "TextStream",
     "Turn",
+    "accept_or_replace",
+    "acceptance_probability",
     "beam_candidates",
     "beam_search",
+    "best_k",
+    "count_accepted",
     "decode_step",
     "decoding_loop",
+    "expected_tokens",
     "generate",
     "generate_batch",
     "greedy",
+    "lookup",
     "loop_without_cache",
     "min_p",
     "next_token_loss",
@@ -55,8 +87,11 @@ __all__ = [
     "perplexity",
     "prefill",
     "repetition_penalty",
+    "residual",
     "sample",
     "search",
+    "speculate",
+    "speed_up",
     "stream",
     "temperature",
     "text_loss",

@@ -74,6 +74,13 @@ def decode_step(
     return model.head(model.hidden(token_ids, cache, positions, mask)[:, -1])
 
 
+class Speculates(Protocol):
+    """What makes a text in another way; `decode.Speculation` is one."""
+
+    def tokens(self, model: Model, sequence: Sequence, cache: KVCache | None) -> Iterator[int]:
+        """The tokens of the text, as they come; the cache as in `generate`."""
+
+
 Choose = Callable[[Tensor, Tensor], Tensor]  # logits (1, V), sequence (1, T) → token ids (1,)
 Loop = Callable[..., Generator[int, None, FinishReason]]
 
@@ -191,6 +198,7 @@ def generate(
     use_cache: bool = True,
     cache: KVCache | None = None,
     loop: Loop | None = None,
+    speculation: Speculates | None = None,
 ) -> Generation:
     """Continue `token_ids`, one token at a time, until something ends it.
 
@@ -207,12 +215,14 @@ def generate(
             read: the prompt and what was made, but for a last token that ended it by ``stop`` or
             ``length``. Where it held the whole prompt, the last token is read again.
         loop: a loop of your own in the place of `decoding_loop`, called as that is.
+        speculation: a draft that guesses tokens, several of which one step checks
+            (`decode.Speculation`): the same text, in fewer steps.
 
     Raises:
         UserError: the prompt is empty, longer than the context, not one row, or holds an id
             outside the vocabulary; `max_new_tokens` is less than 1; `cache` holds more than the
             prompt or several rows, has too little room, or is given together with a loop or with
-            `use_cache=False`.
+            `use_cache=False`; so is `speculation`.
     """
     budget = token_budget(model.config, token_ids, max_new_tokens)
     if token_ids.shape[0] != 1:
@@ -228,7 +238,9 @@ def generate(
         eos_ids=eos_ids,
         stop=stop,
     )
-    tokens = tokens_of(model, sequence, use_cache=use_cache, cache=cache, loop=loop)
+    tokens = tokens_of(
+        model, sequence, use_cache=use_cache, cache=cache, loop=loop, speculation=speculation
+    )
     return Generation(sequence, tokens)
 
 
@@ -239,15 +251,21 @@ def tokens_of(
     use_cache: bool = True,
     cache: KVCache | None = None,
     loop: Loop | None = None,
+    speculation: Speculates | None = None,
 ) -> Iterator[int]:
     """The tokens that a model makes of a sequence, as they come; the arguments as in `generate`."""
+    if loop is not None or not use_cache:
+        other = "a loop of your own" if loop is not None else "use_cache=False"
+        for name, given in (("cache", cache), ("speculation", speculation)):
+            if given is not None:
+                raise UserError(
+                    f"{name}= was given together with {other}, which would not use it: leave one "
+                    f"out."
+                )
     if cache is not None:
-        if loop is not None or not use_cache:
-            other = "a loop of your own" if loop is not None else "use_cache=False"
-            raise UserError(
-                f"cache= was given together with {other}, which would not read it: leave one out."
-            )
         check_beginning(cache, sequence)
+    if speculation is not None:
+        return speculation.tokens(model, sequence, cache)
     if loop is not None:
         return through(loop, model, sequence)
     if use_cache:
@@ -257,12 +275,19 @@ def tokens_of(
 
 def with_cache(model: Model, sequence: Sequence, cache: KVCache | None) -> Iterator[int]:
     """Drive a sequence with a cache that has read a beginning of it, or with a new one."""
+    cache = ready_cache(model, sequence, cache)
+    yield from drive(sequence, reading(model, sequence, cache), sequence.choose)
+
+
+def ready_cache(model: Model, sequence: Sequence, cache: KVCache | None) -> KVCache:
+    """A new cache, or the one that is given, without the prompt's last token: that one is read
+    again, for the logits of what comes next."""
     if cache is None:
-        cache = model.new_cache(1, sequence.positions_needed)
+        return model.new_cache(1, sequence.positions_needed)
     last = sequence.prompt.shape[1] - 1
     if cache.length > last:
-        cache.truncate(last)  # read again, for the logits of what comes next
-    yield from drive(sequence, reading(model, sequence, cache), sequence.choose)
+        cache.truncate(last)
+    return cache
 
 
 def through(loop: Loop, model: Model, sequence: Sequence) -> Iterator[int]:

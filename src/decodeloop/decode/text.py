@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from decodeloop.decode.beam import Beam, beam_search
-from decodeloop.decode.loop import Loop, Model, tokens_of
+from decodeloop.decode.loop import Loop, Model, Speculates, tokens_of
 from decodeloop.decode.sampling import Sampling
 from decodeloop.decode.sequence import FinishReason, Pieces, Sequence, token_budget
 from decodeloop.decode.text_stream import TextStream, Tokenizer
@@ -52,6 +52,7 @@ class TextGeneration(Iterator[str]):
         use_cache: bool = True,
         cache: KVCache | None = None,
         loop: Loop | None = None,
+        speculation: Speculates | None = None,
         text_stream: Callable[..., Pieces] = TextStream,
     ) -> None:
         ids = torch.tensor([list(prompt_ids)], dtype=torch.long)
@@ -67,7 +68,14 @@ class TextGeneration(Iterator[str]):
         self.ttft_s: float | None = None
         self.itl_s: list[float] = []
         self._pieces = self._run(
-            tokens_of(model, self._sequence, use_cache=use_cache, cache=cache, loop=loop)
+            tokens_of(
+                model,
+                self._sequence,
+                use_cache=use_cache,
+                cache=cache,
+                loop=loop,
+                speculation=speculation,
+            )
         )
 
     def __next__(self) -> str:
@@ -151,6 +159,7 @@ def stream(
     use_cache: bool = True,
     cache: KVCache | None = None,
     loop: Loop | None = None,
+    speculation: Speculates | None = None,
     text_stream: Callable[..., Pieces] = TextStream,
 ) -> TextGeneration:
     """Answer a prompt; the result is iterated over, and gives the text piece by piece.
@@ -161,6 +170,7 @@ def stream(
         stop: ends before any of these strings.
         cache: one that has read a beginning of the prompt's token ids; as in `generate`.
         loop: a loop of your own in the place of `decoding_loop`.
+        speculation: a draft that guesses tokens; as in `generate`.
         text_stream: a class of your own in the place of `TextStream`.
 
     Raises:
@@ -178,6 +188,7 @@ def stream(
         use_cache=use_cache,
         cache=cache,
         loop=loop,
+        speculation=speculation,
         text_stream=text_stream,
     )
 

@@ -1,5 +1,6 @@
 """What inference costs by the clock: times, peaks, steps, load, memory, and a look inside."""
 
+from decodeloop.measure.few_tokens import few_token_costs
 from decodeloop.measure.inspecting import SilencedCache, attention_maps, bytes_held, peak_bytes
 from decodeloop.measure.load import Load, run_alone, run_load, single_stream
 from decodeloop.measure.machine import (
@@ -21,6 +22,7 @@ __all__ = [
     "SilencedCache",
     "attention_maps",
     "bytes_held",
+    "few_token_costs",
     "fitted_exponent",
     "forward_times",
     "fresh_mib",
