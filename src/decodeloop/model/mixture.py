@@ -1,6 +1,6 @@
 """A layer of experts: its weights, what is computed with them, and one cut out of a dense layer.
 
-It does what lesson 26 builds, with the weights of a model.
+Built in lesson 26.
 """
 
 from __future__ import annotations
