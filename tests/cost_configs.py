@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from transformers import (
+    DeepseekV3Config,
     GemmaConfig,
     GPT2Config,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     Phi3Config,
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 # Each model's numbers once more, under the hub's names, for `transformers`' own classes.
@@ -81,6 +85,23 @@ THEIRS: dict[str, PreTrainedConfig] = {
         intermediate_size=16384,
     ),
     "gemma-7b": GemmaConfig(),
+    "mixtral-8x7b": MixtralConfig(),
+    "qwen3-30b-a3b": Qwen3MoeConfig(
+        hidden_size=2048,
+        num_hidden_layers=48,
+        num_attention_heads=32,
+        num_key_value_heads=4,
+        head_dim=128,
+        moe_intermediate_size=768,
+        num_experts=128,
+        num_experts_per_tok=8,
+        norm_topk_prob=True,
+    ),
     "gpt2": GPT2Config(),
     "gpt3-175b": GPT2Config(n_embd=12288, n_layer=96, n_head=96, n_positions=2048),
+}
+# Those whose files are not read here: what they are is known by name alone.
+COUNTED: dict[str, PreTrainedConfig] = {
+    "gpt-oss-20b": GptOssConfig(num_hidden_layers=24, num_local_experts=32),
+    "deepseek-v3": DeepseekV3Config(),
 }

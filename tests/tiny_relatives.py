@@ -16,6 +16,17 @@ def stretched(kind: str, **more: Any) -> dict[str, Any]:
 
 LLAMA3 = stretched("llama3", low_freq_factor=1.0, high_freq_factor=4.0, **{ORIGINAL: 24})
 WINDOW = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 0}
+MIXTRAL = ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2})
+QWEN3_MOE: tuple[str, dict[str, Any]] = (
+    "qwen3_moe",
+    {
+        "head_dim": 32,
+        "moe_intermediate_size": 32,
+        "num_experts": 5,
+        "num_experts_per_tok": 3,
+        "norm_topk_prob": True,
+    },
+)
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "explicit head_dim": ("llama", {"head_dim": 24}),
     "linear": ("llama", stretched("linear")),
@@ -43,5 +54,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3, window": ("qwen3", WINDOW | {"head_dim": 24}),
     "smollm3": ("smollm3", {"num_hidden_layers": 5, "tie_word_embeddings": False}),
     "smollm3, none": ("smollm3", {"no_rope_layers": [1, 1]}),
+    "mixtral": MIXTRAL,
+    "mixtral, window": ("mixtral", MIXTRAL[1] | {"sliding_window": 5, "head_dim": 24}),
+    "qwen3_moe": QWEN3_MOE,
+    "qwen3_moe, parts of all": ("qwen3_moe", QWEN3_MOE[1] | {"norm_topk_prob": False}),
     "smollm3, second": ("smollm3", {"num_hidden_layers": 5, "no_rope_layers": [1, 0, 1, 0, 1]}),
 }

@@ -66,7 +66,7 @@ def quantized_decoder_from(
     own = model.state_dict()
     if config.tied:
         del own["output.weight"]
-    wanted = [(kind, tensor.shape) for name, tensor in own.items() if tensor.ndim == 2
+    wanted = [(kind, tensor.shape) for name, tensor in own.items() if not stays(name, tensor)
               for kind in kinds_for(name, config, dtype)]  # fmt: skip
     sizes = [MATRICES[kind].bytes_for(*shape) for kind, shape in wanted]
     memory = iter(one_piece(sizes) if device.type == "cpu" else [])
@@ -74,7 +74,7 @@ def quantized_decoder_from(
         tensor = tensor_for(name, parameter.shape, weights, source, config)
         *above, part, kind = name.split(".")
         owner = model.get_submodule(".".join(above))
-        if tensor.ndim == 1:  # a norm, or the bias of a matrix that came just before
+        if stays(name, tensor):
             vector = nn.Parameter(tensor.to(device, torch.float32).clone(), requires_grad=False)
             setattr(owner.get_submodule(part), kind, vector)
             continue
@@ -88,6 +88,12 @@ def quantized_decoder_from(
             more = next(memory, None) if len(kinds) > 1 else None
             setattr(owner, part, projection(matrix, len(kinds) > 1, more, dtype))
     return model.requires_grad_(False).eval()
+
+
+def stays(name: str, tensor: Tensor) -> bool:
+    """Whether a weight is kept in fp32: a norm, the bias of a matrix that came just before, or a
+    router, of few numbers, where a rounded one may send a token to other experts."""
+    return tensor.ndim == 1 or name.endswith(".router.weight")
 
 
 def kinds_for(name: str, config: ModelConfig, dtype: str) -> list[str]:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from decodeloop.assembling import QUANTIZED, decoder_from
 from decodeloop.bar import Progress, silent
+from decodeloop.checkpoints.expert_names import to_mixtral
 from decodeloop.checkpoints.folder import WEIGHTS
 from decodeloop.checkpoints.gguf_file import is_gguf
 from decodeloop.checkpoints.gguf_writing import FORMATS, check_format, write_gguf
-from decodeloop.checkpoints.hub_config import write_config
+from decodeloop.checkpoints.hub_config import family_of, write_config
 from decodeloop.checkpoints.quantized import PACKED, SCALE, pack_groups, quantization_of
 from decodeloop.checkpoints.tokenizer import Tokenizer
 from decodeloop.checkpoints.weights import OF_THE_MODEL, hub_name
@@ -31,6 +32,7 @@ from decodeloop.model import Decoder, ModelConfig
 FOLDER_DTYPES = ("fp32", "bf16", "fp16", "int8", "int4")
 NEAREST = {"q8_0": "int8", "q4_0": "int4"}  # how large a file's formats are, by our names
 TABLES = {hub_name(f"{part}.weight") for part in OF_THE_MODEL}  # in 8 bits where others have 4
+ROUTER = ".mlp.gate.weight"  # which no quantization rounds
 
 
 def export(
@@ -122,8 +124,9 @@ def write_folder(
     quantization = quantization_of(dtype) if dtype in QUANTIZED else None
     write_config(config, folder, eos_ids, quantization)
     tokenizer.save(folder)
+    named = to_mixtral if family_of(config)[0] == "mixtral" else str
     stored = {
-        name: tensor.contiguous()
+        named(name): tensor.contiguous()
         for hub, weight in weights.items()
         for name, tensor in written(hub, weight, dtype)
     }
@@ -135,7 +138,7 @@ def written(name: str, weight: Tensor, dtype: str) -> Iterator[tuple[str, Tensor
     weight = weight.cpu()
     if dtype not in QUANTIZED:
         yield name, weight.to(torch_dtype(dtype)).clone()
-    elif weight.ndim == 1:
+    elif weight.ndim == 1 or name.endswith(ROUTER):
         yield name, weight.float().clone()
     elif dtype == "int8" or name in TABLES:
         quantized, scale = quantize(weight.float())

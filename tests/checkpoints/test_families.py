@@ -72,7 +72,11 @@ def test_with_a_cache_one_token_at_a_time_and_in_batches_it_is_the_same(family):
 def test_int8_keeps_biases_and_norms(family):
     folder, theirs = family
     exact, ours = theirs(IDS).logits, plain(folder, dtype="int8")(IDS)
-    assert (ours - exact).norm() < 0.1 * exact.norm()
+    if plain(folder).config.experts is None:
+        assert (ours - exact).norm() < 0.1 * exact.norm()
+    else:  # a token between two experts may go to the other one, and be another token from there on
+        each = (ours - exact).norm(dim=-1) / exact.norm(dim=-1)
+        assert each.median() < 0.1
 
 
 @torch.inference_mode()

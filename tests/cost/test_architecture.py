@@ -2,15 +2,22 @@ import dataclasses
 
 import pytest
 import torch
-from cost_configs import THEIRS
+from cost_configs import COUNTED, THEIRS
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedConfig
 from transformers.models.auto import AutoModelForCausalLM
 
-from decodeloop.cost import PRESETS, Architecture, linear_shapes, parameters_by_part, preset
+from decodeloop.cost import (
+    PRESETS,
+    Architecture,
+    active_parameters,
+    linear_shapes,
+    parameters_by_part,
+    preset,
+)
 from decodeloop.errors import UserError
-from decodeloop.model import TINY, Decoder, parameter_count
+from decodeloop.model import TINY, Decoder, Experts, parameter_count
 
 # As the hub shows them for the published weights.
 PUBLISHED = {
@@ -34,6 +41,10 @@ PUBLISHED = {
     "qwen3-8b": 8_190_735_360,
     "gemma-2b": 2_506_172_416,
     "gemma-7b": 8_537_680_896,
+    "mixtral-8x7b": 46_702_792_704,
+    "qwen3-30b-a3b": 30_532_122_624,
+    "gpt-oss-20b": 20_914_757_184,
+    "deepseek-v3": 671_026_404_352,
     "gpt2": 124_439_808,
     "gpt2-xl": 1_557_611_200,
 }
@@ -51,14 +62,44 @@ def their_count(config: PreTrainedConfig) -> int:
     return sum({id(p): p.numel() for p in model.parameters()}.values())
 
 
-@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("name", [*THEIRS, *COUNTED])
 def test_counts_are_those_of_transformers(name):
-    assert count(PRESETS[name]) == their_count(THEIRS[name])
+    assert count(PRESETS[name]) == their_count((THEIRS | COUNTED)[name])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_counts_are_those_of_the_published_weights(name):
     assert count(PRESETS[name]) == PUBLISHED[name]
+
+
+# in billions, as papers and model cards have them, with or without the embedding
+@pytest.mark.parametrize(
+    ("name", "billions", "with_embedding", "places"),
+    [
+        ("mixtral-8x7b", 12.9, True, 1),
+        ("qwen3-30b-a3b", 3.35, True, 2),
+        ("gpt-oss-20b", 3.61, False, 2),
+        ("deepseek-v3", 37, False, 0),
+    ],
+)
+def test_active_parameters_are_those_that_were_published(name, billions, with_embedding, places):
+    active = active_parameters(PRESETS[name])
+    left_out = 0 if with_embedding else active["embedding"]
+    assert round((sum(active.values()) - left_out) / 1e9, places) == billions
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_parameters_are_active_where_there_are_no_experts(name):
+    config = PRESETS[name]
+    fewer = sum(active_parameters(config).values()) < count(config)
+    assert fewer == (config.experts is not None)
+
+
+def test_active_parameters_are_those_of_a_decoder_with_fewer_experts():
+    mixed = dataclasses.replace(TINY, experts=Experts(number=5, active=2))
+    fewer = dataclasses.replace(TINY, experts=Experts(number=2, active=2))
+    router = 3 * TINY.width * TINY.layers  # the rows of those that are not there
+    assert sum(active_parameters(mixed).values()) == parameter_count(fewer) + router
 
 
 def test_gpt3_has_the_175_billion_of_its_paper():

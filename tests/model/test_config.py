@@ -11,6 +11,7 @@ from decodeloop.model import (
     SMOLLM2_135M,
     TINY,
     Decoder,
+    Experts,
     ModelConfig,
     RopeScaling,
     parameter_count,
@@ -35,6 +36,12 @@ def test_query_heads_must_divide_among_kv_heads():
 def test_the_head_dimension_must_be_even():
     with pytest.raises(UserError, match=r"head_dim is 9.*must be even"):
         dataclasses.replace(TINY, head_dim=9)
+
+
+def test_a_layer_at_least_has_experts():
+    experts = Experts(4, 2, dense_layers=3, dense_width=9)
+    with pytest.raises(UserError, match="3 of 3 layers are dense: expected at least one with"):
+        dataclasses.replace(TINY, experts=experts)
 
 
 def test_a_configuration_cannot_be_changed():
@@ -105,6 +112,7 @@ BEYOND = {
     "window": 4,
     "rope_scaling": RopeScaling("linear", 2.0),
     "no_rope_every": 2,
+    "experts": Experts(4, 2),
 }
 REFUSED = {name: BEYOND[name] for name in ("gated", "layer_norm", "learned_positions")}
 REFUSED |= {"biases": "all"}
@@ -160,7 +168,8 @@ def test_scalings_that_can_not_be_are_refused(changes, message):
 def test_a_public_model_is_counted_alike_or_refused(name):
     config = PRESETS[name]
     beyond = {feature: getattr(config, feature) for feature in LLAMA}
-    if any(beyond[feature] == REFUSED[feature] for feature in REFUSED):
+    mixed = config.experts is not None and not config.experts.only_routed
+    if mixed or any(beyond[feature] == REFUSED[feature] for feature in REFUSED):
         with pytest.raises(UserError):
             parameter_count(config)
     else:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from conftest import random_decoder
 from decodeloop.errors import ShapeError, UserError
-from decodeloop.model import SMOLLM2_135M, TINY
+from decodeloop.model import SMOLLM2_135M, TINY, Experts
 from decodeloop.parallel import (
     local_heads,
     on_threads,
@@ -24,6 +24,7 @@ from decodeloop.parallel import (
 )
 from decodeloop.parallel.sharding import CUT, share
 
+MIXED = replace(TINY, experts=Experts(number=5, active=2))
 THREE = replace(TINY, heads=9, kv_heads=3, feed_forward=75, vocabulary=98, tied=False)
 
 
@@ -82,7 +83,7 @@ def test_where_they_do_not_divide_the_parts_still_cover_everything():
         assert [i for span in spans for i in range(span.start, span.stop)] == list(range(size))
 
 
-@pytest.mark.parametrize(("config", "ranks"), [(TINY, 2), (THREE, 3), (TINY, 1)])
+@pytest.mark.parametrize(("config", "ranks"), [(TINY, 2), (THREE, 3), (TINY, 1), (MIXED, 2)])
 def test_the_ranks_together_compute_what_the_whole_decoder_does(config, ranks):
     whole = random_decoder(config)
     ids = torch.arange(12).view(2, 6) % 97
@@ -100,8 +101,9 @@ def test_the_ranks_together_compute_what_the_whole_decoder_does(config, ranks):
         torch.testing.assert_close(logits, whole(ids))
     _, _, shape, held = on_threads(program, ranks)[0]
     assert shape[2] == config.kv_heads // ranks
-    norms = 2 * config.width * config.layers
-    assert held == (sum(p.numel() for p in whole.layers.parameters()) - norms) / ranks + norms
+    rows = 2 if config.experts is None else 2 + config.experts.number  # of norms and routers
+    kept = rows * config.width * config.layers
+    assert held == (sum(p.numel() for p in whole.layers.parameters()) - kept) / ranks + kept
 
 
 def test_every_matrix_of_a_layer_is_cut_and_no_norm():

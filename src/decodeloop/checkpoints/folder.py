@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from decodeloop.checkpoints.expert_names import from_mixtral
 from decodeloop.checkpoints.files import check_regular, is_there, read_json
 from decodeloop.checkpoints.weights import check_place
 from decodeloop.errors import ModelFileError, one_line
@@ -95,6 +96,7 @@ def places(folder: Path, config: ModelConfig) -> dict[str, Place]:
             bare = not any(name.startswith("model.") for name in names)  # saved without its head
             for name in names:
                 hub = f"model.{name}" if bare and name != "lm_head.weight" else name
+                hub = from_mixtral(hub)
                 stored = file.get_slice(name)
                 check_place(hub, tuple(stored.get_shape()), config, path, shown=name)
                 if stored.get_dtype() not in READABLE:

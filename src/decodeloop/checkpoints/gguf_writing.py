@@ -112,6 +112,11 @@ def architecture_of(config: ModelConfig) -> str:
         UserError: nothing; or rotary positions are stretched in a way that it does not know.
     """
     beyond, scaling = beyond_llama(config), config.rope_scaling
+    if config.experts is not None:
+        raise UserError(
+            f"a model with experts={config.experts}: llama.cpp stores all experts of a layer as "
+            f"one tensor, which is not written here; export a folder."
+        )
     beyond.pop("rope_scaling", None)
     named = {name: features for name, features in ARCHITECTURES.items() if features == beyond}
     if named and scaling is not None:

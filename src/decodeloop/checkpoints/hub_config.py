@@ -12,7 +12,7 @@ from decodeloop.checkpoints.fields import Fields, naming
 from decodeloop.checkpoints.files import is_there, read_json
 from decodeloop.checkpoints.hub_rope import rotary, written_rotary
 from decodeloop.errors import ModelFileError, UserError
-from decodeloop.model import ModelConfig
+from decodeloop.model import Experts, ModelConfig
 from decodeloop.model.config import beyond_llama
 
 CONFIG = "config.json"
@@ -35,6 +35,10 @@ FAMILIES = {
     "qwen2": Family({"biases": "qkv"}),
     "qwen3": Family({"qk_norm": True}, must_say=("num_key_value_heads", "head_dim")),
     "smollm3": Family(tied=True),
+    "mixtral": Family(),
+    "qwen3_moe": Family(
+        {"qk_norm": True}, must_say=("num_key_value_heads", "head_dim", "moe_intermediate_size")
+    ),
 }
 
 
@@ -104,6 +108,8 @@ def read_config(folder: Path) -> ModelConfig:
     sizes = llama_sizes(fields)
     base, scaling = rotary(fields, sizes["context"])
     with naming(path):
+        if kind in EXPERTS_OF:
+            sizes |= experts_of(fields, kind)
         return ModelConfig(
             **sizes,
             **family.features,
@@ -114,6 +120,32 @@ def read_config(folder: Path) -> ModelConfig:
             norm_eps=float(fields.number("rms_norm_eps", 1e-6)),
             tied=fields.truth("tie_word_embeddings", family.tied),
         )
+
+
+EXPERTS_OF = ("mixtral", "qwen3_moe")
+
+
+def experts_of(fields: Fields, kind: str) -> dict[str, Any]:
+    """The experts of a model, and how wide each of them is.
+
+    Raises:
+        ModelFileError: some of its layers have none; a number is missing, or impossible.
+    """
+    raw = fields.raw
+    key = "num_local_experts" if "num_local_experts" in raw else "num_experts"
+    number, active = fields.whole(key), fields.whole("num_experts_per_tok")
+    if kind == "mixtral":
+        return {"experts": Experts(number, active)}
+    fields.refuse(
+        {
+            "decoder_sparse_step": fields.whole("decoder_sparse_step", 1) != 1,
+            "mlp_only_layers": bool(raw.get("mlp_only_layers")),
+        }
+    )
+    return {
+        "experts": Experts(number, active, normalised=fields.truth("norm_topk_prob")),
+        "feed_forward": fields.whole("moe_intermediate_size"),
+    }
 
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -129,6 +161,8 @@ def window_of(fields: Fields, kind: str, layers: int) -> int | None:
     if kind == "mistral":
         first = 0
         used = "sliding_window" not in raw or raw["sliding_window"] is not None
+    elif kind == "mixtral":
+        first, used = 0, raw.get("sliding_window") is not None
     elif kind in ("qwen2", "qwen3"):
         first = fields.whole("max_window_layers", 28)
         used = fields.truth("use_sliding_window") and raw.get("sliding_window", 4096) is not None
@@ -208,6 +242,8 @@ CLASSES = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "smollm3": "SmolLM3ForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
 }
 
 
@@ -217,6 +253,17 @@ def family_of(config: ModelConfig) -> tuple[str, dict[str, Any]]:
     beyond.pop("rope_scaling", None)
     window = beyond.pop("window", None)
     sliding: dict[str, Any] = {"sliding_window": window}
+    if (experts := config.experts) is not None and experts.only_routed:
+        del beyond["experts"]
+        told = {"num_local_experts": experts.number, "num_experts_per_tok": experts.active}
+        if not beyond and experts.normalised:
+            return "mixtral", sliding | told
+        if beyond == {"qk_norm": True} and window is None:
+            return "qwen3_moe", told | {
+                "num_experts": experts.number,
+                "norm_topk_prob": experts.normalised,
+                "moe_intermediate_size": config.feed_forward,
+            }
     if beyond in ({"biases": "qkv"}, {"qk_norm": True}):
         if window is not None:
             sliding |= {"use_sliding_window": True, "max_window_layers": 0}

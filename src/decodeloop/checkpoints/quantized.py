@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from decodeloop.checkpoints.expert_names import from_mixtral
 from decodeloop.checkpoints.folder import opened, weight_files
 from decodeloop.checkpoints.hub_config import METHOD
 from decodeloop.checkpoints.weights import check_place, misshapen, shape_of_hub
@@ -55,9 +56,12 @@ class QuantizedFolder(Mapping[str, Tensor]):
     def __init__(self, folder: Path, config: ModelConfig) -> None:
         self.folder, self.config = folder, config
         self.files: dict[str, Path] = {}
+        self.stored: dict[str, str] = {}  # what the file calls a tensor, by its hub name
         for path in weight_files(folder):
             with opened(path) as file:
-                self.files |= dict.fromkeys(file.keys(), path)
+                here = {from_mixtral(name): name for name in list(file.keys())}
+            self.stored |= here
+            self.files |= dict.fromkeys(here, path)
         self.names = sorted(
             name.removesuffix(PACKED) for name in self.files if not name.endswith(SCALE)
         )
@@ -67,7 +71,7 @@ class QuantizedFolder(Mapping[str, Tensor]):
 
     def read(self, name: str) -> Tensor:
         with opened(self.files[name]) as file:
-            tensor: Tensor = file.get_tensor(name)
+            tensor: Tensor = file.get_tensor(self.stored[name])
             return tensor
 
     def __getitem__(self, name: str) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from decodeloop.checkpoints.expert_names import with_expert, without_expert
 from decodeloop.errors import ModelFileError, one_line
 from decodeloop.model import ModelConfig
 
@@ -23,12 +24,14 @@ HUB_NAMES = {
     "attention.query_norm": "self_attn.q_norm",
     "attention.key_norm": "self_attn.k_norm",
     "feed_forward_norm": "post_attention_layernorm",
+    "feed_forward.router": "mlp.gate",
     "feed_forward.gate": "mlp.gate_proj",
     "feed_forward.up": "mlp.up_proj",
     "feed_forward.down": "mlp.down_proj",
 }
 OF_THE_MODEL = ("embedding", "norm", "output")  # and not of each layer
 BIASED = ("attention.query", "attention.key", "attention.value")  # where a model has biases
+OF_A_FEED_FORWARD = ("feed_forward.gate", "feed_forward.up", "feed_forward.down")
 OWN_NAMES = {hub: own for own, hub in HUB_NAMES.items()}
 LARGEST = torch.finfo(torch.float32).max
 
@@ -38,12 +41,15 @@ def hub_name(name: str) -> str:
 
     >>> hub_name("layers.3.attention.query.weight")
     'model.layers.3.self_attn.q_proj.weight'
+    >>> hub_name("layers.3.feed_forward.experts.1.up.weight")
+    'model.layers.3.mlp.experts.1.up_proj.weight'
     """
     match = re.fullmatch(r"(?:layers\.(\d+)\.)?(.+)\.(weight|bias)", name)
     assert match, name
     layer, part, kind = match.groups()
     prefix = f"model.layers.{layer}." if layer is not None else ""
-    return f"{prefix}{HUB_NAMES[part]}.{kind}"
+    part, expert = without_expert(part)
+    return f"{prefix}{with_expert(HUB_NAMES[part], expert)}.{kind}"
 
 
 def parsed(hub: str) -> tuple[int | None, str, str]:
@@ -55,9 +61,12 @@ def parsed(hub: str) -> tuple[int | None, str, str]:
     """
     name = r"(?:model\.layers\.(0|[1-9]\d{0,8})\.)?(.{1,80})\.(weight|bias)"
     layer, part, kind = match.groups() if (match := re.fullmatch(name, hub)) else (None, "", "")
+    part, expert = without_expert(part)
     own = OWN_NAMES.get(part, "")
     if (own in OF_THE_MODEL) == (layer is not None):
         own = ""
+    if expert is not None:
+        own = with_expert(own, expert) if own in OF_A_FEED_FORWARD else ""
     return (None if layer is None else int(layer)), own, kind
 
 
@@ -80,6 +89,14 @@ def shape_of(part: str, kind: str, config: ModelConfig) -> tuple[int, ...] | Non
         biased = config.biases == "qkv" and part in BIASED
         matrix = shape_of(part, "weight", config) if biased else None
         return matrix and matrix[:1]
+    part, expert = without_expert(part)
+    experts = 0 if config.experts is None else config.experts.number
+    if part == "feed_forward.router":
+        return (experts, config.width) if experts else None
+    if part in OF_A_FEED_FORWARD and not (
+        expert is None if not experts else is_one(expert, experts)
+    ):
+        return None
     C, F = config.width, config.feed_forward
     query_rows, kv_rows = config.heads * config.head_dim, config.kv_heads * config.head_dim
     return {
@@ -95,6 +112,11 @@ def shape_of(part: str, kind: str, config: ModelConfig) -> tuple[int, ...] | Non
         "attention.query_norm": (config.head_dim,),
         "attention.key_norm": (config.head_dim,),
     }.get(part, (C,))
+
+
+def is_one(expert: int | None, experts: int) -> bool:
+    """Whether there is an expert of this number."""
+    return expert is not None and expert < experts
 
 
 def shape_of_hub(name: str, config: ModelConfig) -> tuple[int, ...]:

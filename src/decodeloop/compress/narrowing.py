@@ -21,6 +21,7 @@ from decodeloop.compress.pruning import check_calibration
 from decodeloop.compress.rebuilding import decoder_over, layer_and_part, plain_weights
 from decodeloop.errors import UserError
 from decodeloop.model import Decoder, block
+from decodeloop.model.config import check_dense
 from decodeloop.model.decoder import check_token_ids
 
 Numbers = Sequence[int] | Tensor  # of layers, heads or channels, counted from 0
@@ -114,6 +115,7 @@ def narrow_feed_forward(decoder: Decoder, kept: Sequence[Numbers]) -> Decoder:
     32
     """
     config = decoder.config
+    check_dense(config, "narrow_feed_forward")
     check_one_for_each("narrow_feed_forward", "channels that stay", kept, config.layers)
     weights, widths = plain_weights(decoder, "narrow_feed_forward"), []
     for layer, some in enumerate(kept):
@@ -140,6 +142,7 @@ def channel_scores(decoder: Decoder, inputs: Mapping[str, Tensor]) -> Tensor:
 
     Shapes: → (L, F).
     """
+    check_dense(decoder.config, "channel_scores")
     names = [f"layers.{n}.feed_forward.down.weight" for n in range(decoder.config.layers)]
     weights = plain_weights(decoder, "channel_scores")
     return torch.stack([weights[n].norm(dim=0) * inputs[n].norm(dim=0) for n in names])

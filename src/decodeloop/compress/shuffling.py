@@ -10,6 +10,7 @@ on a model that was never quantized.
 from __future__ import annotations
 
 import random
+import re
 
 import torch
 from torch import Tensor
@@ -28,12 +29,14 @@ STREAM = {
     "attention.value": 1,
     "attention.output": 0,
     "feed_forward_norm": 0,
+    "feed_forward.router": 1,
     "feed_forward.gate": 1,
     "feed_forward.up": 1,
     "feed_forward.down": 0,
 }
 # The axis along which it has the channels inside a feed-forward layer, or those of the values.
 INNER = {"feed_forward.gate": 0, "feed_forward.up": 0, "feed_forward.down": 1}
+EXPERT = re.compile(r"\.experts\.\d+\.")
 
 
 def shuffled(decoder: Decoder, seed: int = 0) -> Decoder:
@@ -60,6 +63,7 @@ def shuffled(decoder: Decoder, seed: int = 0) -> Decoder:
     new: dict[str, Tensor] = {}
     for name, weight in old.items():
         layer, part = layer_and_part(name)
+        part = EXPERT.sub(".", part)  # all experts of a layer alike
         moved = weight  # norms of queries and keys, and the biases of both, have none of these
         if part in STREAM:
             moved = moved.index_select(STREAM[part], stream)

@@ -19,6 +19,7 @@ from decodeloop.compress.listening import read, seeing_inputs
 from decodeloop.compress.quantization import twin_of
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model import Decoder
+from decodeloop.model.config import check_dense
 
 # What makes the inputs of each product, and the projections that read them.
 SOURCES = {
@@ -83,8 +84,9 @@ def smoothed(decoder: Decoder, texts: Sequence[Tensor], strength: float = 0.5) -
         texts: token ids, (T,) each, whose activations say which channels are large.
 
     Raises:
-        UserError: as `largest_inputs` and `smooth`.
+        UserError: as `largest_inputs` and `smooth`; the model has experts.
     """
+    check_dense(decoder.config, "smoothed")
     largest, twin = largest_inputs(decoder, texts), twin_of(decoder)
     for number in range(decoder.config.layers):
         for name, readers in SOURCES.items():

@@ -66,7 +66,7 @@ def new_decoder(config: ModelConfig, seed: int = 0) -> Decoder:
             if weight.ndim < 2:
                 continue  # norms begin as ones
             size = 0.02 if name.startswith("embedding") else weight.shape[1] ** -0.5
-            if name.endswith(("attention.output.weight", "feed_forward.down.weight")):
+            if name.endswith(("attention.output.weight", ".down.weight")):
                 size /= (2 * config.layers) ** 0.5
             numbers = [draw.gauss(0.0, size) for _ in range(weight.numel())]
             weight.copy_(torch.tensor(numbers).view(weight.shape))

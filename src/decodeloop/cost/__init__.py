@@ -12,11 +12,16 @@ from decodeloop.cost.accelerators import (
 )
 from decodeloop.cost.architecture import (
     BYTES,
+    Architecture,
+    Latent,
+    active_parameters,
+    cached_numbers,
     linear_shapes,
     parameters_by_part,
 )
 from decodeloop.cost.capacity import goodput, latency_percentile, machines_needed, max_rate
 from decodeloop.cost.config_file import find_architecture, read_architecture
+from decodeloop.cost.experts import expected_experts, moe_flops_and_bytes
 from decodeloop.cost.flops import (
     attention_overtakes,
     decode_bytes,
@@ -41,7 +46,7 @@ from decodeloop.cost.memory import (
     memory,
     weight_bytes,
 )
-from decodeloop.cost.presets import PRESETS, Architecture, preset
+from decodeloop.cost.presets import PRESETS, preset
 from decodeloop.cost.queues import (
     little,
     mean_wait,
@@ -73,6 +78,7 @@ __all__ = [
     "Architecture",
     "Costs",
     "Latencies",
+    "Latent",
     "Memory",
     "Phase",
     "Prediction",
@@ -82,14 +88,17 @@ __all__ = [
     "accelerator",
     "activation_bytes",
     "activation_stages",
+    "active_parameters",
     "arithmetic_intensity",
     "attainable",
     "attention_overtakes",
+    "cached_numbers",
     "compute_bound_batch",
     "compute_bound_length",
     "costs",
     "decode_bytes",
     "decode_flops",
+    "expected_experts",
     "find_architecture",
     "forward_bytes",
     "forward_flops",
@@ -111,6 +120,7 @@ __all__ = [
     "mean_wait",
     "memory",
     "mfu",
+    "moe_flops_and_bytes",
     "parameters_by_part",
     "peak",
     "percentile",

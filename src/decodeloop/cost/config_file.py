@@ -11,7 +11,7 @@ from typing import Any
 from decodeloop.checkpoints.fields import Fields, naming
 from decodeloop.checkpoints.files import can_be_a_path, is_there, read_json
 from decodeloop.checkpoints.hub import hub_config, is_hub_id
-from decodeloop.checkpoints.hub_config import CONFIG, llama_sizes
+from decodeloop.checkpoints.hub_config import CONFIG, EXPERTS_OF, experts_of, llama_sizes
 from decodeloop.cost.presets import PRESETS, Architecture, preset
 from decodeloop.errors import ModelFileError
 
@@ -25,6 +25,8 @@ LLAMA_LIKE: dict[str, dict[str, Any]] = {
     "qwen3": {"tied": False, "qk_norm": True},
     "gemma": {"tied": True},
     "smollm3": {"tied": True},
+    "mixtral": {"tied": False},
+    "qwen3_moe": {"tied": False, "qk_norm": True},
 }
 OWN_DEFAULTS = {
     "mistral": ("num_key_value_heads",),
@@ -32,6 +34,8 @@ OWN_DEFAULTS = {
     "qwen3": ("num_key_value_heads", "head_dim"),
     "gemma": ("num_key_value_heads", "head_dim"),
     "smollm3": ("num_key_value_heads",),
+    "mixtral": ("num_key_value_heads",),
+    "qwen3_moe": ("num_key_value_heads", "head_dim"),
 }
 
 
@@ -83,11 +87,14 @@ def llama_like(fields: Fields, kind: str, source: str) -> Architecture:
     fields.refuse({key: bool(raw.get(key)) for key in ("attention_bias", "mlp_bias")})
     for key in OWN_DEFAULTS.get(kind, ()):
         fields.whole(key)  # or a sentence: the family's default is not Llama's
-    used = raw.get("use_sliding_window", kind not in ("qwen2", "qwen3", "smollm3"))
+    off = ("qwen2", "qwen3", "smollm3", "qwen3_moe")  # where the file is silent
+    used = raw.get("use_sliding_window", kind not in off)
     if raw.get("sliding_window") is not None and used:
         extra["window"] = fields.whole("sliding_window")
     extra["tied"] = fields.truth("tie_word_embeddings", extra["tied"])
-    return Architecture(**llama_sizes(fields), **extra, source=source)
+    if kind in EXPERTS_OF:
+        extra |= experts_of(fields, kind)
+    return Architecture(**(llama_sizes(fields) | extra), source=source)
 
 
 def gpt2(fields: Fields, source: str) -> Architecture:

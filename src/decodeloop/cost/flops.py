@@ -17,11 +17,13 @@ Kaplan et al., "Scaling Laws for Neural Language Models" (2020), section 2.1; Po
 from __future__ import annotations
 
 from decodeloop.cost.architecture import (
-    ATTENTION,
-    linear_shapes,
+    cached_numbers,
     parameters_by_part,
+    products,
+    score_widths,
 )
 from decodeloop.cost.checks import check_bytes_per_number, check_whole, check_window, whole_bytes
+from decodeloop.cost.experts import expected_experts
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
 
@@ -50,7 +52,8 @@ def forward_flops(
 
     `T` new positions attend to `S` keys, their own included, in each of `batch` rows: S = T in a
     prefill, T = 1 in a decode step. The head runs on `logits` positions of each row. `projections`
-    are those of query, key, value and output.
+    are those of query, key, value and output. With experts, each position is computed by those that
+    it is sent to; the router is a term of its own.
 
     Raises:
         UserError: a number is not whole and positive (`logits` may be 0), T > S, or logits > T.
@@ -63,12 +66,15 @@ def forward_flops(
     check_forward("forward_flops", batch, T, S, logits)
     check_window("forward_flops", config, S)
     positions = batch * T
-    scores = batch * config.heads * matmul_flops(T, config.head_dim, S)  # of each layer
-    products = {"projections": 0, "scores": scores, "weighted_sum": scores, "feed_forward": 0}
-    for name, (rows, columns) in linear_shapes(config).items():
-        part = "projections" if name in ATTENTION else "feed_forward"
-        products[part] += matmul_flops(positions, columns, rows)
-    flops = {part: config.layers * count for part, count in products.items()}
+    scores, values = (
+        config.layers * batch * config.heads * matmul_flops(T, width, S)
+        for width in score_widths(config, T, S)
+    )
+    flops = {"projections": 0, "scores": scores, "weighted_sum": values, "feed_forward": 0}
+    for product in products(config):
+        part = "projections" if product.part == "attention" else product.part
+        work = product.used * matmul_flops(positions, product.columns, product.rows)
+        flops[part] = flops.get(part, 0) + work
     return flops | {"head": 2 * batch * logits * config.width * config.vocabulary}
 
 
@@ -89,7 +95,8 @@ def masked_flops(config: ModelConfig, batch: int, T: int) -> int:
     check_forward("masked_flops", batch, T, T, 1)
     check_window("masked_flops", config, T)
     pairs = T * (T - 1) // 2
-    return 2 * config.layers * batch * config.heads * pairs * matmul_flops(1, config.head_dim, 1)
+    each = sum(matmul_flops(1, width, 1) for width in score_widths(config, T, T))
+    return config.layers * batch * config.heads * pairs * each
 
 
 def decode_flops(config: ModelConfig, batch: int, S: int) -> int:
@@ -109,7 +116,9 @@ def forward_bytes(
 ) -> dict[str, int]:
     """Bytes that one forward pass must move at least, by what they are.
 
-    `weights` are all those of the layers, norms and biases included, read once whatever the batch.
+    `weights` are all those of the layers, norms and biases included, read once whatever the batch;
+    of experts those that the batch·T positions meet, which is no bound but an average: each
+    position's are taken to be drawn evenly, and for itself.
     `head` is the head's matrix, as a whole, also where it is the embedding's own (tied), and
     nothing where `logits` is 0. `embedding_rows` has one row of the table for each new token, also
     where a token comes twice.
@@ -133,9 +142,10 @@ def forward_bytes(
     )
     parts = parameters_by_part(config)
     position_rows = T if config.learned_positions else 0  # shared by the batch
-    in_cache = 2 * config.layers * config.kv_heads * config.head_dim  # numbers for each position
+    in_cache = config.layers * cached_numbers(config)  # numbers for each position
+    layers = parts["attention"] + parts["norms"] + parts.get("router", 0)
     weights = {
-        "weights": parts["attention"] + parts["feed_forward"] + parts["norms"],
+        "weights": layers + parts["feed_forward"] - never_met(config, batch * T),
         "head": config.vocabulary * config.width if logits else 0,
         "embedding_rows": (batch * T + position_rows) * config.width,
     }
@@ -143,6 +153,20 @@ def forward_bytes(
     return {part: whole_bytes(n * weight_bytes_per_number) for part, n in weights.items()} | {
         part: whole_bytes(n * cache_bytes_per_number) for part, n in cache.items()
     }
+
+
+def never_met(config: ModelConfig, positions: int) -> float:
+    """The numbers of all experts that no position is sent to, on average."""
+    if (experts := config.experts) is None:
+        return 0
+    met = expected_experts(experts.number, experts.active, positions)
+    mixed = config.layers - experts.dense_layers
+    expert = sum(
+        product.rows * (product.columns + product.bias)
+        for product in products(config)
+        if product.part == "feed_forward" and product.held != product.used
+    )
+    return mixed * (experts.number - met) * expert
 
 
 def prefill_bytes(
@@ -212,8 +236,9 @@ def attention_overtakes(config: ModelConfig) -> float:
     >>> attention_overtakes(SMOLLM2_135M)
     3072.0
     """
-    in_layer = sum(rows * columns for rows, columns in linear_shapes(config).values())
-    return in_layer / (2 * config.heads * config.head_dim)  # 2·T·in_layer = 4·T²·H·D
+    in_layers = sum(product.used * product.rows * product.columns for product in products(config))
+    widths = sum(score_widths(config, 1, 1))
+    return in_layers / (config.layers * config.heads * widths)  # 2·T·in_layers = 2·T²·L·H·widths
 
 
 def check_forward(function: str, batch: int, T: int, S: int, logits: int) -> None:

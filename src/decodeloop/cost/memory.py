@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from decodeloop.cost.architecture import parameters_by_part
+from decodeloop.cost.architecture import cached_numbers, latent_of, parameters_by_part
 from decodeloop.cost.checks import (
     check_bytes_per_number,
     check_whole,
@@ -49,7 +49,7 @@ def kv_cache_bytes(config: ModelConfig, batch: int, length: int, bytes_per_numbe
     check_whole("kv_cache_bytes", at_least=0, length=length)
     check_window("kv_cache_bytes", config, length)
     check_bytes_per_number("kv_cache_bytes", bytes_per_number=bytes_per_number)
-    per_token = 2 * config.layers * config.kv_heads * config.head_dim  # a key and a value
+    per_token = config.layers * cached_numbers(config)
     return whole_bytes(batch * length * per_token * bytes_per_number)
 
 
@@ -87,6 +87,10 @@ def activation_stages(
       still has names for; three of (B, T, F), the gate, what is gated, and their product.
     - "head": the final x, and the logits, (B, logits, V).
 
+    - With experts, "feed_forward" is a bound: x, x after attention, its normalised copy, the sum;
+      a copy of each token for each of its k experts, and what they give, twice; or three of (N, F)
+      beside the first two, where all N = B·T tokens meet in one expert.
+
     Without the `table`, as `flash.causal_attention` does it: the mask of one block of queries, and
     its result, twice; and the result for all, (B, T, H·D). That is a bound, near at hand.
 
@@ -109,6 +113,12 @@ def activation_stages(
     H, G, D = config.heads, config.kv_heads, config.head_dim
     rows, tables = batch * T, 3 * batch * H * T * (S + 1)
     qkv = rows * (H + 2 * G) * D
+    if (latent := latent_of(config)) is not None:
+        qkv = rows * H * (2 * (latent.content + latent.rotated) + latent.value)
+    inner = 3 * rows * F
+    if (experts := config.experts) is not None:
+        copies = rows * experts.active * C
+        inner = rows * C + 2 * copies + max(2 * copies, 3 * rows * max(F, experts.dense_width))
     positions, masks = POSITION_BYTES * T, mask_bytes(config, batch, T, S)
     if not table and T > 1 and flash.ROWS * flash.COLUMNS < T * S:
         n = min(T, flash.BLOCK)
@@ -118,8 +128,7 @@ def activation_stages(
         "attention": whole_bytes((2 * rows * C + qkv + tables) * bytes_per_number)
         + masks
         + positions,
-        "feed_forward": whole_bytes((3 * rows * C + qkv + 3 * rows * F) * bytes_per_number)
-        + positions,
+        "feed_forward": whole_bytes((3 * rows * C + qkv + inner) * bytes_per_number) + positions,
         "head": whole_bytes((rows * C + batch * logits * V) * bytes_per_number),
     }
 

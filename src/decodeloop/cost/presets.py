@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 
+from decodeloop.cost.architecture import Architecture
+from decodeloop.cost.mixtures import MIXTURES
 from decodeloop.errors import UserError
-from decodeloop.model import SMOLLM2_135M, ModelConfig
+from decodeloop.model import SMOLLM2_135M
 from decodeloop.model.config import Biases
-
-
-@dataclass(frozen=True, repr=False)
-class Architecture(ModelConfig):
-    """A `ModelConfig` that says where its numbers stand."""
-
-    source: str = ""
 
 
 def llama(
@@ -293,6 +287,7 @@ PRESETS: dict[str, Architecture] = {
         context=8_192,
         tied=True,
     ),
+    **MIXTURES,
     "gpt2": gpt(
         "openai-community/gpt2, config.json", width=768, layers=12, heads=12, context=1_024
     ),

@@ -16,6 +16,7 @@ from decodeloop.cost.architecture import BYTES
 from decodeloop.cost.flops import forward_bytes, forward_flops
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
+from decodeloop.model.config import check_dense
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,7 @@ def compute_bound_batch(
         length: positions that the step attends to, the new one included.
         bytes_per_number: of weights and cache.
     """
+    check_dense(config, "compute_bound_batch")
     r = ridge(peak_flops, bandwidth)
     shared, _ = shared_and_own_bytes(config, length, bytes_per_number)
     surplus = decode_surplus(config, length, r, bytes_per_number)

@@ -43,11 +43,24 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
+def of_them_active(costs: Costs) -> str:
+    """How many parameters a token meets, and in how many experts, as the end of a phrase."""
+    if (experts := costs.config.experts) is None:
+        return ""
+    shared = f" and {experts.shared} shared" if experts.shared else ""
+    return (
+        f", {costs.active_parameters:,} of them for one token, which meets {experts.active} of "
+        f"{experts.number}{shared} experts in a layer"
+    )
+
+
 def show_costs(name: str, costs: Costs, console: Console) -> None:
     """Print all that `costs` knows."""
     part, held = costs.accelerator, costs.memory
     total = sum(costs.parameters.values())
-    console.print(f"[bold]{escape(printable(name))}[/]: {total:,} parameters")
+    console.print(
+        f"[bold]{escape(printable(name))}[/]: {total:,} parameters{of_them_active(costs)}"
+    )
     shares = [
         f"{part.replace('_', ' ')} {count / total:.1%}"
         for part, count in costs.parameters.items()

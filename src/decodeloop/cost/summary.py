@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from decodeloop.cost.accelerators import Accelerator
-from decodeloop.cost.architecture import BYTES, parameters_by_part
+from decodeloop.cost.architecture import BYTES, active_parameters, parameters_by_part
 from decodeloop.cost.checks import check_whole
 from decodeloop.cost.flops import forward_bytes, forward_flops
 from decodeloop.cost.memory import Memory, max_batch, memory
@@ -55,6 +55,11 @@ class Costs:
     times: Prediction
 
     @property
+    def active_parameters(self) -> int:
+        """How many of the parameters one token meets: all of them, if there are no experts."""
+        return sum(active_parameters(self.config).values())
+
+    @property
     def fits(self) -> bool:
         """Whether weights, cache and activations fit into the memory of the part."""
         return self.memory.total <= self.accelerator.memory
@@ -74,6 +79,7 @@ class Costs:
         """Everything, for `--json`: plain numbers and words."""
         return {
             "parameters": sum(self.parameters.values()),
+            "active_parameters": self.active_parameters,
             "parameters_by_part": dict(self.parameters),
             "batch": self.batch,
             "prompt": self.prompt,

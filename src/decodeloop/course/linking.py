@@ -27,6 +27,7 @@ from decodeloop.errors import UserError
 from decodeloop.exercises.exercise import Candidate
 from decodeloop.exercises.finding import all_exercises, find
 from decodeloop.model.config import check_llama
+from decodeloop.model.feed_forward import feed_forward
 
 if TYPE_CHECKING:
     from decodeloop.loading import LanguageModel
@@ -103,7 +104,7 @@ def link(
         split_heads=choose("split_heads", model.split_heads),
         merge_heads=choose("merge_heads", model.merge_heads),
         rope=choose("rope", model.rope),
-        **({"feed_forward": through_weights(swiglu)} if swiglu else {}),
+        feed_forward=through_weights(swiglu) if swiglu else feed_forward,
     )
     block = choose("block", functools.partial(model.block, parts=block_parts))
     cache = choose(

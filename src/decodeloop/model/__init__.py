@@ -16,6 +16,17 @@ from decodeloop.model.block import (
 )
 from decodeloop.model.config import SMOLLM2_135M, TINY, ModelConfig, parameter_count
 from decodeloop.model.decoder import WITH_TABLE, Decoder, Parts
+from decodeloop.model.experts import (
+    Dispatch,
+    Experts,
+    Routing,
+    balance_loss,
+    capacity,
+    combine,
+    dispatch,
+    expert_load,
+    route,
+)
 from decodeloop.model.flash import (
     flash_attention,
     online_softmax,
@@ -30,6 +41,7 @@ from decodeloop.model.frequencies import (
     yarn_frequencies,
 )
 from decodeloop.model.kv_cache import Attends, BlockTables, ContiguousKVCache, KVCache, NoCache
+from decodeloop.model.mixture import ExpertLayer, mixture, sliced, through_experts
 from decodeloop.model.multi_head import (
     grouped_query_attention,
     merge_heads,
@@ -48,6 +60,9 @@ __all__ = [
     "BlockTables",
     "ContiguousKVCache",
     "Decoder",
+    "Dispatch",
+    "ExpertLayer",
+    "Experts",
     "FeedForward",
     "KVCache",
     "ModelConfig",
@@ -55,14 +70,21 @@ __all__ = [
     "Parts",
     "RMSNorm",
     "RopeScaling",
+    "Routing",
     "SelfAttention",
     "attention",
     "attention_weights",
+    "balance_loss",
     "block",
+    "capacity",
     "causal_mask",
+    "combine",
+    "dispatch",
+    "expert_load",
     "flash_attention",
     "grouped_query_attention",
     "merge_heads",
+    "mixture",
     "multi_head_attention",
     "ntk_base",
     "online_softmax",
@@ -72,11 +94,14 @@ __all__ = [
     "rotary_angles",
     "rotary_frequencies",
     "rotate",
+    "route",
     "skip_tiles",
+    "sliced",
     "softmax",
     "split_attention",
     "split_heads",
     "swiglu",
+    "through_experts",
     "window_mask",
     "yarn_attention",
     "yarn_frequencies",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError
 from decodeloop.model.config import ModelConfig
+from decodeloop.model.feed_forward import FeedForward, Linear, feed_forward
 from decodeloop.model.frequencies import RopeScaling, rotary_frequencies, stretched_frequencies
+from decodeloop.model.mixture import ExpertLayer, mixture
 from decodeloop.model.multi_head import merge_heads, split_heads
 
 
@@ -116,24 +119,6 @@ def check_positions(positions: Tensor, B: int, T: int) -> None:
         )
 
 
-class Linear(nn.Linear):
-    """A projection, most without a bias. On the meta device, where weights have no values, none are
-    drawn: drawing them there takes two seconds, which every load would wait for."""
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = False) -> None:
-        super().__init__(in_features, out_features, bias=bias)
-
-    def reset_parameters(self) -> None:
-        if not self.weight.is_meta:
-            super().reset_parameters()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.numel() == self.in_features:  # one token: PyTorch is faster with a vector than a row
-            y = torch.mv(self.weight, x.flatten()).view(*x.shape[:-1], self.out_features)
-            return y if self.bias is None else y + self.bias
-        return F.linear(x, self.weight, self.bias)
-
-
 class RMSNorm(nn.Module):
     """Holds the weight of `rms_norm`."""
 
@@ -158,16 +143,6 @@ class SelfAttention(nn.Module):
             self.key_norm = RMSNorm(D)
 
 
-class FeedForward(nn.Module):
-    """Holds the three projections of `swiglu`."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.gate = Linear(config.width, config.feed_forward)
-        self.up = Linear(config.width, config.feed_forward)
-        self.down = Linear(config.feed_forward, config.width)
-
-
 class Block(nn.Module):
     """Holds the weights of one layer; `block` computes with them."""
 
@@ -178,17 +153,11 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.width)
         self.attention = SelfAttention(config)
         self.feed_forward_norm = RMSNorm(config.width)
-        self.feed_forward = FeedForward(config)
+        mixed = config.experts is not None
+        self.feed_forward = cast(FeedForward, ExpertLayer(config)) if mixed else FeedForward(config)
 
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def feed_forward(x: Tensor, layer: FeedForward) -> Tensor:
-    """`swiglu` with the projections of a layer called as modules, so that a quantized or sharded
-    one can take the place of any of them. Shapes: (..., C) → (..., C)."""
-    gated: Tensor = layer.down(F.silu(layer.gate(x)) * layer.up(x))
-    return gated
 
 
 @dataclass(frozen=True)
@@ -200,6 +169,7 @@ class BlockParts:
     merge_heads: Callable[[Tensor], Tensor] = merge_heads
     rope: Callable[..., Tensor] = rope  # of x, positions and base; stretched: and the scaling
     feed_forward: Callable[[Tensor, FeedForward], Tensor] = feed_forward
+    mixture: Callable[[Tensor, ExpertLayer], Tensor] = mixture  # of a model with experts
 
 
 LIBRARY_PARTS = BlockParts()
@@ -252,4 +222,6 @@ def block(
     x = x + layer.attention.output(parts.merge_heads(attend(q, k, v)))  # (B, T, C)
 
     normed = parts.rms_norm(x, layer.feed_forward_norm.weight, eps)
+    if isinstance(layer.feed_forward, ExpertLayer):
+        return x + parts.mixture(normed, layer.feed_forward)
     return x + parts.feed_forward(normed, layer.feed_forward)

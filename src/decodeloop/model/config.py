@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from decodeloop.errors import UserError
+from decodeloop.model.experts import Experts
 from decodeloop.model.frequencies import RopeScaling
 
 FP32 = (2.0**-126, (2 - 2**-23) * 2.0**127)  # the smallest and the largest normal number
@@ -46,6 +47,7 @@ class ModelConfig:
     window: int | None = None  # a query sees so many positions, its own included; None: all
     rope_scaling: RopeScaling | None = None  # rotary positions stretched to longer texts
     no_rope_every: int | None = None  # each so manieth layer turns nothing; None: all layers turn
+    experts: Experts | None = None  # in the place of each feed-forward layer, F then being theirs
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -68,6 +70,11 @@ class ModelConfig:
             raise UserError(
                 f"ModelConfig: head_dim is {self.head_dim}: rotary positions turn channels in "
                 f"pairs, so it must be even."
+            )
+        if self.experts is not None and self.experts.dense_layers >= self.layers:
+            raise UserError(
+                f"ModelConfig: {self.experts.dense_layers} of {self.layers} layers are dense: "
+                f"expected at least one with experts."
             )
         self._check_scaling()
 
@@ -120,9 +127,10 @@ LLAMA = {
     "window": None,
     "rope_scaling": None,
     "no_rope_every": None,
+    "experts": None,
 }
-# What `Decoder` computes beyond it: that of Mistral, Qwen 2 and 3, Llama 3, and SmolLM 3.
-COMPUTED = ("qk_norm", "window", "rope_scaling", "no_rope_every")
+# What `Decoder` computes beyond it: that of Mistral and Mixtral, Qwen 2 and 3, Llama 3, SmolLM 3.
+COMPUTED = ("qk_norm", "window", "rope_scaling", "no_rope_every", "experts")
 
 
 def beyond_llama(config: ModelConfig) -> dict[str, object]:
@@ -139,11 +147,26 @@ def beyond_llama(config: ModelConfig) -> dict[str, object]:
 def check_computed(config: ModelConfig, who: str) -> None:
     """Raise a `UserError` that names each feature of a model that `Decoder` does not compute."""
     refuse(config, who, {**dict.fromkeys(COMPUTED), "biases": "qkv"})
+    if config.experts is not None and not config.experts.only_routed:
+        raise UserError(
+            f"{who} can't compute this model: the configuration has {config.experts}, expected "
+            f"experts that tokens are routed to, in all layers, without biases, and no others; "
+            f"decodeloop.cost counts what other families need."
+        )
 
 
 def check_llama(config: ModelConfig, who: str) -> None:
     """Raise a `UserError` that names each feature of a model outside of the Llama family."""
     refuse(config, who, {})
+
+
+def check_dense(config: ModelConfig, who: str) -> None:
+    """Raise a `UserError` if a model has experts, and no one feed-forward layer to be worked on."""
+    if config.experts is not None:
+        raise UserError(
+            f"{who} works on one feed-forward layer in each layer, and this model has "
+            f"{config.experts.number} experts there: take a model without experts."
+        )
 
 
 def refuse(config: ModelConfig, who: str, known: Mapping[str, object]) -> None:
@@ -181,6 +204,8 @@ def parameter_count(config: ModelConfig) -> int:
     attention += query_rows + 2 * kv_rows if config.biases == "qkv" else 0
     attention += 2 * config.head_dim if config.qk_norm else 0
     feed_forward = 3 * C * config.feed_forward  # gate, up, down
+    if config.experts is not None:
+        feed_forward = config.experts.number * (feed_forward + C)  # and a row of the router
     table = config.vocabulary * C
     head = 0 if config.tied else table
     return table + config.layers * (attention + feed_forward + 2 * C) + C + head

@@ -9,6 +9,7 @@ one term of a sum. Shoeybi et al., "Megatron-LM" (2019), section 3. Built in les
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,6 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model import (
@@ -27,7 +27,8 @@ from decodeloop.model import (
     merge_heads,
     rms_norm,
 )
-from decodeloop.model.block import Attend, Linear, heads_of
+from decodeloop.model.block import Attend, Linear, feed_forward, heads_of
+from decodeloop.model.mixture import ExpertLayer, mixture
 
 AllReduce = Callable[[Tensor], Tensor]  # each rank's term → the sum of all, on every rank
 
@@ -41,6 +42,7 @@ CUT: dict[str, Literal["rows", "columns"]] = {
     "feed_forward.up": "rows",
     "feed_forward.down": "columns",
 }
+EXPERT = re.compile(r"\.experts\.\d+\.")  # each expert is cut as a feed-forward layer is
 
 
 def check_rank(rank: int, ranks: int) -> None:
@@ -155,7 +157,7 @@ def share_of(part: str, shape: tuple[int, ...], rank: int, ranks: int) -> tuple[
     >>> share_of("feed_forward.down", (8, 6), rank=2, ranks=3)
     (slice(None, None, None), slice(4, 6, None))
     """
-    match CUT.get(part):
+    match CUT.get(EXPERT.sub(".", part)):
         case "rows":
             return (share(shape[0], rank, ranks),)
         case "columns":
@@ -177,9 +179,10 @@ def sharded_block(
     q, k, v = heads_of(normed, layer, positions)  # (B, H/ranks, T, D), twice (B, G/ranks, T, D)
     x = x + all_reduce(layer.attention.output(merge_heads(attend(q, k, v))))  # (B, T, C)
 
-    ff = layer.feed_forward
     normed = rms_norm(x, layer.feed_forward_norm.weight, eps)
-    return x + all_reduce(ff.down(F.silu(ff.gate(normed)) * ff.up(normed)))
+    if isinstance(layer.feed_forward, ExpertLayer):  # of each expert a part of its channels
+        return x + all_reduce(mixture(normed, layer.feed_forward))
+    return x + all_reduce(feed_forward(normed, layer.feed_forward))
 
 
 def shard_decoder(
@@ -207,7 +210,7 @@ def shard_decoder(
     state = dict(decoder.state_dict())
     cut = {"rows": split_rows, "columns": split_columns}
     for name, tensor in state.items():
-        if kind := CUT.get(part_of(name)):
+        if kind := CUT.get(EXPERT.sub(".", part_of(name))):
             state[name] = cut[kind](tensor, rank, ranks)
     part.load_state_dict(state, assign=True)
     return as_rank(part.requires_grad_(False).eval(), rank, ranks, all_reduce, block)
