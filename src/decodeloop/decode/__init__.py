@@ -2,6 +2,15 @@
 
 from decodeloop.decode.batch import generate_batch, pad_left
 from decodeloop.decode.beam import Beam, beam_candidates, beam_search
+from decodeloop.decode.constrained import (
+    Constraint,
+    Vocabulary,
+    allowed_tokens,
+    constrained_choice,
+    push_and_pop,
+    step_automaton,
+    token_index,
+)
 from decodeloop.decode.conversation import Conversation, Message, Turn
 from decodeloop.decode.loop import (
     Generation,
@@ -31,6 +40,7 @@ __all__ = [
     "Beam",
     "BeamText",
     "Completion",
+    "Constraint",
     "Conversation",
     "FinishReason",
     "Generation",
@@ -41,8 +51,11 @@ __all__ = [
     "TextGeneration",
     "TextStream",
     "Turn",
+    "Vocabulary",
+    "allowed_tokens",
     "beam_candidates",
     "beam_search",
+    "constrained_choice",
     "decode_step",
     "decoding_loop",
     "generate",
@@ -54,12 +67,15 @@ __all__ = [
     "pad_left",
     "perplexity",
     "prefill",
+    "push_and_pop",
     "repetition_penalty",
     "sample",
     "search",
+    "step_automaton",
     "stream",
     "temperature",
     "text_loss",
+    "token_index",
     "top_k",
     "top_p",
 ]

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from decodeloop.decode.constrained import Constraint
 from decodeloop.decode.sampling import Sampling
 from decodeloop.decode.sequence import FinishReason, Sequence, token_budget
 from decodeloop.errors import UserError
@@ -178,6 +179,11 @@ class Generation(Iterator[int]):
     def finish_reason(self) -> FinishReason | None:
         return self._sequence.finish_reason
 
+    @property
+    def complete(self) -> bool:
+        """Whether what was made by now is all that the constraint asks for; true without one."""
+        return self._sequence.complete
+
 
 def generate(
     model: Model,
@@ -191,6 +197,7 @@ def generate(
     use_cache: bool = True,
     cache: KVCache | None = None,
     loop: Loop | None = None,
+    constraint: Constraint | None = None,
 ) -> Generation:
     """Continue `token_ids`, one token at a time, until something ends it.
 
@@ -207,12 +214,13 @@ def generate(
             read: the prompt and what was made, but for a last token that ended it by ``stop`` or
             ``length``. Where it held the whole prompt, the last token is read again.
         loop: a loop of your own in the place of `decoding_loop`, called as that is.
+        constraint: what is made must match it (lesson 25); as in `Sequence`.
 
     Raises:
         UserError: the prompt is empty, longer than the context, not one row, or holds an id
             outside the vocabulary; `max_new_tokens` is less than 1; `cache` holds more than the
             prompt or several rows, has too little room, or is given together with a loop or with
-            `use_cache=False`.
+            `use_cache=False`; so is `constraint` together with a loop.
     """
     budget = token_budget(model.config, token_ids, max_new_tokens)
     if token_ids.shape[0] != 1:
@@ -227,6 +235,7 @@ def generate(
         generator=generator,
         eos_ids=eos_ids,
         stop=stop,
+        constraint=constraint,
     )
     tokens = tokens_of(model, sequence, use_cache=use_cache, cache=cache, loop=loop)
     return Generation(sequence, tokens)
@@ -249,6 +258,11 @@ def tokens_of(
             )
         check_beginning(cache, sequence)
     if loop is not None:
+        if sequence.constraint is not None:
+            raise UserError(
+                "constraint= was given together with a loop of your own, which would not obey it: "
+                "leave one out."
+            )
         return through(loop, model, sequence)
     if use_cache:
         return with_cache(model, sequence, cache)
