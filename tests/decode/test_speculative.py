@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from stand_ins import Chunks
 
 from decodeloop.decode import (
     AdaptiveLength,
+    Constraint,
     ModelDraft,
     PromptLookup,
     Proposal,
@@ -16,6 +18,7 @@ from decodeloop.decode import (
     Sequence,
     Speculation,
     TextGeneration,
+    Vocabulary,
     generate,
     speculate,
 )
@@ -359,3 +362,21 @@ def test_it_goes_with_a_cache_and_with_the_library_s_loop(decoder, other):
         generate(
             decoder, torch.tensor([PROMPT]), 3, speculation=Speculation(PromptLookup()), **other
         )
+
+
+@pytest.mark.parametrize("heat", [0.0, 1.0])
+def test_a_constraint_is_obeyed_by_drafted_tokens_too(decoder, heat):
+    vocabulary = Vocabulary([b"", *(bytes([i]) for i in range(1, V))])
+    constraint = Constraint.from_pattern("[!-/]{12}(0|1)*", vocabulary)
+    prompt = torch.tensor([[40, 41, 40, 41, 40]])
+    forbidden = ScriptedDraft(lambda tokens, most: [60, 33, 48][:most])
+    for draft in (PromptLookup(), forbidden, ModelDraft(decoder)):
+        made = generate(
+            decoder, prompt, 20, sampling=Sampling(temperature=heat), eos_ids=[2],
+            generator=torch.Generator().manual_seed(0), constraint=constraint,
+            speculation=Speculation(draft, k=3),
+        )  # fmt: skip
+        tokens = list(made)
+        assert re.fullmatch(b"[!-/]{12}[01]*", bytes(tokens))
+        if heat == 0:
+            assert tokens == list(generate(decoder, prompt, 20, eos_ids=[2], constraint=constraint))

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as Backend
 
 from decodeloop.checkpoints.chat_template import render
 from decodeloop.checkpoints.files import TOKENIZER_BYTES, is_there, read_json, read_text
+from decodeloop.checkpoints.token_bytes import bytes_of_tokens
 from decodeloop.errors import ModelFileError, UserError, one_line
 
 CONFIG = "tokenizer_config.json"
@@ -90,6 +91,14 @@ class Tokenizer:
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text of each token by itself."""
         return [self.decode([token_id]) for token_id in token_ids]
+
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of each token, by id; of special ones, which have no text, none.
+
+        Raises:
+            UserError: as `bytes_of_tokens`.
+        """
+        return bytes_of_tokens(self.as_dict())
 
     def token_id(self, token: str) -> int | None:
         return self._backend.token_to_id(token)

@@ -12,6 +12,15 @@ from decodeloop.decode.acceptance import (
 from decodeloop.decode.adapting import AdaptiveLength
 from decodeloop.decode.batch import generate_batch, pad_left
 from decodeloop.decode.beam import Beam, beam_candidates, beam_search
+from decodeloop.decode.constrained import (
+    Constraint,
+    Vocabulary,
+    allowed_tokens,
+    constrained_choice,
+    push_and_pop,
+    step_automaton,
+    token_index,
+)
 from decodeloop.decode.conversation import Conversation, Message, Turn
 from decodeloop.decode.drafts import (
     Draft,
@@ -51,6 +60,7 @@ __all__ = [
     "Beam",
     "BeamText",
     "Completion",
+    "Constraint",
     "Conversation",
     "Draft",
     "FinishReason",
@@ -67,11 +77,14 @@ __all__ = [
     "TextGeneration",
     "TextStream",
     "Turn",
+    "Vocabulary",
     "accept_or_replace",
     "acceptance_probability",
+    "allowed_tokens",
     "beam_candidates",
     "beam_search",
     "best_k",
+    "constrained_choice",
     "count_accepted",
     "decode_step",
     "decoding_loop",
@@ -86,15 +99,18 @@ __all__ = [
     "pad_left",
     "perplexity",
     "prefill",
+    "push_and_pop",
     "repetition_penalty",
     "residual",
     "sample",
     "search",
     "speculate",
     "speed_up",
+    "step_automaton",
     "stream",
     "temperature",
     "text_loss",
+    "token_index",
     "top_k",
     "top_p",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from decodeloop.decode.constrained import Constraint
 from decodeloop.decode.loop import Model, decode_step, prefill
 from decodeloop.decode.sampling import Sampling
 from decodeloop.decode.sequence import Completion, Sequence, token_budget
@@ -23,6 +24,7 @@ def generate_batch(
     sampling: Sampling | None = None,
     generators: abc.Sequence[torch.Generator] | None = None,
     eos_ids: Collection[int] = (),
+    constraints: abc.Sequence[Constraint | None] | None = None,
 ) -> list[Completion]:
     """Continue several prompts of different lengths at once; each row as `generate` would.
 
@@ -31,6 +33,7 @@ def generate_batch(
 
     Args:
         generators: one for each prompt, so that a row's draws do not depend on its neighbours.
+        constraints: one for each prompt, or None where it has none (lesson 25).
 
     Raises:
         UserError: as `generate`; the message names the prompt.
@@ -42,6 +45,7 @@ def generate_batch(
         sampling=sampling,
         generators=generators,
         eos_ids=eos_ids,
+        constraints=constraints,
     )
     B, T = len(prompts), max(map(len, prompts))
 
@@ -75,6 +79,7 @@ def sequences_of(
     sampling: Sampling | None = None,
     generators: abc.Sequence[torch.Generator] | None = None,
     eos_ids: Collection[int] = (),
+    constraints: abc.Sequence[Constraint | None] | None = None,
 ) -> list[Sequence]:
     """A sequence for each prompt of a batch; arguments and errors as `generate_batch`."""
     if not prompts:
@@ -83,6 +88,11 @@ def sequences_of(
         raise UserError(
             f"generate_batch was given {len(generators)} generators for {len(prompts)} prompts: "
             f"expected one each, or none."
+        )
+    if constraints is not None and len(constraints) != len(prompts):
+        raise UserError(
+            f"generate_batch was given {len(constraints)} constraints for {len(prompts)} prompts: "
+            f"expected one each, None where there is none."
         )
     sequences = []
     for row, prompt in enumerate(prompts):
@@ -93,7 +103,14 @@ def sequences_of(
             raise UserError(f"prompt {row} of the batch: {error}") from None
         generator = generators[row] if generators else None
         sequences.append(
-            Sequence(ids, budget, sampling=sampling, generator=generator, eos_ids=eos_ids)
+            Sequence(
+                ids,
+                budget,
+                sampling=sampling,
+                generator=generator,
+                eos_ids=eos_ids,
+                constraint=constraints[row] if constraints else None,
+            )
         )
     return sequences
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from decodeloop.decode.constrained import Constraint
 from decodeloop.decode.sampling import Sampling
 from decodeloop.decode.sequence import FinishReason, Sequence, token_budget
 from decodeloop.errors import UserError
@@ -185,6 +186,11 @@ class Generation(Iterator[int]):
     def finish_reason(self) -> FinishReason | None:
         return self._sequence.finish_reason
 
+    @property
+    def complete(self) -> bool:
+        """Whether what was made by now is all that the constraint asks for; true without one."""
+        return self._sequence.complete
+
 
 def generate(
     model: Model,
@@ -199,6 +205,7 @@ def generate(
     cache: KVCache | None = None,
     loop: Loop | None = None,
     speculation: Speculates | None = None,
+    constraint: Constraint | None = None,
 ) -> Generation:
     """Continue `token_ids`, one token at a time, until something ends it.
 
@@ -217,12 +224,13 @@ def generate(
         loop: a loop of your own in the place of `decoding_loop`, called as that is.
         speculation: a draft that guesses tokens, several of which one step checks
             (`decode.Speculation`): the same text, in fewer steps.
+        constraint: what is made must match it (lesson 25); as in `Sequence`.
 
     Raises:
         UserError: the prompt is empty, longer than the context, not one row, or holds an id
             outside the vocabulary; `max_new_tokens` is less than 1; `cache` holds more than the
             prompt or several rows, has too little room, or is given together with a loop or with
-            `use_cache=False`; so is `speculation`.
+            `use_cache=False`; so is `speculation`, and so is `constraint` together with a loop.
     """
     budget = token_budget(model.config, token_ids, max_new_tokens)
     if token_ids.shape[0] != 1:
@@ -237,6 +245,7 @@ def generate(
         generator=generator,
         eos_ids=eos_ids,
         stop=stop,
+        constraint=constraint,
     )
     tokens = tokens_of(
         model, sequence, use_cache=use_cache, cache=cache, loop=loop, speculation=speculation
@@ -267,6 +276,11 @@ def tokens_of(
     if speculation is not None:
         return speculation.tokens(model, sequence, cache)
     if loop is not None:
+        if sequence.constraint is not None:
+            raise UserError(
+                "constraint= was given together with a loop of your own, which would not obey it: "
+                "leave one out."
+            )
         return through(loop, model, sequence)
     if use_cache:
         return with_cache(model, sequence, cache)

@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from decodeloop.decode.constrained import Constraint
+from decodeloop.decode.constrained.constraint import permitted
 from decodeloop.decode.sampling import Sampling
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
@@ -67,6 +69,9 @@ class Sequence:
         eos_ids: ends before any of these.
         stop: called with each token; the text ends after the first for which it is true.
         text_stream: turns the tokens into text, and ends it before a stop string.
+        constraint: what the tokens that are made must spell. The text ends with ``stop`` where
+            nothing may follow; with ``length`` it may be a beginning of what was asked for, which
+            `complete` says.
 
     Raises:
         UserError: the budget is less than 1.
@@ -88,6 +93,7 @@ class Sequence:
         eos_ids: Collection[int] = (),
         stop: Callable[[int], bool] | None = None,
         text_stream: Pieces | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         if budget < 1:
             raise UserError(f"the budget is {budget} tokens: expected at least 1.")
@@ -99,6 +105,8 @@ class Sequence:
         self.token_ids = self.prompt  # (1, n): the prompt and those tokens
         self.text = ""
         self.finish_reason: FinishReason | None = None
+        self.constraint = constraint
+        self._state = constraint.start if constraint else None  # what may follow, as it keeps that
         self._stop = stop or (lambda token: False)
         self._text_stream = NoPieces() if text_stream is None else text_stream
 
@@ -106,6 +114,13 @@ class Sequence:
     def positions_needed(self) -> int:
         """The longest that its cache can become: the last token is never read."""
         return self.prompt.shape[1] + self.budget - 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text is one that the constraint asks for, as it stands; true without one."""
+        if self.constraint is None or self._state is None:
+            return True
+        return self.constraint.complete(self._state)
 
     def unread(self, read: int) -> Tensor:
         """What a model that has read so many tokens has still to read, (1, n).
@@ -115,9 +130,16 @@ class Sequence:
         """
         return self.token_ids[:, read:]
 
+    def permitted(self, logits: Tensor) -> Tensor:
+        """The logits (1, V) of the last position, with -inf at all that the constraint forbids."""
+        if self.constraint is None or self._state is None:
+            return logits
+        allowed = self.constraint.allowed(self._state)
+        return permitted(logits, allowed, self.complete, self.eos_ids)
+
     def choose(self, logits: Tensor) -> int:
         """The next token, from the logits (1, V) of the last position; it is not yet taken."""
-        return int(self.sampling.choose(logits, self.token_ids, self.generator))
+        return int(self.sampling.choose(self.permitted(logits), self.token_ids, self.generator))
 
     def take(self, token: int) -> FinishReason | None:
         """Append the next token; say why the text ends with it, or None if it goes on.
@@ -134,14 +156,22 @@ class Sequence:
             )
         if token in self.eos_ids:
             return self.end("eos")
+        if self.constraint is not None and self._state is not None:
+            self._state = self.constraint.advance(self._state, token)
         self.tokens.append(token)
         self.token_ids = torch.cat((self.token_ids, torch.tensor([[token]])), dim=1)
         self.text += self._text_stream.push(token)
-        if self._stop(token) or self._text_stream.stopped:
+        if self._stop(token) or self._text_stream.stopped or self._must_end:
             return self.end("stop")
         if len(self.tokens) >= self.budget:
             return self.end("length")
         return None
+
+    @property
+    def _must_end(self) -> bool:
+        if self.constraint is None or self._state is None:
+            return False
+        return self.constraint.finished(self._state)
 
     def end(self, reason: FinishReason) -> FinishReason:
         """End the text here, with what was held back of it; say why it has ended.

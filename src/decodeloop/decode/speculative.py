@@ -140,7 +140,9 @@ class Speculation:
                 token = sequence.choose(row[None])  # with what was taken of the text up to here
                 stays = i < len(checked) and token == checked[i]
             else:
-                options = sequence.sampling.process(row[None], sequence.token_ids)
+                options = sequence.sampling.process(
+                    sequence.permitted(row[None]), sequence.token_ids
+                )
                 p, q = options.softmax(-1)[0].cpu(), proposal.probabilities
                 drawn_from = None if q is None else q[i]
                 token, stays = accept_or_replace(p, drawn_from, checked[i], sequence.generator)

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from decodeloop.decode.beam import Beam, beam_search
+from decodeloop.decode.constrained import Constraint
 from decodeloop.decode.loop import Loop, Model, Speculates, tokens_of
 from decodeloop.decode.sampling import Sampling
 from decodeloop.decode.sequence import FinishReason, Pieces, Sequence, token_budget
@@ -54,6 +55,7 @@ class TextGeneration(Iterator[str]):
         loop: Loop | None = None,
         speculation: Speculates | None = None,
         text_stream: Callable[..., Pieces] = TextStream,
+        constraint: Constraint | None = None,
     ) -> None:
         ids = torch.tensor([list(prompt_ids)], dtype=torch.long)
         self._sequence = Sequence(
@@ -63,6 +65,7 @@ class TextGeneration(Iterator[str]):
             generator=generator,
             eos_ids=eos_ids,
             text_stream=text_stream(tokenizer, stop),
+            constraint=constraint,
         )
         self.prompt_tokens = len(prompt_ids)
         self.ttft_s: float | None = None
@@ -116,6 +119,11 @@ class TextGeneration(Iterator[str]):
         return self._sequence.finish_reason
 
     @property
+    def complete(self) -> bool:
+        """Whether the text is all that the constraint asks for; true without one."""
+        return self._sequence.complete
+
+    @property
     def tokens_per_s(self) -> float | None:
         """Tokens per second of decoding; None with fewer than two tokens."""
         return len(self.itl_s) / sum(self.itl_s) if self.itl_s else None
@@ -161,6 +169,7 @@ def stream(
     loop: Loop | None = None,
     speculation: Speculates | None = None,
     text_stream: Callable[..., Pieces] = TextStream,
+    constraint: Constraint | None = None,
 ) -> TextGeneration:
     """Answer a prompt; the result is iterated over, and gives the text piece by piece.
 
@@ -172,6 +181,7 @@ def stream(
         loop: a loop of your own in the place of `decoding_loop`.
         speculation: a draft that guesses tokens; as in `generate`.
         text_stream: a class of your own in the place of `TextStream`.
+        constraint: what the answer must match; as in `generate`.
 
     Raises:
         UserError: as `generate`; the prompt or a stop string is empty.
@@ -190,6 +200,7 @@ def stream(
         loop=loop,
         speculation=speculation,
         text_stream=text_stream,
+        constraint=constraint,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import torch
 
-from decodeloop.decode import Completion, Sampling
+from decodeloop.decode import Completion, Constraint, Sampling
 from decodeloop.decode.batch import sequences_of
 from decodeloop.decode.loop import Model
 from decodeloop.serve.blocks import blocks_needed
@@ -25,6 +25,7 @@ def generate_batch(
     sampling: Sampling | None = None,
     generators: abc.Sequence[torch.Generator] | None = None,
     eos_ids: Collection[int] = (),
+    constraints: abc.Sequence[Constraint | None] | None = None,
 ) -> list[Completion]:
     """Continue several prompts of different lengths; each row as `generate` would.
 
@@ -38,6 +39,7 @@ def generate_batch(
         sampling=sampling,
         generators=generators,
         eos_ids=eos_ids,
+        constraints=constraints,
     )
     needed = sorted(blocks_needed(s.positions_needed, SIZE) for s in sequences)
     engine = Engine(model, blocks=sum(needed[-MOST:]), size=SIZE, most=MOST)
