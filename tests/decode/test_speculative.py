@@ -23,6 +23,8 @@ from decodeloop.decode import (
     speculate,
 )
 from decodeloop.errors import UserError
+from decodeloop.kernels import fast
+from decodeloop.kernels import tiny_decoder as compilable
 from decodeloop.model import TINY
 
 V = TINY.vocabulary
@@ -153,6 +155,17 @@ def test_options_apply_to_every_drafted_prefix(decoder):
     for script in (right(PROMPT + expected), right(PROMPT + plain)):
         found = with_draft(decoder, ScriptedDraft(script), 4, sampling=sampling)[0]
         assert found == expected
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_compiled_steps_of_a_few_tokens_say_what_steps_of_one_do(dtype):
+    model = fast(compilable(dtype).eval())
+    prompt = torch.tensor([[5, 7, 5, 7, 9, 5]])
+    expected = list(generate(model, prompt, 20))
+    full = [*prompt[0].tolist(), *expected]
+    for draft in (PromptLookup(), ScriptedDraft(half_right(full)), ScriptedDraft(right(full))):
+        speculation = Speculation(draft, 7)
+        assert list(generate(model, prompt, 20, speculation=speculation)) == expected
 
 
 # where a text ends

@@ -9,7 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodeloop.decode import beam_search, generate, generate_batch
+from decodeloop.decode import (
+    ScriptedDraft,
+    Speculation,
+    beam_search,
+    generate,
+    generate_batch,
+)
 from decodeloop.errors import ShapeError, UserError
 from decodeloop.model import Parts
 from decodeloop.serve import PagedKVCache
@@ -118,3 +124,22 @@ def test_bad_input(decoder, paged, action, error, message):
         action(cache, decoder)
     assert cache.length == 3
     paged(torch.tensor([[5]]), cache)
+
+
+def test_guesses_that_did_not_stay_leave_the_blocks_of_those_that_did(decoder, paged):
+    """Every third guess is wrong, wherever a block ends."""
+    prompt = torch.tensor([[5, 7, 9, 11]])
+    expected = list(generate(decoder, prompt, 20))
+    full = [5, 7, 9, 11, *expected]
+
+    def propose(tokens, most):
+        places = range(len(tokens), min(len(tokens) + most, len(full)))
+        return [(full[place] + (place % 3 == 2)) % 97 for place in places]
+
+    for k in (1, 3, 7):
+        cache = paged.new_cache(1, 23)
+        speculation = Speculation(ScriptedDraft(propose), k)
+        assert list(generate(paged, prompt, 20, cache=cache, speculation=speculation)) == expected
+        assert cache.length == 23
+        assert 0 < speculation.stats.accepted < speculation.stats.proposed
+        check(cache)

@@ -27,7 +27,7 @@ def area(shape):
 TASKS = {
     "code edit": "Rewrite this function so that its argument is called `figure` in the place of "
     f"`shape`. Give the whole function.\n\n```python\n{CODE}```",
-    "list": "Write the numbers from one to forty in words, one on each line.",
+    "list": "Write the numbers from one to thirty in words, one on each line.",
     "extraction": "Copy out each sentence of this text in which there is a number or a date, word "
     f"by word:\n\n{ARTICLE}",
     "summary": f"Summarize this text in three sentences:\n\n{ARTICLE}",

@@ -54,9 +54,8 @@ def accept_or_replace(
     """The token that comes in the place of a drafted one, and whether it is that one.
 
     Whatever q is, the token is distributed as p, if the drafted one was drawn from q. Without q the
-    draft was sure of it: its q is 1 there. `generator` is a CPU generator.
-
-    Shapes: p and q (V,), on the CPU.
+    draft was sure of it: its q is 1 there. p and q are (V,), on the CPU, and `generator` is a CPU
+    generator.
     """
     if q is None:
         q = torch.zeros_like(p)

@@ -94,13 +94,13 @@ class Speculation:
         prompt = sequence.prompt.shape[1]
         while sequence.finish_reason is None:
             first = not sequence.tokens  # the prompt is read alone: it is no step
-            proposal = Proposal([]) if first else self.proposal(sequence)
-            checked = self.to_check(proposal)
+            proposal = Proposal([]) if first else self._proposal(sequence)
+            checked = self._to_check(proposal)
             new = torch.cat((sequence.unread(cache.length), torch.tensor([checked]).long()), 1)
             logits = verify(model, new, cache, len(checked) + 1)
             before = len(sequence.tokens)
             try:
-                yield from self.take(sequence, proposal, checked, logits)
+                yield from self._take(sequence, proposal, checked, logits)
             finally:  # also if nobody wants more: what was only guessed must not stay
                 made = len(sequence.tokens)
                 stay = prompt + made - (sequence.finish_reason != "eos")
@@ -112,7 +112,7 @@ class Speculation:
             if isinstance(self.k, AdaptiveLength) and proposal.tokens:
                 self.k.tell(proposal.kind, proposal.tokens, sequence.tokens[before:])
 
-    def proposal(self, sequence: Sequence) -> Proposal:
+    def _proposal(self, sequence: Sequence) -> Proposal:
         """What the draft says, of as many tokens as can still come before the last."""
         most = sequence.budget - len(sequence.tokens) - 1
         if isinstance(self.k, AdaptiveLength):
@@ -121,13 +121,13 @@ class Speculation:
             most = min(most, self.k)
         return self.draft.propose(sequence, most) if most > 0 else Proposal([])
 
-    def to_check(self, proposal: Proposal) -> list[int]:
+    def _to_check(self, proposal: Proposal) -> list[int]:
         """Those of its tokens that the model reads."""
         if isinstance(self.k, AdaptiveLength) and self.draft.cost == 0:
             return proposal.tokens[: self.k.of(proposal.kind)]
         return proposal.tokens
 
-    def take(
+    def _take(
         self, sequence: Sequence, proposal: Proposal, checked: list[int], logits: Tensor
     ) -> Iterator[int]:
         """Take what was drafted as long as it stays, then one token of the model's own.
@@ -165,9 +165,8 @@ def speculate(
     """Continue a prompt greedily, k drafted tokens a step at most; the tokens, as `generate` has
     them. In lesson 22 you write it.
 
-    `propose(tokens, k)` is told all tokens so far and gives up to k that may come next.
-
-    Shapes: token_ids (1, T).
+    `propose(tokens, k)` is told all tokens so far and gives up to k that may come next;
+    token_ids is (1, T).
     """
     speculation = Speculation(ScriptedDraft(propose), k)
     return list(
