@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, doubling_axis
 
+MARKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
 LOOKS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", "D"))
 
 
@@ -44,6 +45,9 @@ def batches(
         for (name, values), (colour, style, marker) in zip(curves.items(), LOOKS, strict=False):
             axis.loglog(tokens, values, color=colour, ls=style, marker=marker, ms=5, label=name)
         doubling_axis(axis, list(tokens))
+        low, high = axis.get_ylim()
+        marks = [mark for mark in MARKS if low <= mark <= high]
+        axis.set_yticks(marks, [f"{mark:g}" for mark in marks])
         axis.set_xlabel("tokens in the batch")
         axis.legend(fontsize=9, loc="upper left")
     left.set(title="experts that are read", ylabel="experts of 30")
