@@ -113,7 +113,8 @@ def load(
             ``small``, which comes with the course and knows Shakespeare alone); a ``.gguf`` file of
             Llama or a relative (F32, F16, Q8_0, Q4_1, Q4_0), or a part of one; a folder with
             ``config.json`` and safetensors; or a hub id (``owner/name``), whose folder is fetched,
-            once. Relatives are Mistral, Qwen 2 and 3, SmolLM 3.
+            once. Relatives are Mistral, Qwen 2 and 3, SmolLM 3; with experts, and as folders alone,
+            Mixtral and Qwen3-MoE.
         device: where to; ``DECODELOOP_DEVICE``, else the best there is, if not given.
         dtype: what the weights are: ``fp32`` (if not given, and a folder is not quantized),
             ``bf16``, ``fp16``; ``int8``, quantized to 8 bits with a scale for each row, while all

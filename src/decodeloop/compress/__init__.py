@@ -56,6 +56,7 @@ from decodeloop.compress.training import (
     trained,
     windows,
 )
+from decodeloop.compress.upcycling import routed_slices, upcycled
 
 __all__ = [
     "Optimizer",
@@ -90,6 +91,7 @@ __all__ = [
     "quantize_groups",
     "recover",
     "rounded",
+    "routed_slices",
     "seeing_inputs",
     "sequence_targets",
     "shuffled",
@@ -102,6 +104,7 @@ __all__ = [
     "two_four",
     "unpack_int4",
     "unpack_nibbles",
+    "upcycled",
     "wanda",
     "wanda_scores",
     "windows",

@@ -1,5 +1,6 @@
 """Over several processes: which part each holds, what they say to each other, what it brings."""
 
+from decodeloop.parallel.experts import expert_parallel, own_experts
 from decodeloop.parallel.group import Group, LostPeer
 from decodeloop.parallel.handover import HandoverRank, pack_blocks, unpack_blocks
 from decodeloop.parallel.ring import Wire, ring_all_reduce
@@ -38,8 +39,10 @@ __all__ = [
     "all_reduce_bytes",
     "all_reduces",
     "break_even_latency",
+    "expert_parallel",
     "local_heads",
     "on_threads",
+    "own_experts",
     "pack_blocks",
     "possible_ranks",
     "ring_all_reduce",
