@@ -269,7 +269,8 @@ def through(loop: Loop, model: Model, sequence: Sequence) -> Iterator[int]:
     """Drive a sequence by a loop of one's own, which asks it how to choose and when to stop."""
 
     def choose(logits: Tensor, token_ids: Tensor) -> Tensor:
-        return sequence.sampling.choose(logits, token_ids, sequence.generator)
+        prompt = sequence.prompt.shape[1]
+        return sequence.sampling.choose(logits, token_ids, sequence.generator, prompt)
 
     asked = yielded = 0  # a loop may ask before it yields, afterwards, or never: each counts once
 

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from decodeloop.decode.penalties import TokenForecast, token_forecast
 from decodeloop.decode.sampling import Sampling
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
@@ -67,6 +68,8 @@ class Sequence:
         eos_ids: ends before any of these.
         stop: called with each token; the text ends after the first for which it is true.
         text_stream: turns the tokens into text, and ends it before a stop string.
+        best: if given, `forecasts` has for each token what the model thought of it, and of so many
+            best tokens.
 
     Raises:
         UserError: the budget is less than 1.
@@ -88,6 +91,7 @@ class Sequence:
         eos_ids: Collection[int] = (),
         stop: Callable[[int], bool] | None = None,
         text_stream: Pieces | None = None,
+        best: int | None = None,
     ) -> None:
         if budget < 1:
             raise UserError(f"the budget is {budget} tokens: expected at least 1.")
@@ -99,6 +103,9 @@ class Sequence:
         self.token_ids = self.prompt  # (1, n): the prompt and those tokens
         self.text = ""
         self.finish_reason: FinishReason | None = None
+        self.forecasts: list[TokenForecast] = []
+        self._best = best
+        self._forecast: TokenForecast | None = None  # of the token that was chosen last
         self._stop = stop or (lambda token: False)
         self._text_stream = NoPieces() if text_stream is None else text_stream
 
@@ -117,7 +124,11 @@ class Sequence:
 
     def choose(self, logits: Tensor) -> int:
         """The next token, from the logits (1, V) of the last position; it is not yet taken."""
-        return int(self.sampling.choose(logits, self.token_ids, self.generator))
+        prompt = self.prompt.shape[1]
+        token = int(self.sampling.choose(logits, self.token_ids, self.generator, prompt))
+        if self._best is not None:
+            self._forecast = token_forecast(logits, token, self._best)
+        return token
 
     def take(self, token: int) -> FinishReason | None:
         """Append the next token; say why the text ends with it, or None if it goes on.
@@ -135,6 +146,8 @@ class Sequence:
         if token in self.eos_ids:
             return self.end("eos")
         self.tokens.append(token)
+        if self._forecast is not None:
+            self.forecasts.append(self._forecast)
         self.token_ids = torch.cat((self.token_ids, torch.tensor([[token]])), dim=1)
         self.text += self._text_stream.push(token)
         if self._stop(token) or self._text_stream.stopped:
