@@ -3,6 +3,7 @@
 from decodeloop.bench.batches import BatchReport, BatchRow, BatchSettings, bench_batches
 from decodeloop.bench.contenders import CONTENDERS, TABLE, Contender
 from decodeloop.bench.runs import Report, Row, Settings, bench, config_of
+from decodeloop.bench.serving import LoadRow, LoadSettings, bench_server
 
 __all__ = [
     "CONTENDERS",
@@ -11,10 +12,13 @@ __all__ = [
     "BatchRow",
     "BatchSettings",
     "Contender",
+    "LoadRow",
+    "LoadSettings",
     "Report",
     "Row",
     "Settings",
     "bench",
     "bench_batches",
+    "bench_server",
     "config_of",
 ]
