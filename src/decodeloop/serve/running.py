@@ -78,8 +78,8 @@ class Server(uvicorn.Server):
 class LiveServer:
     """A server in threads of this process, on loopback; leaving the `with` ends it.
 
-    `url` is where it answers, `service` and `metrics` are what it is made of; the engine is
-    `service.engine`, for looking at.
+    `url` is where it answers, `model` what clients call the model; `service` and `metrics` are what
+    it is made of, and the engine is `service.engine`, for looking at.
 
     Args:
         speaker: who answers.
@@ -99,6 +99,7 @@ class LiveServer:
         api_key: str | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
+        self.model = speaker.name
         self.metrics = Metrics(engine)
         self.service = Service(
             engine, most_waiting=most_waiting, watch=self.metrics, died=self._died
