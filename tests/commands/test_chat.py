@@ -257,7 +257,7 @@ def test_a_server_answers_each_line_of_a_pipe(command, monkeypatch, server):
         (["--context", 9], ["--context is the server's affair"]),
         (["--model", "gpt-5"], ["refuses (404)", "no model 'gpt-5'"]),
         (["--url", "nowhere"], ["is no address of a server"]),
-        (["--url", "http://127.0.0.1:1"], ["does not answer", "is the server running"]),
+        (["--url", "http://127.0.0.1:1"], ["does not answer", "start the server"]),
     ],
 )
 def test_what_a_server_can_not_do_is_one_sentence(command, monkeypatch, server, words, parts):

@@ -61,7 +61,7 @@ def test_nobody_there_is_one_sentence():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(UserError, match=rf"{url} does not answer .* is the server running"):
+        with pytest.raises(UserError, match=rf"{url} does not answer .* start the server"):
             Endpoint(url).models()
 
 

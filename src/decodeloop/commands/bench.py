@@ -165,11 +165,10 @@ def load_server(
     from decodeloop.serve.client import Endpoint
 
     counted = numbers("--users", users or "1,4,8") if users or not rates else ()
+    a_second = decimals("--rates", rates)
     endpoint = Endpoint(url, api_key)
     name = model if model != MODEL else endpoint.models()[0]
-    settings = LoadSettings(
-        name, counted, decimals("--rates", rates), requests, prompt_words, new_tokens
-    )
+    settings = LoadSettings(name, counted, a_second, requests, prompt_words, new_tokens)
     rows = bench_server(endpoint, settings, lambda text: note(f"{text} …"))
     if as_json:
         print(json.dumps(as_dict(settings, rows)))

@@ -53,7 +53,7 @@ class Endpoint:
             told = read_object(response.read(MOST_BYTES))
         names = [str(model.get("id")) for model in told.get("data", ()) if isinstance(model, dict)]
         if not names:
-            raise UserError(f"{self.url} lists no models: is it a server of OpenAI's protocol?")
+            raise UserError(f"{self.url} lists no models: expected a server of OpenAI's protocol.")
         return names
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
@@ -103,8 +103,8 @@ class Endpoint:
             yield response
         except (OSError, http.client.HTTPException) as error:
             raise UserError(
-                f"{self.url} does not answer ({one_line(error) or type(error).__name__}): is the "
-                f"server running, and is this its address?"
+                f"{self.url} does not answer ({one_line(error) or type(error).__name__}): "
+                f"start the server, or give its address."
             ) from None
         finally:
             connection.close()
