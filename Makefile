@@ -74,5 +74,9 @@ attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some
 		echo "== $$attack" && OMP_NUM_THREADS=1 $(BIN)/python $$attack $(ARGS) || failed=1; \
 	done; exit $${failed:-0}
 
+.PHONY: soak
+soak: $(VENV)/.with-test fetch  ## a server at saturation, by good and bad clients; ARGS="--minutes 30"
+	$(BIN)/python tests/soak.py $(ARGS)
+
 clean:  ## remove what the commands above made; work/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

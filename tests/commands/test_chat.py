@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+from live_servers import live, tiny_speaker
 from one_sentence import assert_one_sentence
 
 from decodeloop import loading
@@ -223,3 +224,44 @@ def test_three_turns_an_interrupted_answer_and_the_end(terminal):
     screen.wait_for("taken back: Tell me a very long story.*>")  # what is typed sooner is lost
     screen.type("\x04")
     assert screen.status() == 0
+
+
+# with a server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with live(tiny_speaker(tmp_path_factory.mktemp("tiny"))) as server:
+        yield server
+
+
+def test_a_server_answers_each_line_of_a_pipe(command, monkeypatch, server):
+    def talk(text, *words):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        return command("chat", "--url", server.url, "--max-new-tokens", 6, *words)
+
+    status, out, err = talk("hello\n/undo\nhello\n")
+    assert status == 0
+    lines = out.split("\n")
+    assert lines[0] == lines[1] != "", "what was taken back is not remembered"
+    assert "note: taken back: hello" in err
+    assert talk("hello\n", "--temperature", 1, "--seed", 1) == talk(
+        "hello\n", "--temperature", 1, "--seed", 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--dtype", "int8"], ["--dtype is the server's affair"]),
+        (["--context", 9], ["--context is the server's affair"]),
+        (["--model", "gpt-5"], ["refuses (404)", "no model 'gpt-5'"]),
+        (["--url", "nowhere"], ["is no address of a server"]),
+        (["--url", "http://127.0.0.1:1"], ["does not answer", "start the server"]),
+    ],
+)
+def test_what_a_server_can_not_do_is_one_sentence(command, monkeypatch, server, words, parts):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
+    status, out, err = command("chat", "--url", server.url, *words)
+    assert (status, out.strip()) == (2, "")
+    assert_one_sentence(err, *parts)

@@ -136,15 +136,15 @@ def test_it_chooses_by_its_sampling_its_generator_and_all_its_tokens():
     seen = []
 
     class Spy(Sampling):
-        def choose(self, logits, token_ids, generator=None):
-            seen.append((token_ids.tolist(), generator))
-            return super().choose(logits, token_ids, generator)
+        def choose(self, logits, token_ids, generator=None, prompt=0):
+            seen.append((token_ids.tolist(), generator, prompt))
+            return super().choose(logits, token_ids, generator, prompt)
 
     generator = torch.Generator()
     sequence = Sequence(PROMPT, 4, sampling=Spy(temperature=1.0), generator=generator)
     sequence.take(8)
     assert 0 <= sequence.choose(torch.zeros(1, 30)) < 30
-    assert seen == [([[5, 7, 8]], generator)]
+    assert seen == [([[5, 7, 8]], generator, 2)]
 
 
 # how much may be made

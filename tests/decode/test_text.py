@@ -15,7 +15,7 @@ class Scripted:
     def __init__(self, tokens) -> None:
         self.tokens = iter(tokens)
 
-    def choose(self, logits, token_ids, generator=None):
+    def choose(self, logits, token_ids, generator=None, prompt=0):
         return torch.tensor([next(self.tokens)])
 
 

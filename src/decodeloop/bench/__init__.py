@@ -4,6 +4,7 @@ from decodeloop.bench.batches import BatchReport, BatchRow, BatchSettings, bench
 from decodeloop.bench.contenders import CONTENDERS, TABLE, Contender
 from decodeloop.bench.drafts import DraftReport, DraftRow, DraftSettings, bench_drafts
 from decodeloop.bench.runs import Report, Row, Settings, bench, config_of
+from decodeloop.bench.serving import LoadRow, LoadSettings, bench_server
 
 __all__ = [
     "CONTENDERS",
@@ -15,11 +16,14 @@ __all__ = [
     "DraftReport",
     "DraftRow",
     "DraftSettings",
+    "LoadRow",
+    "LoadSettings",
     "Report",
     "Row",
     "Settings",
     "bench",
     "bench_batches",
     "bench_drafts",
+    "bench_server",
     "config_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +11,7 @@ from rich.table import Table
 from decodeloop.bench.batches import BatchReport, BatchRow
 from decodeloop.bench.drafts import DraftReport, DraftRow
 from decodeloop.bench.runs import Report
+from decodeloop.bench.serving import LoadRow
 from decodeloop.bench.spread import Spread
 from decodeloop.cost.show import plain_table, with_unit
 from decodeloop.errors import printable
@@ -181,3 +182,18 @@ def show_drafts(report: DraftReport, console: Console) -> None:
     else:
         line = "\nEach draft left the text as it is, token for token."
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def show_load(rows: Sequence[LoadRow], console: Console) -> None:
+    """Print a row for each round of a load."""
+    table = plain_table("", "tokens/s", "TTFT P50/P90, ms", "ITL P50/P90, ms", "answered", "failed")
+    for row in rows:
+        waits = [f"{1e3 * of['p50']:.0f} / {1e3 * of['p90']:.0f}" for of in (row.ttft, row.itl)]
+        counts = str(row.answered), str(row.failed)
+        table.add_row(row.load, f"{row.tokens_per_s:.1f}", *waits, *counts)
+    console.print(table, highlight=False)
+    for row in rows:
+        if row.failure:
+            console.print(
+                f"{row.load}: {escape(printable(row.failure))}", highlight=False, soft_wrap=True
+            )

@@ -23,6 +23,7 @@ from decodeloop.commands.lab import lab
 from decodeloop.commands.measure import measure
 from decodeloop.commands.progress import progress
 from decodeloop.commands.quality import quality
+from decodeloop.commands.serve import serve
 from decodeloop.commands.shared import warnings_in_one_line
 from decodeloop.commands.streams import UNPRINTED, all_printed, prepare_streams, say, unprinted
 from decodeloop.errors import UserError, one_line, printable
@@ -40,6 +41,7 @@ app.command()(doctor)  # in the order of the help
 app.command()(fetch)
 app.command()(generate)
 app.command()(chat)
+app.command()(serve)
 app.command()(cost)
 app.command()(measure)
 app.command()(bench)

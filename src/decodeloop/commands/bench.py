@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decodeloop.commands.shared import MODEL, Json, Model, interruptible
+from decodeloop.commands.shared import (
+    MODEL,
+    ApiKey,
+    Json,
+    Model,
+    check_at_least,
+    interruptible,
+    note,
+)
 from decodeloop.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -57,9 +65,32 @@ def bench(
     figure: Annotated[
         Path | None, typer.Option(help="Draw it as well: a .png, .svg or .pdf.")
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Load a server of OpenAI's protocol, such as one of 'decodeloop serve'."),
+    ] = None,
+    api_key: ApiKey = None,
+    users: Annotated[
+        str | None,
+        typer.Option(metavar="INTEGER,…", help="For --url: rounds of so many users; 1,4,8."),
+    ] = None,
+    rates: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER,…", help="For --url: rounds of so many requests a second."),
+    ] = None,
+    requests: Annotated[int, typer.Option(help="For --url: requests of a round.")] = 32,
     as_json: Json = False,
 ) -> None:
-    """Compare the ways of decoding on this machine, in turn; it ends in one line with --json."""
+    """Compare the ways of decoding on this machine, in turn; it ends in one line with --json.
+
+    With --url a server is loaded instead, by users who ask again when they are answered (--users),
+    or at random times (--rates).
+    """
+    if url is not None:
+        load_server(url, api_key, model, users, rates, requests, prompt_tokens, new_tokens, as_json)
+        return
+    if users or rates:
+        raise UserError("--users and --rates load a server: give --url too.")
     with interruptible():
         from decodeloop import bench as benches
         from decodeloop.bar import progress_bar
@@ -153,5 +184,53 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         raise UserError(
             f"{option} is {printable(text)!r}: expected whole numbers of at least 1, such as 8 or "
             f"1,2,4."
+        )
+    return found
+
+
+def load_server(
+    url: str,
+    api_key: str | None,
+    model: str,
+    users: str | None,
+    rates: str | None,
+    requests: int,
+    prompt_words: int,
+    new_tokens: int,
+    as_json: bool,
+) -> None:
+    """Ask a server as many at once do, and print what came of it."""
+    check_at_least(1, requests=requests, prompt_tokens=prompt_words, new_tokens=new_tokens)
+    from rich.console import Console
+
+    from decodeloop.bench.serving import LoadSettings, as_dict, bench_server
+    from decodeloop.bench.show import show_load
+    from decodeloop.serve.client import Endpoint
+
+    counted = numbers("--users", users or "1,4,8") if users or not rates else ()
+    a_second = decimals("--rates", rates)
+    endpoint = Endpoint(url, api_key)
+    name = model if model != MODEL else endpoint.models()[0]
+    settings = LoadSettings(name, counted, a_second, requests, prompt_words, new_tokens)
+    rows = bench_server(endpoint, settings, lambda text: note(f"{text} …"))
+    if as_json:
+        print(json.dumps(as_dict(settings, rows)))
+    else:
+        show_load(rows, Console())
+
+
+def decimals(option: str, text: str | None) -> tuple[float, ...]:
+    """Positive numbers with commas between them.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        found = tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        found = (0.0,)
+    if not all(0 < number < 1e6 for number in found):
+        raise UserError(
+            f"{option} is {printable(text)!r}: expected numbers above 0, such as 0.5 or 1,2,4."
         )
     return found

@@ -8,12 +8,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from decodeloop.commands.shared import (
     MODEL,
+    ApiKey,
     CacheDtype,
     Compiled,
     Device,
@@ -41,7 +42,9 @@ from decodeloop.commands.terminal import (
 from decodeloop.errors import UserError, one_line, printable
 
 if TYPE_CHECKING:
-    from decodeloop.decode import Conversation
+    from decodeloop.decode import Conversation, Sampling
+    from decodeloop.decode.conversation import Turn
+    from decodeloop.serve.remote import RemoteConversation, RemoteTurn
 
 MOST_BYTES = 100_000_000  # of a conversation that is resumed
 
@@ -78,6 +81,11 @@ def chat(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a conversation that /save wrote (.json).")
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Talk with a server of OpenAI's protocol; --model is its name there."),
+    ] = None,
+    api_key: ApiKey = None,
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = "fp32",
@@ -97,31 +105,72 @@ def chat(
 
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
         messages = read_messages(resume) if resume is not None else []
-        llm = load_as_asked(model, device, dtype, compiled, cache_dtype)
-    conversation = Conversation(
-        llm,
-        system,
-        messages,
-        max_new_tokens=max_new_tokens,
-        context=context,
-        sampling=sampling,
-        generator=seeded_generator(seed),
-    )
+        conversation: Conversation | RemoteConversation
+        if url is None:
+            llm = load_as_asked(model, device, dtype, compiled, cache_dtype)
+            who = f"{printable(llm.name)} on {llm.device}"
+            conversation = Conversation(
+                llm,
+                system,
+                messages,
+                max_new_tokens=max_new_tokens,
+                context=context,
+                sampling=sampling,
+                generator=seeded_generator(seed),
+            )
+        else:
+            here = {"--context": context, "--device": device, "--cache-dtype": cache_dtype}
+            here |= {"--compiled": compiled, "--dtype": None if dtype == "fp32" else dtype}
+            if given := [name for name, value in here.items() if value is not None]:
+                raise UserError(f"{given[0]} is the server's affair: leave it out with --url.")
+            options = {**request_fields(sampling), "max_tokens": max_new_tokens, "seed": seed}
+            conversation = conversation_with(url, api_key, model, system, messages, options)
+            who = f"{printable(conversation.model)} at {printable(url)}"
     if resume is not None:
         note(f"{len(messages)} messages of {resume} are taken up")
     if talks:
-        print(f"{printable(llm.name)} on {llm.device}.", end=" ")
+        print(f"{who}.", end=" ")
         print("/help says what else you can do; Ctrl-D ends.\n")
         in_a_terminal(conversation)
     else:
         in_a_pipe(conversation)
 
 
+def request_fields(sampling: Sampling) -> dict[str, Any]:
+    """What a server is asked for; what says nothing is left out, since another may not know it."""
+    asked = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def conversation_with(
+    url: str,
+    api_key: str | None,
+    model: str,
+    system: str | None,
+    messages: list[dict[str, str]],
+    options: dict[str, Any],
+) -> RemoteConversation:
+    """A conversation with a server; with its only model, or its first, if none is named."""
+    from decodeloop.serve.client import Endpoint
+    from decodeloop.serve.remote import RemoteConversation
+
+    endpoint = Endpoint(url, api_key)
+    name = model if model != MODEL else endpoint.models()[0]
+    fields = {key: value for key, value in options.items() if value is not None}
+    return RemoteConversation(endpoint, name, system, messages, fields)
+
+
 class Ended(Exception):
     """The person has had enough."""
 
 
-def in_a_terminal(conversation: Conversation) -> None:
+def in_a_terminal(conversation: Conversation | RemoteConversation) -> None:
     """Ask, answer, and so on, until the person has enough."""
     read = line_editor()
     line = ""  # what stands in the input line already
@@ -143,7 +192,7 @@ def in_a_terminal(conversation: Conversation) -> None:
                 return
 
 
-def in_a_pipe(conversation: Conversation) -> None:
+def in_a_pipe(conversation: Conversation | RemoteConversation) -> None:
     """Answer each line of the input; bad input ends it, and so does Ctrl-C."""
     if isinstance(sys.stdin, io.TextIOWrapper):  # what is no UTF-8 becomes U+FFFD
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
@@ -158,13 +207,15 @@ def in_a_pipe(conversation: Conversation) -> None:
             return
 
 
-def answered(text: str, conversation: Conversation, *, in_terminal: bool) -> bool:
+def answered(
+    text: str, conversation: Conversation | RemoteConversation, *, in_terminal: bool
+) -> bool:
     """Print the answer to a message as it comes; False if it was interrupted before it began.
 
     Ctrl-C ends the answer, in a terminal; in a pipe there is nobody to go on with.
     """
     say = aside if in_terminal else note
-    turn = None
+    turn: Turn | RemoteTurn | None = None
     interrupted = False
     try:
         with hearing_ctrl_c() if in_terminal else contextlib.nullcontext():
@@ -172,7 +223,7 @@ def answered(text: str, conversation: Conversation, *, in_terminal: bool) -> boo
             if turn.forgotten:
                 say(
                     f"the oldest {turn.forgotten} messages went: with room for an answer, the "
-                    f"others just fit into the context of {conversation.context:,} tokens"
+                    f"others just fit into the context of {turn.context:,} tokens"
                 )
             for piece in turn:
                 print(shown(piece), end="", flush=True)
@@ -202,7 +253,7 @@ def unescaped(text: str) -> str:
     return text[1:] if text.startswith("//") else text
 
 
-def obey(text: str, conversation: Conversation) -> None:
+def obey(text: str, conversation: Conversation | RemoteConversation) -> None:
     """Do what a line that begins with / says.
 
     Raises:

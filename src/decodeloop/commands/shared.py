@@ -49,6 +49,12 @@ MinP = Annotated[
 RepetitionPenalty = Annotated[
     float | None, typer.Option(help="Above 1: tokens that occurred become less likely.")
 ]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DECODELOOP_API_KEY", help="What the server of --url wants to see.", show_envvar=True
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="The same draws again.")]
 Work = Annotated[Path | None, typer.Option(help="Where you work; `work/` if not given.")]
 

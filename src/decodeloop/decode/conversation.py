@@ -46,6 +46,7 @@ class Turn(TextGeneration):
 
     read_tokens: int
     forgotten: int
+    context: int  # that of the conversation
     full_length: bool  # whether it may be as long as was asked for, and the context ends no sooner
 
     @property
@@ -155,6 +156,7 @@ class Conversation:
             cache=cache,
         )
         turn.read_tokens, turn.forgotten = len(ids) - known, len(gone)
+        turn.context = self.context
         turn.full_length = budget == self.max_new_tokens
         self._gone += gone
         self._messages, self._turn = messages, turn

@@ -154,7 +154,7 @@ class ModelDraft:
         if self.cache is None:
             self.begin(sequence)
         assert self.cache is not None
-        sampling, text = sequence.sampling, sequence.token_ids
+        sampling, text, prompt = sequence.sampling, sequence.token_ids, sequence.prompt.shape[1]
         most = min(most, self.model.config.context - text.shape[1] + 1)
         tokens: list[int] = []
         drawn_from: list[Tensor] = []
@@ -163,9 +163,9 @@ class ModelDraft:
             # place, and after a round in which all stayed the last two
             hidden = self.model.hidden(text[:, self.cache.length :], self.cache)
             logits = self.model.head(hidden[:, -1])
-            token = sampling.choose(logits, text, sequence.generator)
+            token = sampling.choose(logits, text, sequence.generator, prompt)
             if sampling.temperature:
-                drawn_from.append(sampling.process(logits, text).softmax(-1)[0].cpu())
+                drawn_from.append(sampling.process(logits, text, prompt).softmax(-1)[0].cpu())
             tokens.append(int(token))
             text = torch.cat((text, token[:, None]), dim=1)
         return Proposal(tokens, torch.stack(drawn_from) if drawn_from else None)

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from decodeloop.decode.beginnings import check_beginning, ready_cache
 from decodeloop.decode.constrained import Constraint
 from decodeloop.decode.sampling import Sampling
 from decodeloop.decode.sequence import FinishReason, Sequence, token_budget
@@ -293,22 +294,12 @@ def with_cache(model: Model, sequence: Sequence, cache: KVCache | None) -> Itera
     yield from drive(sequence, reading(model, sequence, cache), sequence.choose)
 
 
-def ready_cache(model: Model, sequence: Sequence, cache: KVCache | None) -> KVCache:
-    """A new cache, or the one that is given, without the prompt's last token: that one is read
-    again, for the logits of what comes next."""
-    if cache is None:
-        return model.new_cache(1, sequence.positions_needed)
-    last = sequence.prompt.shape[1] - 1
-    if cache.length > last:
-        cache.truncate(last)
-    return cache
-
-
 def through(loop: Loop, model: Model, sequence: Sequence) -> Iterator[int]:
     """Drive a sequence by a loop of one's own, which asks it how to choose and when to stop."""
 
     def choose(logits: Tensor, token_ids: Tensor) -> Tensor:
-        return sequence.sampling.choose(logits, token_ids, sequence.generator)
+        prompt = sequence.prompt.shape[1]
+        return sequence.sampling.choose(logits, token_ids, sequence.generator, prompt)
 
     asked = yielded = 0  # a loop may ask before it yields, afterwards, or never: each counts once
 
@@ -330,24 +321,3 @@ def through(loop: Loop, model: Model, sequence: Sequence) -> Iterator[int]:
         if yielded > len(sequence.tokens):
             sequence.take(token)
         yield token
-
-
-def check_beginning(cache: KVCache, sequence: Sequence) -> None:
-    """Raise a `UserError` unless `cache` can hold a beginning of this sequence, and the rest."""
-    T, needed = sequence.prompt.shape[1], sequence.positions_needed
-    rows, room = getattr(cache, "batch", 1), getattr(cache, "max_length", None)
-    if rows != 1:
-        raise UserError(
-            f"the cache has {rows} rows for one prompt: keep one of them with cache.select([row])."
-        )
-    if cache.length > T:
-        raise UserError(
-            f"the cache holds {cache.length} tokens, the prompt has {T}: expected a beginning of "
-            f"the prompt; cache.truncate(n) keeps the first n, those that they share."
-        )
-    if room is not None and room < needed:
-        raise UserError(
-            f"the cache has room for {room} positions: {T} tokens of the prompt and "
-            f"{sequence.budget} new ones, of which the last is not read, need {needed}; make it "
-            f"with new_cache(1, {needed}), or ask for fewer tokens."
-        )

@@ -7,12 +7,19 @@ section 4.1. Min-p: Nguyen et al. (2024). Built in lesson 07.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from decodeloop.decode.penalties import (
+    check_bias,
+    check_penalty,
+    frequency_penalty,
+    logit_bias,
+    presence_penalty,
+)
 from decodeloop.errors import UserError
 
 OUT = -math.inf  # the logit of a token that can't be drawn
@@ -117,8 +124,8 @@ class SamplingParts:
 class Sampling:
     """How the next token is chosen; as it stands, greedily.
 
-    Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. `parts` are the
-    functions that do it.
+    Applied in this order: logit bias, repetition, frequency and presence penalty, temperature,
+    top-k, top-p, min-p. `parts` are the functions of lesson 07 that do it.
 
     Raises:
         UserError: a value is outside its range.
@@ -129,6 +136,9 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     parts: SamplingParts = field(default=SamplingParts(), repr=False)
 
     def __post_init__(self) -> None:
@@ -141,13 +151,31 @@ class Sampling:
             check_min_p(self.min_p)
         if self.repetition_penalty is not None:
             check_repetition_penalty(self.repetition_penalty)
+        check_penalty("frequency penalty", self.frequency_penalty)
+        check_penalty("presence penalty", self.presence_penalty)
+        check_bias(self.logit_bias)
 
-    def process(self, logits: Tensor, token_ids: Tensor) -> Tensor:
-        """The logits that are drawn from, in fp32. Shapes: (..., V) and (..., T) → (..., V)."""
-        parts, logits = self.parts, at_least_fp32(logits)
+    @property
+    def moves_logits(self) -> bool:
+        """Whether the best token may be another one than the model's."""
+        penalties = self.repetition_penalty, self.frequency_penalty, self.presence_penalty
+        return any(penalties) or bool(self.logit_bias)
+
+    def process(self, logits: Tensor, token_ids: Tensor, prompt: int = 0) -> Tensor:
+        """The logits that are drawn from, in fp32. Shapes: (..., V) and (..., T) → (..., V).
+
+        `prompt` is how many of the tokens were given: frequency and presence count the others.
+        """
+        parts, logits, made = self.parts, at_least_fp32(logits), token_ids[..., prompt:]
+        if self.logit_bias:
+            logits = logit_bias(logits, self.logit_bias)
         if self.repetition_penalty is not None:
             seen = token_ids.to(logits.device)
             logits = parts.repetition_penalty(logits, seen, self.repetition_penalty)
+        if self.frequency_penalty:
+            logits = frequency_penalty(logits, made, self.frequency_penalty)
+        if self.presence_penalty:
+            logits = presence_penalty(logits, made, self.presence_penalty)
         logits = parts.temperature(logits, self.temperature)
         if self.temperature == 0.0:
             return logits
@@ -160,12 +188,16 @@ class Sampling:
         return logits
 
     def choose(
-        self, logits: Tensor, token_ids: Tensor, generator: torch.Generator | None = None
+        self,
+        logits: Tensor,
+        token_ids: Tensor,
+        generator: torch.Generator | None = None,
+        prompt: int = 0,
     ) -> Tensor:
         """The next token. Shapes: (..., V) and (..., T) → (...), on the CPU."""
-        if self.temperature == 0.0 and self.repetition_penalty is None:
+        if self.temperature == 0.0 and not self.moves_logits:
             return self.parts.greedy(logits).cpu()
-        logits = self.process(logits, token_ids)
+        logits = self.process(logits, token_ids, prompt)
         if self.temperature == 0.0:
             return self.parts.greedy(logits).cpu()
         return self.parts.sample(logits, generator).cpu()

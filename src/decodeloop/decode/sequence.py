@@ -16,6 +16,7 @@ from torch import Tensor
 
 from decodeloop.decode.constrained import Constraint
 from decodeloop.decode.constrained.constraint import permitted
+from decodeloop.decode.penalties import TokenForecast, token_forecast
 from decodeloop.decode.sampling import Sampling
 from decodeloop.errors import UserError
 from decodeloop.model import ModelConfig
@@ -72,6 +73,8 @@ class Sequence:
         constraint: what the tokens that are made must spell. The text ends with ``stop`` where
             nothing may follow; with ``length`` it may be a beginning of what was asked for, which
             `complete` says.
+        best: if given, `forecasts` has for each token what the model thought of it, and of so many
+            best tokens.
 
     Raises:
         UserError: the budget is less than 1.
@@ -94,6 +97,7 @@ class Sequence:
         stop: Callable[[int], bool] | None = None,
         text_stream: Pieces | None = None,
         constraint: Constraint | None = None,
+        best: int | None = None,
     ) -> None:
         if budget < 1:
             raise UserError(f"the budget is {budget} tokens: expected at least 1.")
@@ -107,6 +111,9 @@ class Sequence:
         self.finish_reason: FinishReason | None = None
         self.constraint = constraint
         self._state = constraint.start if constraint else None  # what may follow, as it keeps that
+        self.forecasts: list[TokenForecast] = []
+        self._best = best
+        self._forecast: TokenForecast | None = None  # of the token that was chosen last
         self._stop = stop or (lambda token: False)
         self._text_stream = NoPieces() if text_stream is None else text_stream
 
@@ -137,9 +144,18 @@ class Sequence:
         allowed = self.constraint.allowed(self._state)
         return permitted(logits, allowed, self.complete, self.eos_ids)
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What the next token is drawn from, (V,), given the logits (1, V) of the last position."""
+        options, prompt = self.permitted(logits), self.prompt.shape[1]
+        return self.sampling.process(options, self.token_ids, prompt).softmax(-1)[0]
+
     def choose(self, logits: Tensor) -> int:
         """The next token, from the logits (1, V) of the last position; it is not yet taken."""
-        return int(self.sampling.choose(self.permitted(logits), self.token_ids, self.generator))
+        options, prompt = self.permitted(logits), self.prompt.shape[1]
+        token = int(self.sampling.choose(options, self.token_ids, self.generator, prompt))
+        if self._best is not None:
+            self._forecast = token_forecast(logits, token, self._best)
+        return token
 
     def take(self, token: int) -> FinishReason | None:
         """Append the next token; say why the text ends with it, or None if it goes on.
@@ -159,6 +175,8 @@ class Sequence:
         if self.constraint is not None and self._state is not None:
             self._state = self.constraint.advance(self._state, token)
         self.tokens.append(token)
+        if self._forecast is not None:
+            self.forecasts.append(self._forecast)
         self.token_ids = torch.cat((self.token_ids, torch.tensor([[token]])), dim=1)
         self.text += self._text_stream.push(token)
         if self._stop(token) or self._text_stream.stopped or self._must_end:

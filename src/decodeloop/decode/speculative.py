@@ -17,8 +17,9 @@ from torch import Tensor
 
 from decodeloop.decode.acceptance import accept_or_replace
 from decodeloop.decode.adapting import AdaptiveLength
+from decodeloop.decode.beginnings import ready_cache
 from decodeloop.decode.drafts import Draft, Proposal, ScriptedDraft
-from decodeloop.decode.loop import Model, generate, ready_cache
+from decodeloop.decode.loop import Model, generate
 from decodeloop.decode.sequence import Sequence
 from decodeloop.errors import UserError
 from decodeloop.model import KVCache
@@ -140,10 +141,7 @@ class Speculation:
                 token = sequence.choose(row[None])  # with what was taken of the text up to here
                 stays = i < len(checked) and token == checked[i]
             else:
-                options = sequence.sampling.process(
-                    sequence.permitted(row[None]), sequence.token_ids
-                )
-                p, q = options.softmax(-1)[0].cpu(), proposal.probabilities
+                p, q = sequence.probabilities(row[None]).cpu(), proposal.probabilities
                 drawn_from = None if q is None else q[i]
                 token, stays = accept_or_replace(p, drawn_from, checked[i], sequence.generator)
             self.stats.accepted += stays

@@ -14,12 +14,22 @@ from decodeloop.measure.machine import (
 from decodeloop.measure.process import peak_resident_bytes, resident_bytes
 from decodeloop.measure.steps import step_times
 from decodeloop.measure.timing import fitted_exponent, fresh_mib, median_seconds
+from decodeloop.measure.users import (
+    UserLoad,
+    ask_at,
+    ask_in_turns,
+    tokens_from,
+    tokens_per_second,
+)
 
 __all__ = [
     "ForwardTime",
     "Load",
     "Machine",
     "SilencedCache",
+    "UserLoad",
+    "ask_at",
+    "ask_in_turns",
     "attention_maps",
     "bytes_held",
     "few_token_costs",
@@ -37,4 +47,6 @@ __all__ = [
     "run_load",
     "single_stream",
     "step_times",
+    "tokens_from",
+    "tokens_per_second",
 ]

@@ -80,7 +80,7 @@ def run_load(serve: Serve, arrivals: Sequence[float], *, max_seconds: float = 60
     Raises:
         UserError: arrivals without an end, too many, out of order, or later than `max_seconds`.
     """
-    _check_bounds("run_load", arrivals, max_seconds)
+    check_bounds("run_load", arrivals, max_seconds)
     inbox: queue.SimpleQueue[int] = queue.SimpleQueue()
     sent: dict[int, float] = {}
     over = threading.Event()
@@ -124,7 +124,7 @@ def run_alone(serve: Serve, count: int, *, max_seconds: float = 60.0) -> Load:
     Good to learn how long a service takes. Not to learn what users feel: it never asks while the
     server is busy (*coordinated omission*).
     """
-    _check_bounds("run_alone", range(count), max_seconds)
+    check_bounds("run_alone", range(count), max_seconds)
     began = time.perf_counter()
 
     def now() -> float:
@@ -186,7 +186,7 @@ def _serve_one(
     return tuple(token_times), start, end
 
 
-def _check_bounds(function: str, arrivals: Sequence[float], max_seconds: float) -> None:
+def check_bounds(function: str, arrivals: Sequence[float], max_seconds: float) -> None:
     try:
         count = len(arrivals)
     except TypeError:

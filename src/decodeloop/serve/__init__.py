@@ -1,5 +1,7 @@
 """Many texts at once: what a step costs, who is computed next, where the cache of each one lies."""
 
+from decodeloop.serve.admission import Refused, admission
+from decodeloop.serve.answer import Answer
 from decodeloop.serve.batch import generate_batch
 from decodeloop.serve.batching import (
     StepCost,
@@ -22,10 +24,13 @@ from decodeloop.serve.blocks import (
     tenant_key,
 )
 from decodeloop.serve.engine import Engine, Event
+from decodeloop.serve.events import event, hold_back, on_disconnect, sse_events
+from decodeloop.serve.objectives import kept, slo_capacity
 from decodeloop.serve.paged_attention import attend_paged
 from decodeloop.serve.paged_cache import PagedKVCache
 from decodeloop.serve.policy import SchedulerParts, admit, chunk, preempt, take_tokens
 from decodeloop.serve.scheduler import Piece, Plan, Request, Scheduler
+from decodeloop.serve.service import Service
 from decodeloop.serve.simulation import (
     Job,
     Moment,
@@ -37,6 +42,7 @@ from decodeloop.serve.simulation import (
 from decodeloop.serve.step import BlockMemory, Span, Step
 
 __all__ = [
+    "Answer",
     "BlockManager",
     "BlockMemory",
     "BlockParts",
@@ -48,15 +54,18 @@ __all__ = [
     "PagedKVCache",
     "Piece",
     "Plan",
+    "Refused",
     "Request",
     "Scheduler",
     "SchedulerParts",
+    "Service",
     "Simulation",
     "Span",
     "Step",
     "StepCost",
     "StepTime",
     "Table",
+    "admission",
     "admit",
     "attend_paged",
     "block_hash",
@@ -64,15 +73,21 @@ __all__ = [
     "break_even_batch",
     "chunk",
     "copy_on_write",
+    "event",
     "fit_step_cost",
     "generate_batch",
+    "hold_back",
+    "kept",
     "match_prefix",
+    "on_disconnect",
     "pad_waste",
     "poisson_jobs",
     "preempt",
     "release",
     "simulate",
     "simulate_static",
+    "slo_capacity",
+    "sse_events",
     "static_batch_time",
     "static_token_times",
     "take_tokens",

@@ -86,6 +86,7 @@ class Engine:
         self.memory = BlockMemory(model.config, blocks, size, dtype, device)
         self._attend_paged = attend_paged
         self._texts: dict[int, tuple[Request, Sequence]] = {}  # those that wait or run
+        self.plan = Plan()  # of the last step: who was read, who came in, who was sent back
 
     @property
     def busy(self) -> bool:
@@ -136,7 +137,7 @@ class Engine:
         sampling only this text, the model all those of the step. Their blocks are free then, and
         the others go on.
         """
-        plan = self.scheduler.schedule()
+        plan = self.plan = self.scheduler.schedule()
         if not plan.pieces:
             return []
         try:

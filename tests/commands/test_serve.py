@@ -1,0 +1,153 @@
+"""`serve`: what it refuses before it begins, and a real process, asked and signalled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import openai
+import pytest
+from one_sentence import assert_one_sentence
+from tiny_models import random_llama, save_folder
+
+from decodeloop.commands.serve import blocks_in, bytes_of
+from decodeloop.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--host", "0.0.0.0"], ["0.0.0.0", "no key", "--api-key"]),
+        (["--host", "::"], ["::", "no key"]),
+        (["--host", "192.168.1.7"], ["192.168.1.7", "no key"]),
+        (["--host", "example.org"], ["example.org", "no key"]),
+        (["--port", "65536"], ["--port is 65536", "0 to 65535"]),
+        (["--api-key", " "], ["--api-key is empty"]),
+        (["--max-batch", "0"], ["--max-batch is 0", "at least 1"]),
+        (["--max-waiting", "-1"], ["--max-waiting is -1", "at least 0"]),
+        (["--cache-memory", "much"], ["--cache-memory is 'much'", "500MB"]),
+        (["--cache-memory", "0GB"], ["--cache-memory is '0GB'"]),
+        (["--cache-dtype", "int8"], ["leave out --cache-dtype"]),
+        (["--work", "there"], ["give --mine too"]),
+    ],
+)
+def test_bad_options_are_one_sentence(command, words, parts):
+    status, out, err = command("serve", *words)
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, *parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1GB", 10**9),
+        ("500mb", 5 * 10**8),
+        ("2 KiB", 2048),
+        ("1.5M", 1_500_000),
+        ("7", 7),
+        ("7B", 7),
+    ],
+)
+def test_sizes_are_bytes(text, size):
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1XB", "1GBB", "nan", "1e9"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(UserError, match="expected a size"):
+        bytes_of(text)
+
+
+def test_blocks_are_as_many_as_have_room(smollm2):
+    each = 2 * 30 * 3 * 64 * 16 * 4  # keys and values, layers, heads, width, positions, bytes
+    assert blocks_in(each * 7 + each // 2, smollm2) == 7
+    with pytest.raises(UserError, match=rf"one block of 16 positions takes {each:,}"):
+        blocks_in(each - 1, smollm2)
+
+
+def test_a_port_that_is_taken_is_one_sentence(command, tmp_path):
+    import socket
+
+    folder = save_folder(tmp_path, random_llama())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, _, err = command("serve", "--model", folder, "--port", port, "--no-compiled")
+    assert status == 2
+    assert_one_sentence(err.splitlines(keepends=True)[-1], f"port {port}", "give another --port")
+
+
+@contextlib.contextmanager
+def serving(folder, *words, **environment):
+    """A process that serves, and where."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "decodeloop",
+            "serve",
+            "--model",
+            folder,
+            "--port",
+            "0",
+            "--no-compiled",
+            "--device",
+            "cpu",
+            *words,
+        ],
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+    try:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if found := re.search(r"note: (\S+) answers at (\S+)/v1", line):
+                yield process, found[2], found[1]
+                break
+        else:
+            raise AssertionError(lines)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_signal_lets_those_inside_finish_and_a_second_one_does_not(tmp_path):
+    """One process for both: who asks 400 tokens is answered after a signal; then a second process
+    is signalled twice, and ends though somebody is inside."""
+    folder = save_folder(tmp_path / "tiny", random_llama(max_position_embeddings=4096))
+    asked = {"prompt": "hello world", "temperature": 0, "extra_body": {"ignore_eos": True}}
+
+    def stream(url, name, tokens, key):
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+        return client.completions.create(model=name, max_tokens=tokens, stream=True, **asked)
+
+    with serving(folder, "--name", "mine", DECODELOOP_API_KEY="secret") as (process, url, name):
+        assert name == "mine"
+        assert httpx.get(f"{url}/health").status_code == 401
+        chunks = stream(url, name, 400, "secret")
+        next(chunks)
+        process.send_signal(signal.SIGTERM)
+        last = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1]
+        assert last == "length"
+        assert process.wait(20) == 0
+    with serving(folder) as (process, url, name):
+        chunks = stream(url, name, 4000, "any")
+        next(chunks)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None, "it waits for whoever is inside"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == 1
+        assert time.monotonic() - began < 5
