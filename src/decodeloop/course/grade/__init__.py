@@ -23,4 +23,10 @@ What is expected is never over there. All exercises are driven from here, in one
   copies): `attend_paged`, `window_mask`, `distillation_loss`, `train_student` and `recover`, and
   `matrix_vector` for its `prange`. The function marked `beside` goes over with what it needs, in
   which nothing is expected.
+
+What the verdict does not say: whose work it is. An answer may call other functions of the package,
+whose sources it is given but for the one that is asked for; it may hold copies of them, and what it
+stores in one exercise ends with it. Where somebody stands beside, what is told of *how* an answer
+computed comes out of its own process, and could be made up there; what it computed could not. A
+kernel of Linux that can be broken out of is not mended by bubblewrap: no seccomp filter is set.
 """

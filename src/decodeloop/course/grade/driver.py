@@ -15,12 +15,16 @@ objects that exercises define, and the package's sources without what its exerci
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import functools
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType
 from typing import Any
+
+import torch
 
 from decodeloop.course.grade.inside.peer import Peer
 from decodeloop.course.grade.inside.stand_ins import SPECIAL, number_of
@@ -86,8 +90,8 @@ class Driver(Peer):
         if module not in sys.modules:
             raise Unreadable(f"a value of {name!r}")
         thing = found(name)
-        computes = isinstance(thing, FunctionType) and module.startswith(COMPUTES)
-        if not (isinstance(thing, type) or computes) or not known(thing):
+        computes = isinstance(thing, FunctionType | type) and module.startswith(COMPUTES)
+        if not (computes or is_value_class(thing)) or not known(thing):
             raise Unreadable(f"a value of {name!r}")
         if self.exercise is not None and thing is inspect.unwrap(self.exercise.library):
             raise Unreadable(f"{name} is the library's own function: {OWN}")
@@ -100,7 +104,7 @@ class Driver(Peer):
             return name in SPECIAL
         if isinstance(thing, (*LENT, type)):
             return False
-        return what in ("get", "set") and not name.startswith("_")
+        return what == "get" and not name.startswith("_")
 
     def lend(self, x: Any) -> dict[str, Any]:
         """Functions, iterators and objects of classes that the course defines, and no others."""
@@ -112,6 +116,12 @@ class Driver(Peer):
         if not (ours or iterator or number_of(x) is not None):
             raise Unreadable(f"a {type(x).__name__} can't be lent")
         return super().lend(x)
+
+
+def is_value_class(thing: Any) -> bool:
+    """Whether its objects are values: a dataclass, an enumeration, or a module of PyTorch."""
+    kinds = (enum.Enum, torch.nn.Module)
+    return isinstance(thing, type) and (dataclasses.is_dataclass(thing) or issubclass(thing, kinds))
 
 
 __all__ = ["Driver"]

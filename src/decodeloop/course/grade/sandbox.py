@@ -24,12 +24,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-import decodeloop
 from decodeloop.course.grade.inside.pipe import Pipe
 from decodeloop.errors import UserError, one_line
 
 Kind = Literal["bubblewrap", "plain"]
-PACKAGE = Path(decodeloop.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[2]
 CARRIED = ("__init__.py", "errors.py", "course/statements.py", "course/grade/inside/*.py")
 EMPTY = ("course/__init__.py", "course/grade/__init__.py")
 COMPILING = "prange = range  # Numba's in a notebook\n"

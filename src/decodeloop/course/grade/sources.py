@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import decodeloop
 from decodeloop.exercises.exercise import Exercise
 
-PACKAGE = Path(decodeloop.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[2]
 WITHHELD = ("exercises", "course", "commands", "__main__", "doctor", "bench")
 INSTEAD = 'raise ImportError("{name} is the library\'s own function: the exercise asks for yours")'
 
