@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -27,6 +28,9 @@ from decodeloop.errors import UserError
 from decodeloop.exercises.edits import Edited
 from decodeloop.exercises.exercise import copies
 from decodeloop.exercises.finding import all_exercises, find
+from decodeloop.exercises.fresh import called, fresh_cases, has_fresh
+from decodeloop.exercises.fresh import driven as fresh_inputs
+from decodeloop.exercises.fresh import of_lesson as of_fresh
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 EXERCISES = list(all_exercises().values())
@@ -211,8 +215,10 @@ def test_wrong_answers_that_nobody_named_are_wrong(exercise):
 @pytest.mark.parametrize("lesson", sorted({e.lesson for e in EXERCISES}))
 def test_the_answers_have_no_entry_that_is_never_tried(lesson):
     names = {e.name for e in EXERCISES if e.lesson == lesson}
-    for table in ("RIGHT", "SECOND_FORMS", "UNNAMED", "RANDOM"):
+    for table in ("RIGHT", "SECOND_FORMS", "UNNAMED"):
         assert set(getattr(answers(lesson), table)) <= names, table
+    drawn = of_fresh(lesson.split("_")[0]) or answers(lesson).RANDOM
+    assert set(drawn) == names
     for name, forms in answers(lesson).SECOND_FORMS.items():
         assert set(forms) <= {m.name for m in find(name).mistakes}, name
 
@@ -344,14 +350,31 @@ def test_an_unknown_exercise_is_answered_with_those_that_there_are():
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_right_answers_agree_on_random_inputs(exercise, data):
-    random = entry(exercise, "RANDOM")
-    driven = random if isinstance(random, Driven) else Driven(random, called)
-    inputs = data.draw(driven.inputs)
-    expected = driven.run(exercise.library, *copies(inputs))
+    how, inputs = drawn_for(exercise, data)
+    expected = how.run(exercise.library, *copies(inputs))
     for answer in entry(exercise, "RIGHT"):
-        got = driven.run(answer, *copies(inputs))
+        got = how.run(answer, *copies(inputs))
         assert same(got, expected, exercise.tolerance), (answer.__name__, got, expected)
 
 
-def called(candidate, *inputs):
-    return candidate(*inputs)
+def drawn_for(exercise, data):
+    """Inputs out of the exercise's own data; of a lesson without such, out of its answers."""
+    if has_fresh(exercise):
+        how = fresh_inputs(exercise)
+        return how, how.inputs.draw(Random(data.draw(st.integers(0, 2**32 - 1))))
+    random = entry(exercise, "RANDOM")
+    how = random if isinstance(random, Driven) else Driven(random, called)
+    return how, data.draw(how.inputs)
+
+
+@each_exercise
+def test_fresh_cases_are_the_same_for_the_same_seed_and_the_library_passes_them(exercise):
+    if not has_fresh(exercise):
+        assert fresh_cases(exercise, 1) == []
+        return
+    one, again, other = (fresh_cases(exercise, seed, 3) for seed in (1, 1, 2))
+    values = [[plain(case.expected()) for case in cases] for cases in (one, again, other)]
+    assert alike(values[0], values[1], 0.0)
+    assert len(one) == 3
+    for case, value in zip(one, values[0], strict=True):
+        assert alike(plain(case.run(exercise.library)), value, exercise.tolerance), case.label

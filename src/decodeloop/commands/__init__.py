@@ -19,6 +19,7 @@ from decodeloop.commands.doctor import doctor
 from decodeloop.commands.export import export
 from decodeloop.commands.fetch import fetch
 from decodeloop.commands.generate import generate
+from decodeloop.commands.grade import grade
 from decodeloop.commands.lab import lab
 from decodeloop.commands.measure import measure
 from decodeloop.commands.progress import progress
@@ -50,6 +51,7 @@ app.command()(export)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
 app.command()(build)
 app.command()(progress)
+app.command()(grade)
 
 
 # typer's own copy of click's, or click's, as the version has it

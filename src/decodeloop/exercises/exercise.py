@@ -80,6 +80,21 @@ def call(label: str, *inputs: Any, oracle: Candidate, **options: Any) -> Case:
     )
 
 
+def beside(run: Candidate) -> Candidate:
+    """Marks a `run` that looks on while the answer computes: at copies, devices, gradients.
+
+    Where the answer is in another process (`course/grade`), it has to go there, with what it needs
+    of its module: so nothing that it needs may know what is expected.
+    """
+
+    @functools.wraps(run)
+    def there(candidate: Candidate, *inputs: Any) -> Any:
+        sent = getattr(candidate, "send_beside", None)
+        return (run if sent is None else sent(run))(candidate, *inputs)
+
+    return there
+
+
 def trial(label: str, run: Candidate, expected: Candidate, *inputs: Any) -> Case:
     """A case that is more than one call: `run(candidate, *inputs)`, and `expected(*inputs)`.
 
@@ -102,6 +117,7 @@ __all__ = [
     "ChangedInput",
     "Exercise",
     "Mistake",
+    "beside",
     "call",
     "copies",
     "lend",

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from decodeloop import serve
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Candidate, Case, Exercise, call, lend, trial
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, beside, call, lend, trial
 
 LESSON = "15_paged_cache"
 ROOT = bytes(32)
@@ -893,6 +893,7 @@ def in_place(
     return out.reshape(H, T, D)
 
 
+@beside
 def without_copies(attend_paged: Candidate, *inputs: Any) -> Any:
     """What comes out, and whether the text's keys or values were ever copied."""
     q, keys, _, _, start = inputs

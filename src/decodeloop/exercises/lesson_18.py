@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from decodeloop import model
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Candidate, Case, Exercise, call, trial
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, beside, call, trial
 from decodeloop.exercises.lending import copied
 from decodeloop.model import ModelConfig, grouped_query_attention, variants
 
@@ -69,6 +69,7 @@ class Elsewhere(TorchFunctionMode):
         return torch.device("cpu") if asked else x
 
 
+@beside
 def elsewhere(window_mask: Candidate, *sizes: int) -> dict[str, Any]:
     with Elsewhere():
         mask = window_mask(*sizes, device=Elsewhere.device)

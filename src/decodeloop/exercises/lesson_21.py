@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from decodeloop import compress
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Case, Exercise, call, lend, trial
+from decodeloop.exercises.exercise import Case, Exercise, beside, call, lend, trial
 from decodeloop.model import Decoder, ModelConfig
 
 LESSON = "21_distillation"
@@ -165,6 +165,7 @@ def loss_of(label: str, student: Tensor, teacher: Tensor, *temperature: float) -
     )
 
 
+@beside
 def gradients(candidate: Any, seed: int, temperature: float) -> list[Any]:
     """The loss, its gradient in the student's logits, and whether one goes into the teacher's."""
     student, teacher = (drawn(s, 2, 3, 6).requires_grad_() for s in (seed, seed + 1))
@@ -369,6 +370,7 @@ def weights_of(decoder: Decoder) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in decoder.parameters()])
 
 
+@beside
 def taught(candidate: Any, batches: list[Tensor], given: Setting, stale: bool) -> list[Any]:
     """Losses, the student's weights afterwards, and what became of the teacher."""
     student, teacher = model(1), model(2)
@@ -736,6 +738,7 @@ def cut(seed: int) -> Decoder:
     return pruned
 
 
+@beside
 def recovered(
     candidate: Any, batches: list[Tensor], given: Setting, decay: float, moved: float
 ) -> list[Any]:

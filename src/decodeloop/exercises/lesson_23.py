@@ -20,7 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop.exercises.edits import Edited, edits
-from decodeloop.exercises.exercise import Candidate, Case, ChangedInput, Exercise, Mistake
+from decodeloop.exercises.exercise import (
+    Candidate,
+    Case,
+    ChangedInput,
+    Exercise,
+    Mistake,
+    beside,
+)
 from decodeloop.kernels import dequantize, quantize
 
 LESSON = "23_fast_path"
@@ -265,6 +272,20 @@ def multiplies(candidate: Candidate, *inputs: Array) -> bool:
     return torch.allclose(found, right, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
+@beside
+def with_prange(candidate: Candidate, noticed: Callable[..., range]) -> Candidate:
+    """The same loops, whose `prange` is another."""
+    if not isinstance(candidate, types.FunctionType):
+        return candidate
+    return types.FunctionType(
+        candidate.__code__,
+        candidate.__globals__ | {"prange": noticed},
+        candidate.__name__,
+        candidate.__defaults__,
+        candidate.__closure__,
+    )
+
+
 def manner(candidate: Candidate) -> str:
     """In which order a right candidate reads a matrix, which loop it shares out, and how it adds.
 
@@ -283,17 +304,7 @@ def manner(candidate: Candidate) -> str:
         begun.append(len(watch.reads))
         return range(*bounds)
 
-    if isinstance(candidate, types.FunctionType):
-        names = candidate.__globals__ | {"prange": noticed}
-        loops: Candidate = types.FunctionType(
-            candidate.__code__,
-            names,
-            candidate.__name__,
-            candidate.__defaults__,
-            candidate.__closure__,
-        )
-    else:
-        loops = candidate
+    loops = with_prange(candidate, noticed)
     loops(
         Numbers(matrix, "matrix", watch),
         Numbers(scale, "scale", watch),

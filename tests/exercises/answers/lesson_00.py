@@ -1,8 +1,6 @@
 """Lesson 00: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 import torch
-from hypothesis import strategies as st
-from random_inputs import drawn, random_ids, seeds, shaped, sizes
 from torch.nn import functional as F
 
 from decodeloop.exercises.edits import edited
@@ -233,19 +231,3 @@ UNNAMED = {
 }
 
 # --- random inputs --------------------------------------------------------------------------------
-
-
-def random_logits(shape, seed):
-    return (drawn(seed, *shape),)
-
-
-def random_texts(B, T, V, seed, scale):
-    return drawn(seed, B, T, V, scale=scale), random_ids(seed, V, B, T)
-
-
-RANDOM = {
-    "greedy": shaped(random_logits, st.lists(sizes, min_size=1, max_size=4), seeds),
-    "next_token_loss": shaped(
-        random_texts, sizes, st.integers(2, 6), st.integers(1, 9), seeds, st.sampled_from([1, 500])
-    ),
-}

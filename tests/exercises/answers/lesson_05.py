@@ -1,13 +1,8 @@
 """Lesson 05: right answers, named mistakes in other words, and wrong answers nobody named."""
 
-import itertools
-
 import torch
-from hypothesis import strategies as st
-from random_inputs import Driven, shaped
 
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_05 import DECODER, Sums
 
 # --- generate_without_cache -----------------------------------------------------------------------
 
@@ -342,31 +337,3 @@ UNNAMED = {
 
 
 # --- random inputs --------------------------------------------------------------------------------
-
-
-def random_prompt(V, ids, n):
-    return V, [i % V for i in ids], n
-
-
-def new_ids(candidate, V, prompt, n):
-    """By a model of sums, and by a random decoder where it has no larger vocabulary."""
-    models = [Sums(V), DECODER]
-    runs = [candidate(model, torch.tensor([prompt]), n) for model in models]
-    return [list(itertools.islice(run, n + 1)) for run in runs]
-
-
-lengths = st.tuples(st.integers(1, 60), st.integers(1, 60))
-
-RANDOM = {
-    "generate_without_cache": Driven(
-        shaped(
-            random_prompt,
-            st.integers(2, 50),
-            st.lists(st.integers(0, 1000), min_size=1, max_size=8),
-            st.integers(1, 8),
-        ),
-        new_ids,
-    ),
-    "positions_computed": lengths,
-    "repeated_share": lengths,
-}

@@ -5,13 +5,11 @@ import itertools
 import math
 
 import torch
-from hypothesis import strategies as st
-from random_inputs import Driven, random_ids, seeds, shaped
 from torch.nn.utils.rnn import pad_sequence
 
 from decodeloop.decode import decode_step, prefill
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_08 import Bytes, HashModel, plain_beam_search, small_decoder
+from decodeloop.exercises.lesson_08 import plain_beam_search
 
 # --- decoding_loop --------------------------------------------------------------------------------
 
@@ -205,33 +203,6 @@ UNNAMED_LOOPS = edited(
 - token_ids.shape[1] + max_new_tokens → token_ids.shape[1]
 """,
 )
-
-
-def loops():
-    def build(seed, T, most, ends, stops):
-        return random_ids(seed, 11, 1, T), most, tuple(ends), tuple(stops)
-
-    few = st.lists(st.integers(0, 10), max_size=2)
-    return shaped(build, seeds, st.integers(1, 5), st.integers(1, 9), few, few)
-
-
-def run_loop(candidate, token_ids, most, ends, stops):
-    asked = []
-
-    def stop(token):
-        asked.append(token)
-        return token in stops
-
-    def choose(logits, sequence):
-        return (logits - 0.5 * (sequence == sequence[:, -1:]).sum(-1, keepdim=True)).argmax(-1)
-
-    reasons = []
-
-    def following():
-        reasons.append((yield from candidate(model, token_ids, most, choose, ends, stop)))
-
-    model = HashModel(11)
-    return [list(following()), reasons, asked, model.computed]
 
 
 # --- TextStream -----------------------------------------------------------------------------------
@@ -479,28 +450,6 @@ UNNAMED_STREAMS = edited(
 )
 
 
-def streams():
-    def build(text, cuts, stops):
-        data = text.encode()
-        places = sorted({min(c, len(data)) for c in cuts})
-        chunks = [data[a:b] for a, b in itertools.pairwise([0, *places, len(data)])]
-        kept = [s for s in stops if not any(s != other and s in other for other in stops)]
-        return chunks, tuple(dict.fromkeys(kept))
-
-    return shaped(
-        build,
-        st.text("ab 🎉é", max_size=14),
-        st.lists(st.integers(0, 30), max_size=10),
-        st.lists(st.text("ab ", min_size=1, max_size=3), max_size=2),
-    )
-
-
-def run_stream(candidate, chunks, stops):
-    stream = candidate(Bytes(chunks), stops)
-    pieces = [stream.push(token) for token in range(len(chunks))]
-    return ["".join([*pieces, stream.finish()]), stream.stopped]
-
-
 # --- pad_left -------------------------------------------------------------------------------------
 
 
@@ -585,11 +534,6 @@ UNNAMED_PADS = edited(
 - max(len(p) for p in prompts) → len(prompts[0])
 """,
 )
-
-
-def batches():
-    rows = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=4)
-    return st.tuples(rows, st.integers(0, 12))
 
 
 # --- beam_search ----------------------------------------------------------------------------------
@@ -803,33 +747,6 @@ UNNAMED_SEARCHES = edited(
 )
 
 
-def searches():
-    def build(seed, V, T, most, beams, penalty, ends):
-        return (
-            random_ids(seed, V, 1, T),
-            V,
-            most,
-            min(beams, V),
-            penalty,
-            tuple(e % V for e in ends),
-        )
-
-    return shaped(
-        build,
-        seeds,
-        st.integers(3, 9),
-        st.integers(1, 3),
-        st.integers(1, 6),
-        st.integers(1, 4),
-        st.sampled_from([-0.7, 0.0, 0.6, 1.0, 1.8]),
-        st.lists(st.integers(0, 8), max_size=2, unique=True),
-    )
-
-
-def run_search(candidate, token_ids, V, most, beams, penalty, ends):
-    return list(candidate(HashModel(V), token_ids, most, beams, penalty, ends))
-
-
 # --- greedy_batch ---------------------------------------------------------------------------------
 
 
@@ -982,16 +899,6 @@ UNNAMED_BATCHES = edited(
 )
 
 
-def batch_inputs():
-    rows = st.lists(st.lists(st.integers(0, 96), min_size=1, max_size=5), min_size=1, max_size=3)
-    ends = st.lists(st.integers(0, 96), max_size=12).map(tuple)
-    return st.tuples(rows, st.integers(1, 5), ends)
-
-
-def run_batch(candidate, prompts, most, ends):
-    return candidate(small_decoder(), prompts, most, ends)
-
-
 # --- the tables -----------------------------------------------------------------------------------
 
 RIGHT = {
@@ -1016,12 +923,4 @@ UNNAMED = {
     "pad_left": list(UNNAMED_PADS.values()),
     "beam_search": list(UNNAMED_SEARCHES.values()),
     "greedy_batch": list(UNNAMED_BATCHES.values()),
-}
-
-RANDOM = {
-    "decoding_loop": Driven(loops(), run_loop),
-    "TextStream": Driven(streams(), run_stream),
-    "pad_left": batches(),
-    "beam_search": Driven(searches(), run_search),
-    "greedy_batch": Driven(batch_inputs(), run_batch),
 }

@@ -3,9 +3,6 @@
 import math
 from dataclasses import replace
 
-from hypothesis import strategies as st
-from random_inputs import Driven
-
 from decodeloop.cost import (
     BYTES,
     Phase,
@@ -17,8 +14,6 @@ from decodeloop.cost import (
     prefill_bytes,
     prefill_flops,
 )
-from decodeloop.exercises.lesson_12 import LLAMA_8B, Card, described
-from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 
 # --- phase ----------------------------------------------------------------------------------------
 
@@ -675,69 +670,3 @@ UNNAMED = {
 
 
 # --- random inputs --------------------------------------------------------------------------------
-
-# Whole numbers that are not too large, so that a tie is a tie in floating point too.
-works = st.integers(1, 2**40)
-rates = st.integers(0, 12).map(lambda power: 2.0**power)
-
-
-@st.composite
-def configs(draw):
-    G = draw(st.integers(1, 3))
-    return ModelConfig(
-        vocabulary=draw(st.integers(1, 50)),
-        width=draw(st.integers(1, 30)),
-        layers=draw(st.integers(1, 4)),
-        heads=G * draw(st.integers(1, 4)),
-        kv_heads=G,
-        head_dim=2 * draw(st.integers(1, 6)),
-        feed_forward=draw(st.integers(1, 60)),
-        context=64,
-        tied=draw(st.booleans()),
-    )
-
-
-models = st.one_of(configs(), st.sampled_from([TINY, SMOLLM2_135M, LLAMA_8B]))
-number_sizes = st.sampled_from([1, 2, 4])
-
-
-def forwards(config, batch, T, before, size):
-    return config, batch, T, T + before, size
-
-
-def with_options(candidate, config, peak, bandwidth, batch, prompt, context, dtype):
-    card = Card("a card", {"bf16": peak, "fp32": peak / 4, "int8": 2 * peak}, bandwidth)
-    options = {} if context is None else {"context": context}
-    return described(candidate(config, card, batch=batch, prompt=prompt, dtype=dtype, **options))
-
-
-RANDOM = {
-    "phase": Driven(
-        st.tuples(works, works, rates, rates),
-        lambda candidate, *inputs: described(candidate(*inputs)),
-    ),
-    "attainable": st.tuples(st.floats(0.01, 1e4), rates, rates),
-    "arithmetic_intensity": st.builds(
-        forwards,
-        models,
-        st.integers(1, 9),
-        st.integers(1, 50),
-        st.integers(0, 3_000),
-        number_sizes,
-    ),
-    "compute_bound_batch": st.tuples(
-        models, st.integers(1, 3_000), st.integers(1, 400).map(float), st.just(1.0), number_sizes
-    ),
-    "predict_phases": Driven(
-        st.tuples(
-            models,
-            rates,
-            rates,
-            st.integers(1, 20),
-            st.integers(1, 500),
-            st.one_of(st.none(), st.integers(1, 2_000)),
-            st.sampled_from(["bf16", "fp32", "int8"]),
-        ),
-        with_options,
-    ),
-}

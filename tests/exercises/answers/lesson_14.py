@@ -3,13 +3,10 @@
 from math import ceil  # noqa: F401, the edits use it
 from operator import itemgetter  # noqa: F401
 
-from hypothesis import strategies as st
-from random_inputs import Driven
-
 from decodeloop import cost as costs
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_14 import told
-from decodeloop.serve import BlockManager, Job, Moment, Scheduler, Simulation, StepCost
+from decodeloop.exercises.fresh.lesson_14 import chunk_by_branches
+from decodeloop.serve import Moment, Simulation
 
 # --- chunk ----------------------------------------------------------------------------------------
 
@@ -19,15 +16,6 @@ def chunk_by_sorting(left, budget, size=None):
     if size is not None:
         limits.append(size)
     return sorted(limits)[0]
-
-
-def chunk_by_branches(left, budget, size=None):
-    count = left
-    if size is not None and count > size:
-        count = size
-    if count > budget:
-        count = budget
-    return count
 
 
 CHUNKS = edited(
@@ -462,29 +450,6 @@ UNNAMED_SIMULATIONS = edited(
 )
 
 
-@st.composite
-def days(draw):
-    arrivals = sorted(draw(st.lists(st.floats(0.0, 20.0), min_size=1, max_size=6)))
-    jobs = [
-        Job(t, [100 * i + k for k in range(draw(st.integers(1, 12)))], draw(st.integers(1, 6)))
-        for i, t in enumerate(arrivals)
-    ]
-    limits = {"most": draw(st.integers(1, 6)), "budget": draw(st.integers(1, 20))}
-    return jobs, draw(st.integers(5, 30)), limits
-
-
-def with_a_chunk(candidate, left, budget, size):
-    return candidate(left, budget, size, chunk=chunk_by_branches)
-
-
-def through_a_scheduler(candidate, jobs, blocks, limits):
-    cost = StepCost(step=0.5, token=0.125, text=0.0625, position=0.015625)
-    return told(candidate(jobs, Scheduler(BlockManager(blocks, 4), **limits), cost))
-
-
-lengths = st.integers(1, 300)
-sizes = st.none() | lengths
-
 RIGHT = {
     "chunk": [chunk_by_sorting, chunk_by_branches],
     "take_tokens": [sorted_by_need, in_two_passes],
@@ -507,14 +472,4 @@ UNNAMED = {
     "admit": list(UNNAMED_ADMITTED.values()),
     "preempt": list(UNNAMED_PREEMPTED.values()),
     "simulate": list(UNNAMED_SIMULATIONS.values()),
-}
-
-RANDOM = {
-    "chunk": st.tuples(lengths, st.integers(0, 300), sizes),
-    "take_tokens": Driven(
-        st.tuples(st.lists(lengths | st.just(1), max_size=12), lengths, sizes), with_a_chunk
-    ),
-    "admit": st.tuples(*[st.integers(0, 9)] * 3, st.integers(1, 9)),
-    "preempt": st.tuples(st.lists(st.integers(0, 999), min_size=1, max_size=9, unique=True)),
-    "simulate": Driven(days(), through_a_scheduler),
 }

@@ -6,8 +6,6 @@ from dataclasses import replace
 from itertools import pairwise  # noqa: F401
 
 import torch
-from hypothesis import strategies as st
-from random_inputs import Driven, drawn
 from second_forms import again
 
 from decodeloop.compress import decoder_over
@@ -19,10 +17,6 @@ from decodeloop.exercises.lesson_20 import (
     PRUNE_MAGNITUDE,
     TWO_FOUR,
     WANDA,
-    compressed,
-    master,
-    sparse,
-    told_of,
 )
 
 # --- prune_magnitude ------------------------------------------------------------------------------
@@ -407,40 +401,4 @@ UNNAMED = {
     "drop_layers": tuple(UNNAMED_LAYERS.values()),
     "narrow_feed_forward": tuple(UNNAMED_WIDTH.values()),
     "csr_matvec": tuple(UNNAMED_CSR.values()),
-}
-
-seeds, rows, fours = st.integers(0, 999), st.integers(1, 6), st.integers(1, 4)
-shares = st.sampled_from([0.0, 0.25, 0.375, 0.5, 0.75, 1.0])
-channels = st.permutations(range(12)).map(list)
-
-RANDOM = {
-    "prune_magnitude": st.builds(
-        lambda s, R, C, share: (drawn(s, R, C), share), seeds, rows, rows, shares
-    ),
-    "wanda": st.builds(
-        lambda s, R, C, N, share: (drawn(s, R, C), drawn(s + 1, N, C), share),
-        seeds,
-        rows,
-        rows,
-        rows,
-        shares,
-    ),
-    "two_four": st.builds(
-        lambda s, R, n: (drawn(s, R, 4 * n), drawn(s + 1, R, 4 * n)), seeds, rows, fours
-    ),
-    "drop_layers": Driven(
-        st.tuples(st.integers(1, 4), st.sets(st.integers(0, 3), max_size=3)),
-        lambda candidate, seed, layers: told_of(candidate(master(seed), sorted(layers))),
-    ),
-    "narrow_feed_forward": Driven(
-        st.tuples(
-            st.integers(1, 4), st.integers(1, 12), st.lists(channels, min_size=4, max_size=4)
-        ),
-        lambda candidate, seed, n, kept: told_of(
-            candidate(master(seed), [torch.tensor(some[:n]) for some in kept])
-        ),
-    ),
-    "csr_matvec": st.builds(
-        lambda s, R, C: (*compressed(sparse(s, R, C)), drawn(s, C)), seeds, rows, rows
-    ),
 }

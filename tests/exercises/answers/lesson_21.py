@@ -2,20 +2,8 @@
 
 import torch
 import torch.nn.functional as F
-from hypothesis import strategies as st
-from random_inputs import Driven
 
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_21 import (
-    Descent,
-    best,
-    cut,
-    drawn,
-    master,
-    model,
-    text,
-    weights_of,
-)
 
 # --- soft_targets ---------------------------------------------------------------------------------
 
@@ -487,42 +475,4 @@ UNNAMED = {
     "train_student": tuple(UNNAMED_STUDENT.values()),
     "sequence_targets": tuple(UNNAMED_SEQUENCE.values()),
     "recover": tuple(UNNAMED_RECOVER.values()),
-}
-
-seeds, temperatures = st.integers(0, 999), st.sampled_from([0.5, 1.0, 2.0, 5.0])
-sizes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(2, 9))
-
-
-def logits_of(seed, sizes):
-    return drawn(seed, *sizes), drawn(seed + 1000, *sizes)
-
-
-def one_training(candidate, seed, temperature, hard):
-    student, teacher = model(1), master(2)
-    optimizer = Descent(student, 0.2)
-    batches = [text(seed, 2, 5), text(seed + 1, 1, 8)]
-    losses = candidate(student, teacher, batches, optimizer, temperature, hard)
-    return [losses, weights_of(student)]
-
-
-def one_recovery(candidate, seed, temperature):
-    pruned = cut(1)
-    optimizer = Descent(pruned, 0.2)
-    losses = candidate(pruned, master(2), [text(seed, 2, 5)] * 2, optimizer, temperature)
-    return [losses, weights_of(pruned)]
-
-
-RANDOM = {
-    "soft_targets": st.builds(lambda s, n, t: (drawn(s, *n), t), seeds, sizes, temperatures),
-    "distillation_loss": st.builds(
-        lambda s, n, t: (*logits_of(s, n), t), seeds, sizes, temperatures
-    ),
-    "train_student": Driven(
-        st.tuples(seeds, temperatures, st.sampled_from([0.0, 0.5, 1.0])), one_training
-    ),
-    "sequence_targets": Driven(
-        st.tuples(seeds, st.integers(1, 3), st.integers(1, 5), st.integers(1, 6)),
-        lambda candidate, seed, B, P, n: list(candidate(master(3), text(seed, B, P), n, best)),
-    ),
-    "recover": Driven(st.tuples(seeds, temperatures), one_recovery),
 }

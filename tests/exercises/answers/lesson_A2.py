@@ -3,8 +3,6 @@
 import math
 
 import torch
-from hypothesis import strategies as st
-from random_inputs import drawn, seeds, shaped, sizes
 from torch.nn import functional as F
 
 from decodeloop.exercises.edits import edited
@@ -180,14 +178,6 @@ UNNAMED_CROSSES = edited(
 )
 
 
-def random_cross(B, T, S, H, D, C, share, seed):
-    """Inputs of cross-attention; a share of None means no mask."""
-    mask = None if share is None else drawn(seed, B, 1, T, S) < share
-    weights = (drawn(seed + 2 + i, H * D, C) for i in range(3))
-    x, memory = drawn(seed, B, T, C), drawn(seed + 1, B, S, C)
-    return x, memory, *weights, drawn(seed + 5, C, H * D), H, mask
-
-
 # --- mean_pool ------------------------------------------------------------------------------------
 
 
@@ -280,12 +270,6 @@ UNNAMED_POOLS = edited(
 - real.float().sum(-1, keepdim=True) → real.float().sum(-1, keepdim=True).sqrt()
 """,
 )
-
-
-def random_pool(B, T, C, seed):
-    real = drawn(seed + 1, B, T) > 0
-    real[:, seed % T] = True
-    return drawn(seed, B, T, C), real
 
 
 # --- prefix_mask ----------------------------------------------------------------------------------
@@ -384,17 +368,4 @@ UNNAMED = {
     "cross_attention": list(UNNAMED_CROSSES.values()),
     "mean_pool": list(UNNAMED_POOLS.values()),
     "prefix_mask": list(UNNAMED_PREFIXES.values()),
-}
-
-RANDOM = {
-    "cross_attention": shaped(
-        random_cross,
-        *(sizes,) * 6,
-        st.sampled_from([None, -9.0, 0.3, 9.0]),
-        seeds,
-    ),
-    "mean_pool": shaped(random_pool, sizes, sizes, sizes, seeds),
-    "prefix_mask": st.integers(1, 8).flatmap(
-        lambda T: st.tuples(st.just(T), st.integers(0, T)),
-    ),
 }

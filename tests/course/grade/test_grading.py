@@ -1,0 +1,121 @@
+"""Verdicts: on worked and lab editions, on mistakes, and on what a cell may have besides."""
+
+from __future__ import annotations
+
+import pytest
+
+from decodeloop.exercises.finding import find, of_lesson
+
+PERCENTILE = (
+    "def percentile(samples, p):\n"
+    "    rank = math.ceil(p * len(samples) / 100)\n"
+    "    return sorted(samples)[rank - 1]\n"
+)
+
+
+# 06: traces and walks; 15: mutable pools, and somebody beside; 20: models come back; 21: training
+@pytest.mark.parametrize("number", ["06", "15", "20", "21"])
+def test_a_worked_edition_is_right(number, graded, cells_of):
+    grades = graded(number, cells_of(number), seed=3)
+    assert {name: (x.verdict, x.what) for name, x in grades.items()} == dict.fromkeys(
+        of_lesson(number), ("right", "")
+    )
+    assert all(grade.points == find(name).difficulty for name, grade in grades.items())
+
+
+@pytest.mark.parametrize("number", ["01", "08"])
+def test_a_lab_edition_is_not_attempted(number, graded, cells_of):
+    grades = graded(number, cells_of(number, "lab"))
+    assert {x.verdict for x in grades.values()} == {"not attempted"}
+    assert not any(x.points for x in grades.values())
+
+
+def test_a_named_mistake_has_its_hint_and_nothing_of_what_is_expected(graded):
+    cell = PERCENTILE.replace("sorted(samples)", "samples")
+    grade = graded("11", ["import math", cell], "percentile")["percentile"]
+    [mistake] = [m for m in find("percentile").mistakes if m.name == "not sorted"]
+    assert (grade.verdict, grade.mistake, grade.hint) == ("wrong", "not sorted", mistake.hint)
+    assert "expected" not in grade.what
+
+
+def test_an_exception_is_told_with_its_line(graded):
+    grade = graded("11", ["def percentile(samples, p):\n    return samples[99]"], "percentile")
+    what = grade["percentile"].what
+    assert "it raised IndexError: list index out of range, at: return samples[99]" in what
+
+
+def test_writing_into_what_is_lent_is_noticed(graded):
+    cell = PERCENTILE.replace("return sorted(samples)", "samples.sort()\n    return samples")
+    grade = graded("11", ["import math", cell], "percentile")["percentile"]
+    assert (grade.verdict, grade.mistake) == ("wrong", "sorted in the caller's list")
+
+
+def test_an_answer_takes_imports_helpers_and_constants_of_other_cells(graded):
+    cells = [
+        "%matplotlib inline\nimport math\nHUNDRED = 100",
+        "%%time\ndef rank(n, p):\n    return math.ceil(p * n / HUNDRED)",
+        "!ls",
+        "def percentile(samples, p):\n    return 0.0\npercentile = check(percentile)",
+        "def percentile(samples, p):\n    return sorted(samples)[rank(len(samples), p) - 1]",
+        "percentile = check(percentile)\nraise SystemExit",
+    ]
+    assert graded("11", cells, "percentile")["percentile"].verdict == "right"
+
+
+def test_a_mistake_in_another_exercise_counts_once(graded):
+    cells = [
+        "import torch",
+        "def softmax(x, dim=-1):\n    return x",
+        "def attention(q, k, v, mask=None):\n"
+        "    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5\n"
+        "    if mask is not None:\n"
+        "        scores = scores.masked_fill(~mask, float('-inf'))\n"
+        "    return softmax(scores) @ v",
+    ]
+    grades = graded("01", cells, "softmax", "attention")
+    assert {name: x.verdict for name, x in grades.items()} == {
+        "softmax": "wrong",
+        "attention": "right",
+    }
+
+
+def test_the_librarys_own_function_is_no_answer(graded):
+    cells = ["from decodeloop.model import softmax as theirs", "softmax = theirs"]
+    grade = graded("01", cells, "softmax")["softmax"]
+    assert grade.verdict == "wrong"
+    assert "the library's own function: the exercise asks for yours" in grade.what
+
+
+def test_a_table_of_the_public_cases_is_no_answer_to_fresh_ones(graded):
+    table = [[list(c.inputs[0]), c.inputs[1], c.expected()] for c in find("percentile").cases]
+    answers = [[samples, p, value["the percentile"]] for samples, p, value in table]
+    cell = (
+        f"TABLE = {answers!r}\n"
+        "def percentile(samples, p):\n"
+        "    return next(v for s, q, v in TABLE if s == samples and q == p)"
+    )
+    assert graded("11", [cell], "percentile")["percentile"].verdict == "right"
+    grade = graded("11", [cell], "percentile", seed=1)["percentile"]
+    assert (grade.verdict, grade.mistake) == ("wrong", "right on the public cases alone")
+
+
+def test_a_syntax_error_is_none_that_was_not_attempted(graded):
+    grade = graded("11", ["def percentile(samples, p)\n    return 1"], "percentile")["percentile"]
+    assert (grade.verdict, grade.points) == ("syntax error", 0)
+    assert grade.what.startswith("line 1: ")
+    earlier = [PERCENTILE, "def percentile(samples, p)\n    return 1", "import math"]
+    assert graded("11", earlier, "percentile")["percentile"].verdict == "right"
+
+
+def test_the_shape_of_an_answer_is_without_names_and_comments(graded):
+    other = (
+        'def percentile(values: list[float], q) -> float:\n    """Mine."""\n'
+        "    place = math.ceil(q * len(values) / 100)  # a comment\n"
+        "    return sorted(values)[place - 1]\n"
+    )
+    different = PERCENTILE.replace("rank - 1", "-1 + rank")
+    shapes = [
+        graded("11", ["import math", cell], "percentile")["percentile"].shape
+        for cell in (PERCENTILE, other, different)
+    ]
+    assert shapes[0] == shapes[1] != shapes[2]

@@ -1,0 +1,92 @@
+"""Submissions that want to harm the grader, or to be called right."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+import hostile_submissions
+import pytest
+
+from decodeloop.bar import silent
+from decodeloop.course.grade.sandbox import FIRST_UID, Limits, probe
+from decodeloop.course.grade.session import Asked, session
+
+pytestmark = pytest.mark.skipif(bool(probe()), reason=f"nothing can be contained here: {probe()}")
+SHORT = Limits(memory=1 << 30, times=0.3)  # 3 s for an exercise
+
+
+@pytest.fixture(scope="module")
+def after(tmp_path_factory):
+    """What was graded, and what was left behind."""
+    folder, victim = tmp_path_factory.mktemp("handed in"), tmp_path_factory.mktemp("victim")
+    (victim / "precious").write_text("as it was")
+    victim.chmod(0o777)
+    verdicts = hostile_submissions.write(folder, victim)
+    calls = list[bytes]()
+    with socket.create_server(("127.0.0.1", hostile_submissions.PORT)) as listening:
+        threading.Thread(target=listen, args=(listening, calls), daemon=True).start()
+        temporary = set(os.listdir(tempfile.gettempdir()))
+        asked = Asked([folder], lesson="11", jobs=2, limits=SHORT)
+        rows = session(asked, silent)
+    made = set(os.listdir(tempfile.gettempdir())) - temporary
+    found = {r.student: r.grade for r in rows if r.grade.exercise == "percentile"}
+    return {
+        "verdicts": verdicts,
+        "found": found,
+        "victim": {p.name: p.read_text() for p in victim.iterdir()},
+        "made": [name for name in made if "grading" in name or name == "big"],
+        "calls": calls,
+    }
+
+
+def listen(listening, calls):
+    try:
+        while True:
+            connection, _ = listening.accept()
+            calls.append(connection.recv(100))
+    except OSError:
+        return  # it was closed
+
+
+NAMES = [*hostile_submissions.ANSWERS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_answer_gets_its_verdict(after, name):
+    wanted = after["verdicts"][name]
+    got = after["found"][name]
+    assert got.verdict in ((wanted,) if isinstance(wanted, str) else wanted), got.what
+    assert (got.points > 0) == (got.verdict == "right")
+
+
+def test_a_hostile_file_gets_its_verdict(after):
+    others = {n: v for n, v in after["verdicts"].items() if n not in NAMES}
+    assert len(others) > 10
+    assert {n: after["found"][n].verdict for n in others} == others
+
+
+def test_every_submission_is_in_the_table_once(after):
+    assert sorted(after["found"]) == sorted(after["verdicts"])
+
+
+def test_nothing_was_written_deleted_or_sent(after):
+    assert after["victim"] == {"precious": "as it was"}
+    assert after["made"] == []
+    assert after["calls"] == []
+
+
+def test_no_process_is_left(after):
+    left = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            uid = path.stat().st_uid
+        except OSError:
+            continue
+        if FIRST_UID <= uid < FIRST_UID + 64 or b"inside/child.py" in command:
+            left.append((path.name, uid, command))
+    assert left == []

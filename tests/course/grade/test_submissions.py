@@ -1,0 +1,75 @@
+"""Notebooks are found, and whose they are, in folders and zips of all kinds."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+from hostile_submissions import RIGHT, notebook
+
+from decodeloop.course.grade.submissions import student_of, submissions
+from decodeloop.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("place", "student"),
+    [
+        ("doejane_LATE_1234_56789_11_metrics-1.ipynb", "doejane"),
+        ("doejane_1234_56789_11_metrics.ipynb", "doejane"),
+        ("all.zip/doejane_1234_56789_11_metrics.ipynb", "doejane"),
+        ("Jane Doe_1234_assignsubmission_file_/11_metrics.ipynb", "Jane Doe"),
+        ("all.zip/Jane Doe_1234_assignsubmission_file/11_metrics.ipynb", "Jane Doe"),
+        ("jane/11_metrics.ipynb", "jane"),
+        ("jane/work/11_metrics.ipynb", "jane"),
+        ("jane.ipynb", "jane"),
+        ("jane_11_metrics.ipynb", "jane"),
+        ("11_metrics jane.ipynb", "jane"),
+        ("11_metrics.ipynb", "11_metrics"),
+        ("jane.zip/11_metrics.ipynb", "jane"),
+        ("../../jane/11_metrics.ipynb", "jane"),
+    ],
+)
+def test_a_name_says_whose_it_is(place, student):
+    assert student_of(place) == student
+
+
+def test_a_zip_of_a_platform_is_read_without_being_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "moodle.zip", "w") as file:
+        for name in ("Ann Ä_1_assignsubmission_file_", "Bob_2_assignsubmission_file_"):
+            file.writestr(f"{name}/11_metrics.ipynb", notebook(RIGHT))
+        file.writestr("__MACOSX/._11_metrics.ipynb", "x")
+        file.writestr("Bob_2_assignsubmission_file_/.ipynb_checkpoints/a.ipynb", "x")
+        file.writestr("Bob_2_assignsubmission_file_/notes.txt", "x")
+    found = submissions([tmp_path / "moodle.zip"])
+    assert [(x.student, x.lesson, x.refused) for x in found] == [
+        ("Ann Ä", "11", ""),
+        ("Bob", "11", ""),
+    ]
+    assert found[0].cells == (RIGHT,)
+    assert [p.name for p in tmp_path.iterdir()] == ["moodle.zip"]
+
+
+def test_the_lesson_is_told_by_the_notebook_the_name_or_the_option(tmp_path):
+    plain = json.dumps({"cells": []})
+    for name, text in {"a": notebook(), "b_01_attention": plain, "c": plain}.items():
+        (tmp_path / f"{name}.ipynb").write_text(text)
+    found = {x.student: (x.lesson, x.refused) for x in submissions([tmp_path])}
+    assert found["a"] == ("11", "")
+    assert found["b"] == ("01", "")
+    assert "give --lesson" in found["c"][1]
+    assert {x.lesson for x in submissions([tmp_path], "06")} == {"06"}
+
+
+@pytest.mark.parametrize("lesson", ["99", "../01", ""])
+def test_an_unknown_lesson_is_one_sentence(tmp_path, lesson):
+    (tmp_path / "a.ipynb").write_text(notebook())
+    with pytest.raises(UserError, match=r"^--lesson is .*: expected the number of one"):
+        submissions([tmp_path], lesson)
+
+
+def test_no_notebook_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="there is no notebook in"):
+        submissions([tmp_path])
+    with pytest.raises(UserError, match=r"there is no .*gone: expected a folder"):
+        submissions([tmp_path / "gone"])
