@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from decodeloop.commands.constraints import Asked, JsonSchema, Regex
 from decodeloop.commands.shared import (
     MODEL,
     CacheDtype,
@@ -28,6 +29,7 @@ from decodeloop.commands.shared import (
     check_at_least,
     interruptible,
     load_as_asked,
+    note,
     seeded_generator,
     shown,
     work_folder,
@@ -60,6 +62,8 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; repeatable.")
     ] = None,
+    json_schema: JsonSchema = None,
+    regex: Regex = None,
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = "fp32",
@@ -94,6 +98,7 @@ def generate(
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     check_beams_alone(beams, length_penalty, sampling, no_cache)
     check_text(prompt, stop, max_new_tokens)
+    must_match = Asked(json_schema, regex, {"--beams": beams > 1, "--mine": mine})
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
     if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in QUANTIZED:
@@ -129,7 +134,8 @@ def generate(
         )
         show(found, own, llm, as_json)
         return
-    speak = own.stream if own else functools.partial(stream, llm)
+    constraint = must_match.constraint(llm)
+    speak = own.stream if own else functools.partial(stream, llm, constraint=constraint)
     generation = speak(
         prompt,
         max_new_tokens,
@@ -146,7 +152,7 @@ def generate(
                 print(shown(piece), end="", flush=True)
     except KeyboardInterrupt:
         interrupted = True
-    show(generation, own, llm, as_json)
+    show(generation, own, llm, as_json, constrained=must_match.given)
     if interrupted:
         raise typer.Exit(130)
 
@@ -199,13 +205,19 @@ def check_beams_alone(
 
 
 def show(
-    generation: TextGeneration | BeamText, own: OwnModel | None, llm: LanguageModel, as_json: bool
+    generation: TextGeneration | BeamText,
+    own: OwnModel | None,
+    llm: LanguageModel,
+    as_json: bool,
+    constrained: bool = False,
 ) -> None:
     """What is left to print when a generation is over."""
     from decodeloop.decode import BeamText
 
     if as_json:
         data = summary(generation, str(llm.device), llm.name)
+        if constrained and not isinstance(generation, BeamText):
+            data["complete"] = generation.complete
         if own:
             data["parts"] = {part.name: part.whose for part in own.parts}
             data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
@@ -213,6 +225,11 @@ def show(
         return
     # all but beams was streamed
     print(shown(generation.text) if isinstance(generation, BeamText) else "")
+    if constrained and not isinstance(generation, BeamText) and not generation.complete:
+        note(
+            f"this is not complete: it was cut after {len(generation.tokens)} tokens; give "
+            f"--max-new-tokens a larger number, or ask for something shorter."
+        )
     if own:
         print("\n" + own.used(), file=sys.stderr)
     if sys.stdout.isatty():
