@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from decodeloop.commands.constraints import Asked, JsonSchema, Regex
 from decodeloop.commands.shared import (
     MODEL,
     CacheDtype,
@@ -29,6 +30,7 @@ from decodeloop.commands.shared import (
     check_at_least,
     interruptible,
     load_as_asked,
+    note,
     seeded_generator,
     shown,
     work_folder,
@@ -61,6 +63,8 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; repeatable.")
     ] = None,
+    json_schema: JsonSchema = None,
+    regex: Regex = None,
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = "fp32",
@@ -118,6 +122,7 @@ def generate(
             "--ranks": ranks is not None,
         },
     )
+    must_match = Asked(json_schema, regex, {"--beams": beams > 1, "--mine": mine})
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
     if mine and (kind := dtype_name(dtype, DTYPES, "--dtype")) in QUANTIZED:
@@ -153,13 +158,13 @@ def generate(
         )
         show(found, own, llm, as_json)
         return
-    speak = own.stream if own else functools.partial(stream, llm)
-    speculation = None
+    constraint, speculation = must_match.constraint(llm), None
     if draft is not None:
         from decodeloop.drafting import speculation_of
 
         speculation = speculation_of(llm, draft, draft_tokens)
-        speak = functools.partial(speak, speculation=speculation)
+    options = {"constraint": constraint, "speculation": speculation}
+    speak = own.stream if own else functools.partial(stream, llm, **options)
     generation = speak(
         prompt,
         max_new_tokens,
@@ -176,7 +181,7 @@ def generate(
                 print(shown(piece), end="", flush=True)
     except KeyboardInterrupt:
         interrupted = True
-    show(generation, own, llm, as_json, speculation)
+    show(generation, own, llm, as_json, speculation, constrained=must_match.given)
     if interrupted:
         raise typer.Exit(130)
 
@@ -256,12 +261,15 @@ def show(
     llm: LanguageModel,
     as_json: bool,
     speculation: Speculation | None = None,
+    constrained: bool = False,
 ) -> None:
     """What is left to print when a generation is over."""
     from decodeloop.decode import BeamText
 
     if as_json:
         data = summary(generation, str(llm.device), llm.name)
+        if constrained and not isinstance(generation, BeamText):
+            data["complete"] = generation.complete
         if own:
             data["parts"] = {part.name: part.whose for part in own.parts}
             data["failed_parts"] = {part.name: part.failed for part in own.parts if part.failed}
@@ -271,6 +279,11 @@ def show(
         return
     # all but beams was streamed
     print(shown(generation.text) if isinstance(generation, BeamText) else "")
+    if constrained and not isinstance(generation, BeamText) and not generation.complete:
+        note(
+            f"this is not complete: it was cut after {len(generation.tokens)} tokens; give "
+            f"--max-new-tokens a larger number, or ask for something shorter."
+        )
     if own:
         print("\n" + own.used(), file=sys.stderr)
     if sys.stdout.isatty():

@@ -1,0 +1,49 @@
+"""The pictures of lesson 25: what a mask removes, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from decodeloop.course.figures import BLUE, GREY, ORANGE, token_labels
+
+
+def what_is_removed(
+    pieces: Sequence[str], probabilities: Sequence[float], allowed: Sequence[bool]
+) -> Axes:
+    """The probability of some tokens, on a logarithmic axis: those that are allowed, and those that
+    a mask removes, hatched."""
+    _, axis = plt.subplots(figsize=(7.0, 0.34 * len(pieces) + 1.3))
+    bars = axis.barh(
+        range(len(pieces)),
+        probabilities,
+        color=[BLUE if one else GREY for one in allowed],
+        edgecolor="white",
+    )
+    for bar, one in zip(bars, allowed, strict=True):
+        bar.set_hatch("" if one else "///")
+    for place, share in enumerate(probabilities):
+        axis.text(share * 1.15, place, f"{share:.1g}", va="center", fontsize=8)
+    axis.set_yticks(range(len(pieces)), token_labels(pieces))
+    axis.invert_yaxis()
+    axis.set(xscale="log", xlabel="the model's own probability")
+    axis.set_xlim(min(probabilities) / 2, 6)
+    kinds = [Patch(facecolor=BLUE), Patch(facecolor=GREY, hatch="///", edgecolor="white")]
+    axis.legend(kinds, ["allowed", "removed"], loc="lower right", fontsize=9)
+    return axis
+
+
+def surprise_at_each(pieces: Sequence[str], nats: Sequence[float]) -> Axes:
+    """How surprised the model itself is by each token of a text that it was made to write."""
+    _, axis = plt.subplots(figsize=(9.2, 3.0))
+    colours = [ORANGE if one > 2 else BLUE for one in nats]
+    axis.bar(range(len(nats)), nats, color=colours)
+    axis.set_xticks(range(len(nats)), token_labels(pieces), rotation=60, ha="right", fontsize=8)
+    axis.set(ylabel="surprise, nats", xlim=(-0.6, len(nats) - 0.4))
+    return axis
+
+
+__all__ = ["surprise_at_each", "what_is_removed"]
