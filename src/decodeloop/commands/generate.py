@@ -163,8 +163,8 @@ def generate(
         from decodeloop.drafting import speculation_of
 
         speculation = speculation_of(llm, draft, draft_tokens)
-    options = {"constraint": constraint, "speculation": speculation}
-    speak = own.stream if own else functools.partial(stream, llm, **options)
+    speaking = functools.partial(stream, llm, constraint=constraint, speculation=speculation)
+    speak = own.stream if own else speaking
     generation = speak(
         prompt,
         max_new_tokens,
