@@ -56,7 +56,8 @@ class Stats:
 class Speculation:
     """How a text is made with a draft; `generate(…, speculation=)` takes one, and `stream`.
 
-    The model's cache must be able to go back (`truncate`). `stats` is of the last text.
+    The model's cache must be able to go back (`truncate`). One in fewer bits goes back to nearly
+    what it was, not exactly: the text may then be another. `stats` is of the last text.
 
     Args:
         draft: who guesses.
