@@ -39,10 +39,13 @@ def batches(
     met: Mapping[str, Sequence[float]],
     milliseconds: Mapping[str, Sequence[float]],
 ) -> tuple[Axes, Axes]:
-    """What a batch of tokens meets and how long it takes, both by its size, on logarithmic axes."""
+    """What a batch of tokens meets and how long it takes, both by its size, on logarithmic axes.
+
+    The first curve on the left is a formula, and has none beside it on the right.
+    """
     _, (left, right) = plt.subplots(1, 2, figsize=(10.4, 3.9))
-    for axis, curves in ((left, met), (right, milliseconds)):
-        for (name, values), (colour, style, marker) in zip(curves.items(), LOOKS, strict=False):
+    for axis, curves, looks in ((left, met, LOOKS), (right, milliseconds, LOOKS[1:])):
+        for (name, values), (colour, style, marker) in zip(curves.items(), looks, strict=False):
             axis.loglog(tokens, values, color=colour, ls=style, marker=marker, ms=5, label=name)
         doubling_axis(axis, list(tokens))
         low, high = axis.get_ylim()
