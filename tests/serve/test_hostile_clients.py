@@ -112,7 +112,7 @@ def test_thousands_of_connects_leave_it_answering(server):
     assert answers(server)
 
 
-def test_hundreds_who_ask_and_leave_at_once_leave_nothing(server):
+def test_hundreds_who_ask_and_leave_at_once_leave_nothing(server, capsys):
     body = json.dumps(
         {"model": NAME, "prompt": "hello", "max_tokens": 200, "stream": True, "ignore_eos": True}
     ).encode()
@@ -122,6 +122,6 @@ def test_hundreds_who_ask_and_leave_at_once_leave_nothing(server):
                 b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n%s" % (len(body), body[: len(body) - i % 2])
             )
-    wait_until(lambda: server.service.here == 0, 20)
-    assert all_free(server)
-    assert answers(server)
+    wait_until(lambda: answers(server), 20)  # it comes behind them all, or is told 429
+    wait_until(lambda: server.service.here == 0 and all_free(server), 20)
+    assert "ClientDisconnect" not in capsys.readouterr().err
