@@ -16,8 +16,13 @@ import pytest
 from one_sentence import assert_one_sentence
 from tiny_models import random_llama, save_folder
 
-from decodeloop.commands.serve import blocks_in, bytes_of
+from decodeloop.commands.serve import blocks_in, bytes_of, speaking
+from decodeloop.course.progress import Progress
 from decodeloop.errors import UserError
+from decodeloop.loading import load
+from decodeloop.serve import Engine, admit
+from decodeloop.serve.asking import Speaker
+from decodeloop.serve.running import LiveServer
 
 
 @pytest.mark.parametrize(
@@ -151,3 +156,49 @@ def test_a_signal_lets_those_inside_finish_and_a_second_one_does_not(tmp_path):
 
         assert process.wait(20) == 1
         assert time.monotonic() - began < 5
+
+
+ADMIT = "def admit(price, free, running, most):\n    return price <= free and running < most\n"
+FAILING = ADMIT.replace("    return", "    running == most == 2 and 1 / 0\n    return")
+
+
+@pytest.fixture
+def own_work(tmp_path):
+    """A work folder in which an answer to `admit` was accepted; and a tiny model."""
+    folder = save_folder(tmp_path / "tiny", random_llama())
+    progress = Progress(tmp_path / "work")
+    progress.start()
+    return load(folder, device="cpu", compiled=False), progress
+
+
+LIMITS = {"blocks": 9, "size": 8, "most": 2}
+
+
+def test_mine_answers_through_the_learners_scheduler(own_work, capsys):
+    llm, progress = own_work
+    progress.exercise("admit", "right", ADMIT)
+    speaker, engine = speaking(llm, "mine", progress.work, LIMITS)
+    report = capsys.readouterr().err
+    assert re.search(r"^admit +yours$", report, re.MULTILINE)
+    assert engine.scheduler.parts.admit is not admit
+    library = Engine(llm.model, **LIMITS)
+    body = {"model": "mine", "prompt": "hello world", "max_tokens": 9, "temperature": 0}
+    told = []
+    for who, computes in ((speaker, engine), (Speaker("mine", llm), library)):
+        with LiveServer(who, computes) as server:
+            told.append(httpx.post(f"{server.url}/v1/completions", json=body).json()["choices"])
+    assert told[0] == told[1]
+
+
+def test_a_part_that_fails_while_it_serves_ends_the_server_and_is_named(own_work):
+    """Two run and a third one waits: then the answer divides by 0."""
+    llm, progress = own_work
+    progress.exercise("admit", "right", FAILING)
+    speaker, engine = speaking(llm, "mine", progress.work, LIMITS)
+    if engine.scheduler.parts.admit is admit:
+        pytest.fail("the answer was not taken")
+    body = {"model": "mine", "prompt": "hello world", "max_tokens": 40, "ignore_eos": True}
+    with LiveServer(speaker, engine) as server:
+        told = httpx.post(f"{server.url}/v1/completions", json={**body, "n": 3}, timeout=20)
+    assert told.status_code == 500
+    assert "your part admit failed: ZeroDivisionError" in str(server.error)

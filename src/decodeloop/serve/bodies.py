@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from decodeloop.serve.admission import Refused
 
 JSON = "application/json"
+GONE = 499  # a client that left: nobody reads it, but it is counted
 MOST_BYTES = 2_000_000
 MOST_DISCARDED = 32 * MOST_BYTES  # what is read and thrown away, so that a refusal can be read
 SECONDS = 30.0  # for a body
@@ -35,6 +36,8 @@ async def read_body(http: Request) -> bytes:
                     parts.append(part)
                 elif size > MOST_DISCARDED:
                     break
+    except ClientDisconnect:  # nobody reads what it is told
+        raise Refused(GONE, "the client has left before its body came.") from None
     except TimeoutError:
         raise Refused(408, f"the body took more than {SECONDS:.0f} s: send it at once.") from None
     if size > MOST_BYTES:

@@ -27,8 +27,15 @@ def guarded(inner: ASGIApp, metrics: Metrics, api_key: str | None) -> ASGIApp:
                 metrics.requested(message["status"])
             await send(message)
 
+        headers = dict(scope.get("headers", ()))
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            # two lengths: what stands before us may have seen another end, and another request
+            message = "the request has two lengths: send content-length or transfer-encoding."
+            reply = as_json(error_body(400, message), 400, {"connection": "close"})
+            await reply(scope, receive, counting)
+            return
         if scope["type"] == "http" and wanted is not None:
-            given = dict(scope["headers"]).get(b"authorization", b"")
+            given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, wanted):
                 message = "the key is missing or wrong: send 'Authorization: Bearer KEY'."
                 reply = as_json(error_body(401, message, None, "invalid_api_key"), 401)

@@ -16,6 +16,7 @@ from decodeloop.errors import UserError
 from decodeloop.serve.asking import Speaker
 from decodeloop.serve.engine import Engine
 from decodeloop.serve.metrics import Metrics
+from decodeloop.serve.patience import Patient
 from decodeloop.serve.server import app
 from decodeloop.serve.service import MOST_WAITING, Service
 
@@ -109,7 +110,7 @@ class LiveServer:
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         options: dict[str, Any] = {"log_level": "error", "access_log": False, "lifespan": "off"}
-        options |= {"ws": "none", "http": "h11"}
+        options |= {"ws": "none", "http": Patient}
         config = uvicorn.Config(app(self.service, speaker, self.metrics, api_key), **options)
         self._server = Server(config)
         self._server.service = self.service

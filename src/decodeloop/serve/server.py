@@ -24,7 +24,7 @@ from decodeloop.errors import UserError
 from decodeloop.serve.admission import Refused
 from decodeloop.serve.answer import Piece
 from decodeloop.serve.asking import Speaker, forecasts_of
-from decodeloop.serve.bodies import read_body
+from decodeloop.serve.bodies import GONE, read_body
 from decodeloop.serve.complaints import read_json
 from decodeloop.serve.door import as_json, guarded
 from decodeloop.serve.events import END, event, on_disconnect
@@ -34,7 +34,6 @@ from decodeloop.serve.replies import Reply, encoded, error_body
 from decodeloop.serve.service import Service
 from decodeloop.serve.streaming import Stream, collected, until_gone
 
-GONE = 499  # a client that left: nobody reads it, but it is counted
 RETRY = {429: "1", 503: "5"}  # seconds
 
 
@@ -105,7 +104,7 @@ class Endpoints:
             return Response(status_code=GONE)
         for piece in whole:
             if piece.error is not None:
-                raise piece.error
+                raise Refused(500, sentence(piece.error)) from piece.error
         return as_json(reply.whole(whole))
 
     def _pieces(self, texts: list[Text]) -> AsyncIterator[Piece]:
