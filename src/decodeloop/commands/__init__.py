@@ -13,6 +13,7 @@ import typer
 
 from decodeloop.commands.bench import bench
 from decodeloop.commands.build import build
+from decodeloop.commands.bundle import bundle
 from decodeloop.commands.chat import chat
 from decodeloop.commands.cost import cost
 from decodeloop.commands.doctor import doctor
@@ -50,6 +51,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(build)
 app.command()(progress)
 app.command()(grade)
+app.command()(bundle)
 
 
 # typer's own copy of click's, or click's, as the version has it
