@@ -35,6 +35,8 @@ COMPILING = "prange = range  # Numba's in a notebook\n"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 PATIENCE_S = 10.0  # until processes that were ended have gone
 FIRST_UID = 60_000  # of those who are nobody, where the grader is root
+CAN_GRADE = hasattr(os, "fork")
+CANT_GRADE = "grading forks processes, as Linux and macOS can"
 FIX = (
     "Install it ('apt install bubblewrap', 'dnf install bubblewrap'); Ubuntu 24.04 and later also "
     "need a profile that lets it make namespaces: a file /etc/apparmor.d/bwrap with 'abi "
@@ -56,6 +58,12 @@ class Limits:
     reply: int = 64 << 20  # bytes of one message
     start_s: float = 90.0
     times: float = 2.0  # the seconds of an exercise, by the clock
+
+
+def demand_a_system() -> None:
+    """Raise a `UserError` where not even plain processes can be driven."""
+    if not CAN_GRADE:
+        raise UserError(f"{CANT_GRADE}: run it there, or in the Windows Subsystem for Linux.")
 
 
 def probe() -> str:
