@@ -27,6 +27,7 @@ from decodeloop.commands.progress import progress
 from decodeloop.commands.quality import quality
 from decodeloop.commands.shared import warnings_in_one_line
 from decodeloop.commands.streams import UNPRINTED, all_printed, prepare_streams, say, unprinted
+from decodeloop.commands.teach import teach
 from decodeloop.errors import UserError, one_line, printable
 
 __all__ = ["app", "main"]
@@ -52,6 +53,7 @@ app.command()(build)
 app.command()(progress)
 app.command()(grade)
 app.command()(bundle)
+app.command()(teach)
 
 
 # typer's own copy of click's, or click's, as the version has it
