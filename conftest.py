@@ -1,19 +1,12 @@
-"""For tests and notebooks alike: what the terminal of whoever runs them prefers is left out,
-kernels that start at the same time do not take each other's ports, and what takes longest begins
-first."""
+"""For tests and notebooks alike: what the terminal of whoever runs them prefers is left out, the
+guards around notebooks are there, and what takes longest begins first."""
 
-import functools
 import os
 
-import nbval.kernel
-from jupyter_client.manager import KernelManager
-
-from decodeloop.course.kernels import apart
+from decodeloop import nbguards
 
 for name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "COLUMNS", "LINES"):
     os.environ.pop(name, None)
-
-nbval.kernel.KernelManager = functools.partial(apart, KernelManager)
 
 # Several files are run at a time, each by one process, in this order. What is not named follows,
 # in many small files: so all processes end at nearly the same time.
@@ -24,6 +17,12 @@ FIRST = (
     "tests/attacks/",
     "notebooks/",
 )
+
+
+def pytest_configure(config):
+    """Where the package was installed before it had the plugin, pytest knows nothing of it."""
+    if not config.pluginmanager.has_plugin("nbguards"):
+        config.pluginmanager.register(nbguards, "nbguards")
 
 
 def turn(item):

@@ -1,4 +1,5 @@
-"""The guards around nbval in `notebooks/conftest.py`, tried on notebooks that misbehave.
+"""The guards around nbval (`decodeloop.nbguards`), tried on notebooks that misbehave, in a project
+that has no conftest of ours.
 
 One run of pytest, on a copy of the project's own configuration, serves most tests: every notebook
 in it costs the start of a kernel.
@@ -6,6 +7,7 @@ in it costs the start of a kernel.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import nbformat
@@ -20,6 +23,8 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
+INSTALLED = "nbguards" in {plugin.name for plugin in entry_points(group="pytest11")}
+PLUGIN = () if INSTALLED else ("-p", "decodeloop.nbguards")  # installed before there was one
 
 
 def cell(source, printed=None):
@@ -36,8 +41,6 @@ def project(folder, notebooks):
     """A project with this one's configuration, and these notebooks."""
     (folder / "notebooks").mkdir(parents=True)
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for name in ("conftest.py", "sanitize.cfg"):
-        shutil.copy(ROOT / "notebooks" / name, folder / "notebooks")
     for name, (cells, metadata) in notebooks.items():
         path = folder / "notebooks" / name
         path.parent.mkdir(exist_ok=True)
@@ -52,6 +55,7 @@ class Result:
     output: str
     seconds: float
     tests: dict[str, list[tuple[str, str]]]  # by notebook: the state and the message of each cell
+    properties: dict[str, tuple[str, str]]
 
     def states(self, name):
         return [state for state, _ in self.tests[name]]
@@ -60,7 +64,14 @@ class Result:
 def run(folder, *options, path="notebooks", start="."):
     """Run pytest on a path, from a folder of the project's."""
     clock = time.monotonic()
-    words = ["-p", "no:cacheprovider", "--color=no", f"--junitxml={folder}/report.xml", path]
+    words = [
+        *PLUGIN,
+        "-p",
+        "no:cacheprovider",
+        "--color=no",
+        f"--junitxml={folder}/report.xml",
+        path,
+    ]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *words, *options],
         cwd=folder / start,
@@ -69,13 +80,15 @@ def run(folder, *options, path="notebooks", start="."):
     )
     seconds = time.monotonic() - clock
     assert result.returncode in (0, 1), result.stdout + result.stderr
-    tests = {}
+    tests, properties = {}, {}
     for case in ET.parse(folder / "report.xml").iter("testcase"):
         name = re.search(r"notebooks[./\\](.*\.ipynb)", f"{case.get('classname')} ")[1]
         inner = [child for child in case if child.tag in ("failure", "error", "skipped")]
         state, message = ("passed", "") if not inner else (inner[0].tag, inner[0].get("message"))
+        for told in case.iter("property"):
+            properties[name] = (told.get("name"), told.get("value"))
         tests.setdefault(name.replace(".", "/").replace("/ipynb", ""), []).append((state, message))
-    return Result(result.stdout, seconds, tests)
+    return Result(result.stdout, seconds, tests, properties)
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +184,45 @@ def test_a_timeout_is_a_failure_and_excuses_nobody(tmp_path):
     assert "Timeout of 2 seconds exceeded" in result.output
     assert "Cell 0 ran past its time limit" in result.output
     assert result.seconds < 50
+
+
+def test_by_asking_cells_go_on_and_what_failed_is_kept(tmp_path):
+    """Also with marks, a stale source, and in a folder whose name has spaces and umlauts."""
+    source = "a source\n"
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    fresh = {"nbguards": {"source": "source.md", "source_hash": digest}}
+    stale = {"nbguards": {"source": "source.md", "source_hash": "0" * 16}}
+    notebooks = {
+        "failing.ipynb": ([cell("print('first')", "first\n"), cell("1 / 0"), cell("one = 1")], {}),
+        "fresh.ipynb": ([cell("one = 1")], fresh),
+        "slow.ipynb": ([cell("1 / 0")], {"nbguards": {"marks": ["slow"]}}),
+        "stale.ipynb": ([cell("one = 1"), cell("one = 1")], stale),
+    }
+    folder = project(tmp_path / "Übung 1", notebooks)
+    (folder / "notebooks" / "source.md").write_text(source)
+    kept = tmp_path / "kept"
+    marks = ("--override-ini=markers=slow: takes long", "-m", "not slow")
+    result = run(folder, "--nb-keep-going", f"--nb-artifacts={kept}", *marks)
+    assert result.states("failing") == ["passed", "failure", "passed"]
+    assert result.states("fresh") == ["passed"]
+    assert result.states("stale") in (["failure", "failure"], ["error", "error"])
+    assert "the source source.md has changed since the outputs were stored" in result.output
+    name, value = result.properties["failing.ipynb"]
+    assert name == "executed notebook"
+    executed = nbformat.read(value, 4)
+    assert executed.cells[0].outputs[0].text == "first\n"
+    assert executed.cells[1].outputs[0].ename == "ZeroDivisionError"
+    assert executed.cells[2].outputs == []
+    assert sorted(result.tests) == ["failing", "fresh", "stale"]
+
+
+@pytest.mark.parametrize("mode", ["load", "worksteal", "each"])
+def test_a_notebook_is_not_split_over_processes(tmp_path, mode):
+    folder = project(tmp_path, {"one.ipynb": ([cell("1")], {})})
+    words = [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", "-n", "2"]
+    result = subprocess.run(
+        [*words, "--dist", mode, "notebooks"], cwd=folder, capture_output=True, encoding="utf-8"
+    )
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"--dist {mode} would give the cells of one notebook" in result.stderr
+    assert "expected --dist loadfile." in result.stderr

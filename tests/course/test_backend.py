@@ -11,7 +11,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from decodeloop.course.backend import INLINE, draw_in_notebook
-from decodeloop.course.kernels import apart
+from decodeloop.nbguards.kernels import apart
 
 BEGIN = "from decodeloop.course import begin\nbegin('01_attention', edition='worked')"
 DRAW = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"

@@ -13,6 +13,7 @@ import typer
 
 from decodeloop.commands.bench import bench
 from decodeloop.commands.build import build
+from decodeloop.commands.bundle import bundle
 from decodeloop.commands.chat import chat
 from decodeloop.commands.cost import cost
 from decodeloop.commands.doctor import doctor
@@ -27,6 +28,7 @@ from decodeloop.commands.quality import quality
 from decodeloop.commands.serve import serve
 from decodeloop.commands.shared import warnings_in_one_line
 from decodeloop.commands.streams import UNPRINTED, all_printed, prepare_streams, say, unprinted
+from decodeloop.commands.teach import teach
 from decodeloop.errors import UserError, one_line, printable
 
 __all__ = ["app", "main"]
@@ -52,6 +54,8 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(build)
 app.command()(progress)
 app.command()(grade)
+app.command()(bundle)
+app.command()(teach)
 
 
 # typer's own copy of click's, or click's, as the version has it

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from decodeloop.course import cheatsheet, contents
-from decodeloop.course.kernels import apart
 from decodeloop.course.lessons import (
     Lesson,
     LessonError,
@@ -27,6 +26,7 @@ from decodeloop.course.lessons import (
 )
 from decodeloop.course.session import Edition
 from decodeloop.errors import UserError
+from decodeloop.nbguards.kernels import apart
 
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 CELL_FILE = re.compile(r"[^\s\"']*ipykernel_\d+[/\\]\d+\.py")

@@ -13,8 +13,8 @@ PERCENTILE = (
 )
 
 
-# 06: traces and walks; 15: mutable pools, and somebody beside; 20: models come back; 21: training
-@pytest.mark.parametrize("number", ["06", "15", "20", "21"])
+# 06: traces and walks; 21: training, with somebody beside. `make attack` has the others
+@pytest.mark.parametrize("number", ["06", "21"])
 def test_a_worked_edition_is_right(number, graded, cells_of):
     grades = graded(number, cells_of(number), seed=3)
     assert {name: (x.verdict, x.what) for name, x in grades.items()} == dict.fromkeys(
@@ -23,7 +23,7 @@ def test_a_worked_edition_is_right(number, graded, cells_of):
     assert all(grade.points == find(name).difficulty for name, grade in grades.items())
 
 
-@pytest.mark.parametrize("number", ["01", "08"])
+@pytest.mark.parametrize("number", ["08", "11"])
 def test_a_lab_edition_is_not_attempted(number, graded, cells_of):
     grades = graded(number, cells_of(number, "lab"))
     assert {x.verdict for x in grades.values()} == {"not attempted"}

@@ -35,6 +35,8 @@ COMPILING = "prange = range  # Numba's in a notebook\n"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 PATIENCE_S = 10.0  # until processes that were ended have gone
 FIRST_UID = 60_000  # of those who are nobody, where the grader is root
+CAN_GRADE = hasattr(os, "fork")
+CANT_GRADE = "grading forks processes, as Linux and macOS can"
 FIX = (
     "Install it ('apt install bubblewrap', 'dnf install bubblewrap'); Ubuntu 24.04 and later also "
     "need a profile that lets it make namespaces: a file /etc/apparmor.d/bwrap with 'abi "
@@ -58,17 +60,41 @@ class Limits:
     times: float = 2.0  # the seconds of an exercise, by the clock
 
 
+def demand_a_system() -> None:
+    """Raise a `UserError` where not even plain processes can be driven."""
+    if not CAN_GRADE:
+        raise UserError(f"{CANT_GRADE}: run it there, or in the Windows Subsystem for Linux.")
+
+
 def probe() -> str:
     """Why bubblewrap can't contain anything here; nothing if it can."""
     program = shutil.which("bwrap")
     if program is None:
         return "bubblewrap is not installed"
-    command = [program, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"]
     try:
+        command = [program, *namespaces(), "--die-with-parent", "--ro-bind", "/", "/", "true"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap can't be run ({one_line(error)})"
     return one_line(result.stderr) or "bubblewrap fails" if result.returncode else ""
+
+
+def namespaces() -> list[str]:
+    """The options that cut a sandbox off.
+
+    Root needs no namespace of users, and becomes another user inside; who is in such a namespace
+    makes no further ones, where bubblewrap knows how.
+    """
+    options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    if os.geteuid() == 0:
+        return options
+    further = ["--disable-userns"] if "--disable-userns" in help_of_bubblewrap() else []
+    return [*options, "--unshare-user", *further]
+
+
+@functools.cache
+def help_of_bubblewrap() -> str:
+    return subprocess.run(["bwrap", "--help"], capture_output=True, text=True, timeout=20).stdout
 
 
 def demand_containment() -> None:
@@ -131,8 +157,7 @@ def bubblewrapped(folder: Path, limits: Limits) -> list[str]:
     small = ["--size", str(limits.disk)]
     root = os.geteuid() == 0
     return [
-        *("bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
-        *(() if root else ("--unshare-user", "--disable-userns")),
+        *("bwrap", *namespaces()),
         *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *(("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID") if root else ()),
         *("--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp"),

@@ -13,7 +13,13 @@ from decodeloop.bar import Progress
 from decodeloop.course.grade.grading import Grade, Ready, ready
 from decodeloop.course.grade.references import known_shapes
 from decodeloop.course.grade.running import Record, graded
-from decodeloop.course.grade.sandbox import Kind, Limits, carried, demand_containment
+from decodeloop.course.grade.sandbox import (
+    Kind,
+    Limits,
+    carried,
+    demand_a_system,
+    demand_containment,
+)
 from decodeloop.course.grade.submissions import Submission, submissions
 from decodeloop.course.grade.table import Row, rows
 from decodeloop.errors import UserError
@@ -42,6 +48,7 @@ def session(asked: Asked, show: Progress) -> list[Row]:
     """
     found = submissions(list(asked.paths), asked.lesson)
     kind: Kind = "plain" if asked.trust else "bubblewrap"
+    demand_a_system()
     if not asked.trust:
         demand_containment()
     numbers = sorted({one.lesson for one in found if one.lesson})

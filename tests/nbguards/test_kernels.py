@@ -10,7 +10,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 from nbval import kernel
 
-from decodeloop.course.kernels import apart
+from decodeloop.nbguards.kernels import apart
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no Unix sockets")
 
