@@ -269,8 +269,6 @@ STACK_FORMS = edited(
 - if rules.accepting[top] and len(under) > 0: → if not under and under:
 ## it never comes back
 - (*under, back, start) → (*under, start)
-## start below back
-- (*under, back, start) → (*under, start, back)
 ## the caller stays
 - (*under, back, start) → (*stack, back, start)
 ## pushed, but nothing read
@@ -291,6 +289,8 @@ STACK_FORMS = edited(
 ) | edited(
     in_lists,
     """
+## start below back
+- [*below, back, start] → [*below, start, back]
 ## everything may end
 - if rules.accepting[state] and below: → if below:
 ## one way only
