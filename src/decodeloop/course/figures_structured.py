@@ -30,7 +30,7 @@ def what_is_removed(
     axis.set_yticks(range(len(pieces)), token_labels(pieces))
     axis.invert_yaxis()
     axis.set(xscale="log", xlabel="the model's own probability")
-    axis.set_xlim(min(probabilities) / 2, 6)
+    axis.set_xlim(min(probabilities) / 2, 2.5)
     kinds = [Patch(facecolor=BLUE), Patch(facecolor=GREY, hatch="///", edgecolor="white")]
     axis.legend(kinds, ["allowed", "removed"], loc="lower right", fontsize=9)
     return axis
