@@ -1,5 +1,9 @@
 """Products of 8-bit numbers: against whole numbers, exactly."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +34,26 @@ def test_products_are_exact(R, C, N, seed):
     assert (total[:N] == tokens[:N].sum(1, dtype=np.int64)).all()
     whole = tokens[:N].astype(np.int64) @ matrix.T.astype(np.int64)
     assert np.array_equal(out, whole.astype(np.float32) * (scale * token_scale[:N, None]))
+
+
+def on_this_processor():
+    """Another process calls this: it ends at an instruction that its compiler does not know."""
+    from decodeloop.kernels.jit import UNITS
+
+    for shape in ((64, 128, 16), (50, 100, 9), (3, 64, 1)):
+        test_products_are_exact.hypothesis.inner_test(*shape, seed=3)
+    print(UNITS)
+
+
+def test_a_processor_without_such_units_is_given_none_of_their_instructions():
+    code = f"import runpy; runpy.run_path({__file__!r})['on_this_processor']()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_CPU_NAME": "generic"},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert (done.returncode, done.stdout) == (0, "(False, False)\n"), done.stderr
 
 
 def test_the_largest_sums_do_not_overflow():

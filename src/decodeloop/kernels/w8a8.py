@@ -135,7 +135,9 @@ def products_of(
     token_scale and total (N',), out (N, R)"""
     R, C = matrix.shape
     begin, end = share * SHARE, min((share + 1) * SHARE, R)
-    if inputs.shape[0] and end - begin == SHARE:
+    # The constant first: where it is false the branch goes before the processor's compiler, which
+    # would end the process at an instruction that it does not have.
+    if TILES and inputs.shape[0] and end - begin == SHARE:
         own = out[:, begin:end]
         tile_products(matrix[begin:end], scale[begin:end], inputs, token_scale, own)
         return
@@ -147,10 +149,9 @@ def products_of(
         first = vectors * WIDTH if count == FOUR else 0
         for n in range(0, N, FOUR):
             some = tokens[n : n + FOUR]
-            if first:
+            sums[:] = 0
+            if VECTORS and first:
                 vector_dots(rows, some, vectors, sums)  # type: ignore[call-arg]
-            else:
-                sums[:] = 0
             if first < C:
                 plain_dots(rows, some, first, sums)
             for t in range(min(FOUR, N - n)):
