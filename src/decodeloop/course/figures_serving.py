@@ -47,7 +47,7 @@ def waits_by_rate(
         where = "right" if at_the_end else "left"
         ax.text(capacity, 0.02 * target, " capacity ", va="bottom", ha=where, color=GREY)
     ax.set(xlabel="requests per second", ylabel="TTFT, P90 (s)", ylim=(0, None))
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
     plt.show()
 
 
