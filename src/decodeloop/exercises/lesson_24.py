@@ -9,7 +9,7 @@ from typing import Any
 
 from decodeloop import serve
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Candidate, Exercise, call, trial
+from decodeloop.exercises.exercise import Candidate, Exercise, beside, call, trial
 from decodeloop.serve.answer import Piece
 
 LESSON = "24_serving"
@@ -514,6 +514,7 @@ def finish(coroutine: Any) -> Any:
     raise RuntimeError("it waits for something that never comes")
 
 
+@beside
 def leaving(
     candidate: Candidate, pieces: list[Piece], numbers: list[int], read: int, how: str
 ) -> Any:

@@ -19,10 +19,10 @@ What is expected is never over there. All exercises are driven from here, in one
 - **walks of a decoder**: a model of the package is copied over (its weights come back where they
   were written into); one that a case watches stays here, and each call of it comes back:
   `generate_without_cache`, `decoding_loop`, `beam_search`, the loops of lesson 23 over `Numbers`;
-- **with somebody beside**: five exercises are watched while they compute (gradients, devices,
-  copies): `attend_paged`, `window_mask`, `distillation_loss`, `train_student` and `recover`, and
-  `matrix_vector` for its `prange`. The function marked `beside` goes over with what it needs, in
-  which nothing is expected.
+- **with somebody beside**: some exercises are watched while they compute (gradients, devices,
+  copies): `attend_paged`, `window_mask`, `distillation_loss`, `train_student`, `recover`,
+  `on_disconnect`, which is asynchronous, and `matrix_vector` for its `prange`. The function marked
+  `beside` goes over with what it needs, in which nothing is expected.
 
 What the verdict does not say: whose work it is. An answer may call other functions of the package,
 whose sources it is given but for the one that is asked for; it may hold copies of them, and what it

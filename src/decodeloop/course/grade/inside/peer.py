@@ -7,7 +7,6 @@ says what may be asked: inside of the sandbox everything, outside of it little.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable
 from types import GeneratorType
 from typing import Any
@@ -15,17 +14,22 @@ from typing import Any
 from decodeloop.course.grade.inside.pipe import Broken, Message, Pipe
 from decodeloop.course.grade.inside.snapshot import Snapshot, put_all
 from decodeloop.course.grade.inside.stand_ins import described, number_of, stand_in
-from decodeloop.course.grade.inside.values import Reader, Unreadable, Writer, found
+from decodeloop.course.grade.inside.values import (
+    Raised,
+    Reader,
+    Unreadable,
+    Writer,
+    found,
+    known_error,
+    names_of_bases,
+    text_of,
+)
 
 LONGEST_MESSAGE = 300
 
 
 class Refused(Exception):
     """Something that this side does not do for the other."""
-
-
-class Raised(Exception):
-    """An exception of the other side's, whose class is not known on this one."""
 
 
 class Peer:
@@ -204,7 +208,7 @@ class Peer:
     def told(self, error: BaseException) -> Message:
         """An exception in words."""
         told: Message = {
-            "bases": [c.__name__ for c in type(error).__mro__ if issubclass(c, BaseException)],
+            "bases": names_of_bases(error),
             "type": type(error).__name__,
             "message": text_of(error)[:LONGEST_MESSAGE],
             **self.describe_error(error),
@@ -217,22 +221,6 @@ class Peer:
         told["mine"] = len(self.errors)
         self.errors.append(error)
         return told
-
-
-def text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # what is in a `__str__` of theirs may fail in any way
-        return "a message that can't be shown"
-
-
-def known_error(bases: Any) -> Any:
-    """The class of an exception by the first of its names that Python knows."""
-    for name in bases if isinstance(bases, list) else ():
-        kind = getattr(builtins, name, None) if isinstance(name, str) else None
-        if isinstance(kind, type) and issubclass(kind, Exception):
-            return kind if name not in ("UnicodeDecodeError", "UnicodeEncodeError") else ValueError
-    return Raised
 
 
 __all__ = ["Peer", "Raised", "Refused"]

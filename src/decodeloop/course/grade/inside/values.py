@@ -11,6 +11,7 @@ are sent back (`Snapshot`).
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import enum
 import importlib
@@ -41,6 +42,10 @@ def known(kind: Any) -> bool:
     return (ours or module.startswith("torch.nn.")) and "<" not in getattr(
         kind, "__qualname__", "<"
     )
+
+
+class Raised(Exception):
+    """An exception of the other side's, whose class is not known on this one."""
 
 
 class Writer:
@@ -111,6 +116,8 @@ class Writer:
             return {"slice": [self.write(y, depth + 1) for y in (x.start, x.stop, x.step)]}
         if x is Ellipsis:
             return {"ellipsis": 0}
+        if isinstance(x, Exception):
+            return {"exception": names_of_bases(x), "message": text_of(x)}
         if torch is not None:
             if isinstance(x, torch.Size):
                 return {"tuple": list(x)}
@@ -201,6 +208,8 @@ class Reader:
                 return slice(*(self.read(y, depth + 1) for y in given))
             case "ellipsis":
                 return ...
+            case "exception":
+                return known_error(given)(str(x.get("message")))
             case "enum":
                 return self.find(given)[x["name"]]
             case "name":
@@ -305,4 +314,24 @@ def fill_module(made: Any, state: Any) -> None:
         object.__setattr__(made, name, value)
 
 
-__all__ = ["Reader", "Unreadable", "Writer", "found", "known", "name_of"]
+def text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # what is in a `__str__` of theirs may fail in any way
+        return "a message that can't be shown"
+
+
+def names_of_bases(error: BaseException) -> list[str]:
+    return [c.__name__ for c in type(error).__mro__ if issubclass(c, BaseException)]
+
+
+def known_error(bases: Any) -> Any:
+    """The class of an exception by the first of its names that Python knows."""
+    for name in bases if isinstance(bases, list) else ():
+        kind = getattr(builtins, name, None) if isinstance(name, str) else None
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            return kind if name not in ("UnicodeDecodeError", "UnicodeEncodeError") else ValueError
+    return Raised
+
+
+__all__ = ["Raised", "Reader", "Unreadable", "Writer", "found", "known", "known_error", "name_of"]
