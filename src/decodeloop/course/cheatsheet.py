@@ -71,8 +71,9 @@ def built_in_lessons(rooms: Sequence[str]) -> list[tuple[list[str], str, Any]]:
     names, what it begins with, and the module."""
     found = []
     for room in rooms:
-        for info in pkgutil.iter_modules(importlib.import_module(room).__path__):
-            module = importlib.import_module(f"{room}.{info.name}")
+        inside = importlib.import_module(room).__path__
+        for info in pkgutil.walk_packages(inside, f"{room}."):  # rooms within a room, too
+            module = importlib.import_module(info.name)
             text = module.__doc__ or ""
             if match := BUILT_IN.search(text):
                 lessons = re.findall(r"\d\d|A\d", match[1])
@@ -90,7 +91,7 @@ def in_one(titles: Sequence[str]) -> str:
 def rows(module: Any) -> Iterator[tuple[str, str, str]]:
     """Signature, shapes and first words of each public function of a module, and of its classes'
     methods."""
-    room = importlib.import_module(module.__name__.rpartition(".")[0])
+    room = importlib.import_module(".".join(module.__name__.split(".")[:2]))
     for name, value in vars(module).items():
         if name not in room.__all__ or getattr(value, "__module__", None) != module.__name__:
             continue
