@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil  # noqa: F401, edits of `chunk_by_branches` use it
+
 from decodeloop.exercises.fresh import drawing as st
 from decodeloop.exercises.fresh.drawing import Driven
 from decodeloop.exercises.lesson_14 import told
