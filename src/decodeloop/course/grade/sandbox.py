@@ -71,12 +71,28 @@ def probe() -> str:
     program = shutil.which("bwrap")
     if program is None:
         return "bubblewrap is not installed"
+    if os.geteuid() == 0 and not is_known(FIRST_UID):
+        return "this is root in a namespace of its own (unshare -r), and can't become another user"
     try:
         command = [program, *namespaces(), "--die-with-parent", "--ro-bind", "/", "/", "true"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap can't be run ({one_line(error)})"
     return one_line(result.stderr) or "bubblewrap fails" if result.returncode else ""
+
+
+def is_known(uid: int) -> bool:
+    """Whether a process can become this user: in a namespace of users only those that are mapped.
+
+    The file has lines of three numbers: the first user here, who that is outside, and how many
+    follow (user_namespaces(7)).
+    """
+    try:
+        lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
+    except OSError:  # a system without such namespaces
+        return True
+    spans = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
+    return any(first <= uid < first + count for first, count in spans)
 
 
 def namespaces() -> list[str]:
