@@ -36,8 +36,9 @@ def fit_by_qr(measured):
 def fit_with_too_few_axes(measured):
     rows = torch.tensor([(1, *s[:3]) for s in measured]).double()
     took = torch.tensor([s.seconds for s in measured]).double()
-    found = torch.linalg.pinv(rows / took) @ torch.ones(len(took), dtype=torch.float64)
-    return StepCost(*found.tolist())
+    # by the same solver: the fit is 10.5, 0, 0, 0, and another leaves other dust in its zeros
+    found = torch.linalg.lstsq(rows / took, torch.ones(len(took), 1, dtype=torch.float64))
+    return StepCost(*found.solution.flatten().tolist())
 
 
 FITS = edited(
