@@ -1,7 +1,7 @@
 // Every page of the site in headless Chromium, from file://, as a visitor meets it.
 //
 //     node tools/site/check.mjs SITE [--modules FOLDER] [--only REGEX] [--shots FOLDER]
-//         [--no-axe] [--patience SECONDS]
+//         [--jobs N] [--no-axe] [--patience SECONDS]
 //
 // A line for each finding, `page: kind: what`, and exit status 1 if there is any. Kinds:
 //
@@ -18,6 +18,7 @@
 // is looked at: what is hidden until asked must hold too.
 
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -75,7 +76,7 @@ function contentOf() {
       found.alt.push(name);
     }
   }
-  for (const drawing of document.querySelectorAll('svg[role="img"]')) {
+  for (const drawing of document.querySelectorAll('svg[role="img"]:not([aria-hidden=true])')) {
     const label = drawing.getAttribute('aria-label') ?? drawing.querySelector('title')?.textContent;
     if (!label) found.alt.push('a drawing (svg)');
   }
@@ -121,7 +122,9 @@ async function axeOf(page, source, scheme) {
   await inScheme(page, scheme);
   await page.evaluate(source);
   const { violations } = await page.evaluate(
-    (rules) => axe.run(document, { runOnly: rules, resultTypes: ['violations'] }), RULES);
+    // it would ask for the style sheets once more, which a page of a file may not
+    (rules) => axe.run(document, { runOnly: rules, resultTypes: ['violations'], preload: false }),
+    RULES);
   return violations.map(({ id, nodes: [first, ...others] }) =>
     `${id}, ${1 + others.length} ×: ${first.html.slice(0, 160)} `
     + `(${(first.any[0] ?? first.all[0] ?? first.none[0])?.message ?? ''})`);
@@ -204,6 +207,7 @@ const { values: asked, positionals: [folder] } = parseArgs({
     modules: { type: 'string', default: 'build/site-tools/node_modules' },
     only: { type: 'string', default: '' },
     shots: { type: 'string' },
+    jobs: { type: 'string', default: String(os.availableParallelism() >> 1) }, // pages at a time
     'no-axe': { type: 'boolean', default: false },
     patience: { type: 'string', default: '20' }, // of who waits for the search
   },
@@ -227,7 +231,13 @@ const tell = (file, findings) => {
   for (const [kind, what] of findings) console.log(`${path.relative(site, file)}: ${kind}: ${what}`);
   wrong += findings.length;
 };
-for (const file of pages) tell(file, await findingsOf(context, file, site, asked));
+const left = [...pages];
+const look = async () => {
+  for (let file = left.shift(); file; file = left.shift()) {
+    tell(file, await findingsOf(context, file, site, asked));
+  }
+};
+await Promise.all(Array.from({ length: Math.max(1, Number(asked.jobs)) }, look));
 if (!asked.only) tell(path.join(site, 'search.html'), await searchOf(context, site, Number(asked.patience)));
 await browser.close();
 console.log(`${pages.length} pages, ${wrong} findings`);

@@ -23,11 +23,16 @@ exclude_patterns = ["lab"]  # to download, no pages
 # Notebooks are shown as they are stored.
 nb_execution_mode = "off"
 nb_merge_streams = True
-nb_code_prompt_show = "Show the solution"
-nb_code_prompt_hide = "Hide the solution"
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["mystnb.unknown_mime_type"]
+myst_html_meta = {
+    "description": "LLM inference from scratch, on your laptop's CPU: attention, KV cache, "
+    "sampling, batching, scheduling, quantization and speculative decoding, built and measured.",
+}
+suppress_warnings = [
+    "mystnb.unknown_mime_type",
+    "misc.highlighting_failure",  # a lesson may leave something out: "…"
+]
 
 # Docstrings write `x` for code, and their shapes stand in their texts.
 default_role = "code"
@@ -47,6 +52,7 @@ if f'"{katex.katex_version}"' not in css.read_text("utf-8"):
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0  # five seconds are too few on a busy machine
 
 html_theme = "pydata_sphinx_theme"
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
 html_js_files = [("pieces.js", {"defer": "defer"})]

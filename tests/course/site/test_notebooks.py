@@ -10,10 +10,11 @@ from decodeloop.course.building import lesson_paths, notebook_path, project_root
 from decodeloop.course.lessons import STUB, exercise_line
 from decodeloop.course.site.notebooks import (
     EXERCISE,
+    fenced,
     lesson_badges,
     page,
     prose,
-    solutions_shown,
+    shown_to_all,
     source_of,
 )
 from decodeloop.errors import UserError
@@ -49,11 +50,26 @@ def test_the_cell_that_begins_is_left_out_and_the_title_comes_first():
 
 
 def test_a_solution_is_hidden_behind_what_is_to_be_written():
-    _, stub, solution, _ = page(WORKED, LAB, "", "")["cells"]
-    assert stub["cell_type"] == "markdown"
-    assert stub["source"] == f"```python\n{OPEN}\n```"
-    assert source_of(solution) == SOLUTION
-    assert solution["metadata"]["tags"] == ["exercise", "hide-input"]
+    _, text, after = page(WORKED, LAB, "", "")["cells"]
+    assert text["source"] == (
+        f"```python\n{OPEN}\n```\n\n"
+        '<details class="solution"><summary>Show the solution</summary>\n\n'
+        f"```python\n{SOLUTION}\n```\n\n</details>"
+    )
+    assert source_of(after) == "f(1)"
+    assert "x + 1" not in shown_to_all([text])
+
+
+def test_what_an_exercise_prints_stays():
+    worked = notebook(TITLE, code(SOLUTION, "exercise", outputs=["printed"]))
+    _, text, printed = page(worked, notebook(TITLE, code(OPEN, "exercise")), "", "")["cells"]
+    assert printed["outputs"] == ["printed"]
+    assert printed["metadata"]["tags"] == ["exercise", "remove-input"]
+    assert "x + 1" not in shown_to_all([text, printed])
+
+
+def test_code_that_quotes_code_ends_no_block():
+    assert fenced("a = '```'") == "````python\na = '```'\n````"
 
 
 def test_outputs_stay_and_the_notebook_that_was_given_is_not_changed():
@@ -102,18 +118,28 @@ def test_the_badges_of_a_lesson_count_its_exercises():
     assert "exercise" not in lesson_badges(60, "build", "lesson 00", notebook())
 
 
+def solution_lines(worked, lab):
+    """The lines that the worked edition has and the lab edition has not, long enough to be told."""
+    for done, open_ in zip(worked["cells"], lab["cells"], strict=True):
+        if "exercise" in done["metadata"].get("tags", []):
+            stub = source_of(open_).splitlines()
+            yield [x for x in source_of(done).splitlines() if x not in stub and len(x) > 24]
+
+
 def test_no_lesson_shows_a_solution_to_one_who_has_not_asked():
     root = project_root()
-    hidden = 0
+    exercises = 0
     for path in lesson_paths(root):
         worked, lab = (
             json.loads(notebook_path(root, path.stem, kind).read_text("utf-8"))
             for kind in ("worked", "lab")
         )
         cells = page(worked, lab, "", "")["cells"]
-        assert not solutions_shown(cells), path.stem
-        hidden += sum("hide-input" in c["metadata"].get("tags", []) for c in cells)
-        assert solutions_shown(worked["cells"]) or not any(
-            "exercise" in c["metadata"].get("tags", []) for c in worked["cells"]
-        )
-    assert hidden >= len(all_exercises())
+        seen = shown_to_all(cells).splitlines()
+        whole = "\n".join(map(source_of, cells))
+        for lines in solution_lines(worked, lab):
+            exercises += 1
+            assert all(line in whole for line in lines), path.stem
+            # a line of a solution may stand in the lesson's own code too, but never all of them
+            assert not lines or any(line not in seen for line in lines), (path.stem, lines)
+    assert exercises >= len(all_exercises())

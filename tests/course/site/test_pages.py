@@ -29,7 +29,8 @@ GITHUB = "https://github.com/someone/decodeloop"
 
 
 def test_the_first_page_has_every_lesson_and_every_path():
-    made = index_page(LESSONS, PATHS, "<figure>drawn</figure>")
+    made = index_page(LESSONS, PATHS, "<figure>drawn</figure>", 1234)
+    assert "which of 1,234 known mistakes" in made
     assert "<figure>drawn</figure>" in made
     for lesson in LESSONS:
         assert f"| [{lesson.number}](lessons/{lesson.name}.ipynb) | {lesson.title} |" in made

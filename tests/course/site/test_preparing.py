@@ -47,8 +47,9 @@ def test_every_source_is_reached_from_the_first_page(source):
         for tree in re.findall(
             r"```\{toctree\}\n(?::.*\n)*((?:.+\n)+?)```", page.read_text("utf-8")
         ):
-            for entry in tree.split():
-                [found] = page.parent.glob(f"{entry}.*")
+            for entry in tree.splitlines():  # a name, or `a title <name>`
+                name = entry.split("<")[-1].rstrip(">")
+                [found] = page.parent.glob(f"{name}.*")
                 queue.append(found)
     pages = [p for p in source.rglob("*") if p.suffix in (".md", ".rst", ".ipynb")]
     assert {p for p in pages if "lab" not in p.parts} == reached

@@ -56,7 +56,7 @@ def index_page(lessons: Sequence[tuple[str, str, Sequence[Exercise]]]) -> str:
         names = " · ".join(f"`{exercise.name}`" for exercise in exercises)
         rows.append(f"| [{cell(heading)}]({name}.md) | {count} | {names} |\n")
         total, written = total + count, written + len(exercises)
-    pages = "\n".join(name for name, _, _ in lessons)
+    pages = "\n".join(f"{heading} <{name}>" for name, heading, _ in lessons)
     return (
         f"# {TITLE}\n\n{INTRODUCTION}\n\n**{total:,} mistakes of {written} exercises.**\n\n"
         f"| lesson | mistakes | exercises |\n| --- | --- | --- |\n{''.join(rows)}\n"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from decodeloop.course.lessons import STUB
 from decodeloop.errors import UserError
 
 Cell = dict[str, Any]  # of nbformat, as JSON
@@ -17,6 +16,8 @@ EXERCISE = re.compile(  # what `lessons.exercise_line` makes
     re.MULTILINE,
 )
 LEVELS = {"●○○": "easy", "●●○": "medium", "●●●": "hard"}
+SUMMARY = '<details class="solution"><summary>Show the solution</summary>'
+SOLUTION = re.compile(re.escape(SUMMARY) + ".*?</details>", re.DOTALL)
 CLOSING = re.compile(r"\n+</details>")
 
 
@@ -55,17 +56,29 @@ def cells_of(worked: Cell, lab: Cell) -> list[Cell]:
     source = source_of(worked)
     if worked["cell_type"] == "markdown":
         return [{**worked, "source": prose(source)}]
-    if "exercise" not in worked["metadata"].get("tags", []):
+    tags = worked["metadata"].get("tags", [])
+    if "exercise" not in tags:
         return [{**worked, "source": source}]
-    tags = [*worked["metadata"]["tags"], "hide-input"]
-    stub = {
+    text = {
         "cell_type": "markdown",
-        "id": f"{worked['id']}-stub",
+        "id": f"{worked['id']}-text",
         "metadata": {},
-        "source": f"```python\n{source_of(lab)}\n```",
+        "source": f"{fenced(source_of(lab))}\n\n{SUMMARY}\n\n{fenced(source)}\n\n</details>",
     }
-    hidden = {**worked, "source": source, "metadata": {**worked["metadata"], "tags": tags}}
-    return [stub, hidden]
+    if not worked["outputs"]:
+        return [text]
+    metadata = {**worked["metadata"], "tags": [*tags, "remove-input"]}
+    return [text, {**worked, "source": source, "metadata": metadata}]
+
+
+def fenced(code: str) -> str:
+    """Python in Markdown, whatever the code itself quotes.
+
+    >>> fenced("x = 1")
+    '```python\\nx = 1\\n```'
+    """
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`{3,}", code))])
+    return f"{fence}python\n{code}\n{fence}"
 
 
 def prose(markdown: str) -> str:
@@ -103,16 +116,13 @@ def lesson_badges(minutes: int, part: str, needs: str, worked: dict[str, Any]) -
     return f'<p class="badges">{" ".join(badge(text) for text in some)}</p>'
 
 
-def solutions_shown(cells: Sequence[Cell]) -> list[str]:
-    """The ids of cells that would show a solution to one who has not asked."""
-    return [
-        cell["id"]
-        for cell in cells
-        if cell["cell_type"] == "code"
-        and "exercise" in cell["metadata"].get("tags", [])
-        and not {"hide-input", "remove-input"} & set(cell["metadata"]["tags"])
-        and STUB not in source_of(cell)
-    ]
+def shown_to_all(cells: Sequence[Cell]) -> str:
+    """The code and text of a page that one sees who has not asked for solutions."""
+    seen = []
+    for cell in cells:
+        if "remove-input" not in cell["metadata"].get("tags", []):
+            seen.append(SOLUTION.sub("", source_of(cell)))
+    return "\n".join(seen)
 
 
-__all__ = ["EXERCISE", "lesson_badges", "page", "prose", "solutions_shown", "source_of"]
+__all__ = ["EXERCISE", "lesson_badges", "page", "prose", "shown_to_all", "source_of"]

@@ -18,12 +18,12 @@ make lab     # install, fetch the model once, check this machine, open JupyterLa
 make test    # everything that CI runs: all tests, all notebooks
 ```"""
 PROMISES = """- **Every exercise is checked, and [check knows your bug](bugs/index.md).** It says
-  *right*, or names the mistake.
+  *right*, or which of {mistakes:,} known mistakes it was.
 - **Every number is computed.** You predict it first, then measure, then find out which assumption
   broke.
 - **Every notebook is a test.** What you read here is the output of its last run."""
 TABLE = "| | lesson | minutes | you build |\n| --- | --- | --- | --- |\n"
-REFERENCE = ("see", "bugs/index", "cheat-sheet", "glossary", "api/index", "about")
+REFERENCE = ("see", "bugs/index", "cheat-sheet", "glossary", "api/index", "About <about>")
 
 
 @dataclass(frozen=True)
@@ -121,17 +121,19 @@ def paths_page(paths: Sequence[Path]) -> str:
     )
 
 
-def index_page(lessons: Sequence[Lesson], paths: Sequence[Path], drawn: str) -> str:
+def index_page(lessons: Sequence[Lesson], paths: Sequence[Path], drawn: str, mistakes: int) -> str:
     """The first page, in Markdown.
 
     Args:
         drawn: the attention of a sentence, in HTML.
+        mistakes: how many of them `check` knows by name.
     """
     rows = "".join(row(lesson, "lessons/") for lesson in lessons)
     return (
         f"# decodeloop: LLM inference from scratch, on your laptop's CPU\n\n{SENTENCE}\n\n"
         f"{drawn}\n\n## Two commands\n\n{COMMANDS}\n\nThey need Python 3.11 or newer, git and "
-        f"make. [About](about.md) has the same for Windows and conda.\n\n{PROMISES}\n\n"
+        f"make. [About](about.md) has the same for Windows and conda.\n\n"
+        f"{PROMISES.format(mistakes=mistakes)}\n\n"
         f"## Three paths\n\n{path_summaries(paths)}\n\n## Lessons\n\n{TABLE}{rows}\n"
         + toctree(["lessons/index", "paths", *REFERENCE])
     )

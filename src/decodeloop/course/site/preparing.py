@@ -15,7 +15,7 @@ from decodeloop.course.site import api, attention, bugs, notebooks, pages, place
 from decodeloop.course.site.glossary import glossary_page
 from decodeloop.course.site.readme import readme_page, shown_at
 from decodeloop.errors import UserError
-from decodeloop.exercises.finding import numbers, of_lesson
+from decodeloop.exercises.finding import all_exercises, numbers, of_lesson
 
 TOOLS = Path("tools", "site")  # what Sphinx is told, how pages look, what checks them
 
@@ -36,7 +36,8 @@ def prepare(root: Path, source: Path) -> list[str]:
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
     shutil.copy(root / TOOLS / "conf.py", source)
-    shutil.copytree(root / TOOLS / "static", source / "_static")
+    for folder in ("static", "templates"):
+        shutil.copytree(root / TOOLS / folder, source / f"_{folder}")
     lessons = [pages.Lesson.of(path) for path in paths]
     address = places.repository(root)
     write_lessons(root, source, lessons, address)
@@ -45,7 +46,8 @@ def prepare(root: Path, source: Path) -> list[str]:
     write_readme(root, source, address)
     shutil.copy(cheat_sheet_path(root), source)
     drawn = attention.figure(json.loads((root / TOOLS / "attention.json").read_text("utf-8")))
-    write(source / "index.md", pages.index_page(lessons, paths, drawn))
+    mistakes = sum(len(exercise.mistakes) for exercise in all_exercises().values())
+    write(source / "index.md", pages.index_page(lessons, paths, drawn, mistakes))
     write(source / "see.md", pages.see_page(lessons, drawn, timeline.figure()))
     write(source / "paths.md", pages.paths_page(paths))
     terms = (root / TOOLS / "glossary.md").read_text("utf-8")
