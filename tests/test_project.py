@@ -22,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 import decodeloop
 from decodeloop.course.building import lesson_paths
 from decodeloop.course.lessons import read_lesson
+from decodeloop.course.weighing import excess, weigh
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "decodeloop"
@@ -278,11 +279,67 @@ def test_a_lesson_says_the_same_minutes_in_its_text():
         assert f"about {lesson.minutes} minutes" in path.read_text("utf-8"), path
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "AGENTS.md"])
-def test_links_lead_somewhere(name):
-    links = re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text("utf-8"))
+# What still weighs more than the measure; a lesson leaves this list when it is lighter, for good.
+HEAVY = {
+    "01_attention",
+    "02_multi_head_attention",
+    "03_block",
+    "04_decoder",
+    "05_generating_without_a_cache",
+    "06_kv_cache",
+    "07_sampling",
+    "08_decoding_loop",
+    "09_memory",
+    "10_complexity",
+    "11_metrics",
+    "12_accelerators",
+    "17_parallelism",
+    "23_fast_path",
+    "A1_the_primer_checked",
+    "A2_encoders",
+}
+
+
+@pytest.mark.parametrize("path", lesson_paths(ROOT), ids=lambda path: path.stem)
+def test_no_lesson_exceeds_the_measure(path):
+    found = excess(weigh(read_lesson(path)))
+    assert bool(found) == (path.stem in HEAVY), found or "it is light: take it off the list"
+
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8"))
     local = [link for link in links if "://" not in link]
-    assert not [link for link in local if not (ROOT / link).exists()]
+    assert not [link for link in local if not (path.parent / link).exists()]
+
+
+def test_every_page_is_found_from_the_readme():
+    assert len(PAGES) > 7
+    seen, new = set(), [ROOT / "README.md"]
+    while new:
+        page = new.pop()
+        seen.add(page)
+        links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text("utf-8"))
+        new += {(page.parent / link).resolve() for link in links if "://" not in link} - seen
+    assert not set(PAGES) - seen
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_pictures_have_words_for_who_cannot_see_them(path):
+    for words in re.findall(r"!\[([^\]]*)\]\(", path.read_text("utf-8").replace("\n", " ")):
+        assert len(words.split()) >= 2, words
+
+
+def test_the_first_screen_of_the_readme():
+    lines = readme().splitlines()
+    assert lines[0] == "# decodeloop: LLM inference from scratch, on your laptop's CPU"
+    headings = [line for line in lines if line.startswith("## ")]
+    assert headings[:3] == ["## Two commands", "## Three paths", "## Lessons"]
+    words = readme().split("## Three paths")[0].split()
+    assert len(words) < 3 * 180, "three minutes of reading, and two commands"
 
 
 def test_the_commands_of_the_readme_exist():
@@ -347,7 +404,7 @@ def test_what_npm_fetches_is_pinned():
 
 
 def test_no_text_names_the_host_of_a_package_registry():
-    names = ("lessons", "notebooks", "src", "tests", "tools", ".ci", ".github")
+    names = ("lessons", "notebooks", "docs", "src", "tests", "tools", ".ci", ".github")
     folders = [ROOT / name for name in names]
     files = [p for p in ROOT.iterdir() if p.is_file()]
     files += [p for folder in folders for p in folder.rglob("*") if p.is_file()]

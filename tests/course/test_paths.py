@@ -29,7 +29,8 @@ def lessons(tmp_path):
         path.write_text(f"---\nlesson:\n  {front}\n---\n{text}")
         return path
 
-    paused = f"{'word ' * 40}{PAUSE}{' word' * 40}\n## Stretch\n{'word ' * 500}"
+    paused = f"{'word ' * 40}\n{{{{exercise one}}}}\n{PAUSE}{' word' * 40}\n"
+    paused += f"{{{{exercise two}}}}\n\n## Stretch\n{'word ' * 500}"
     return [
         lesson("00_a", 30, "text"),
         lesson("01_b", 60, paused),
@@ -55,10 +56,12 @@ def test_no_way_leads_through_an_appendix(lessons):
 
 def test_a_lesson_to_its_pause_is_counted_by_its_share_of_the_words(lessons):
     front = len(lessons[1].read_text().partition("word")[0].split())
-    share = (front + 40) / (front + 80 + len(PAUSE.split()))
+    share = (front + 42) / (front + 84 + len(PAUSE.split()))
     assert share_before_pause(lessons[1].read_text()) == pytest.approx(share)
     [leg] = legs(Way("x", "X", "x", (Stop("01", to_pause=True),)), lessons)
-    assert leg == Leg("01", "01_b", "T60", 35, True)  # 60 · share = 30.9, to five minutes
+    assert leg == Leg("01", "01_b", "T60", 35, True, ("one",))  # 60 · share = 31, to five
+    [leg, _] = legs(Way("x", "X", "x", (Stop("01"),)), lessons)
+    assert leg == Leg("01", "01_b", "T60", 60, False, ("one", "two"))
     assert 30 < 60 * share < 35
 
 

@@ -52,8 +52,9 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def lesson_paths(root: Path) -> list[Path]:
-    """Every lesson, in the order of the course: numbers first, appendices last."""
-    return sorted((root / "lessons").glob("[0-9A]*_*.md"))
+    """Every lesson, in the order of the course: numbers first, then appendices, and P, which is what
+    to know before."""
+    return sorted((root / "lessons").glob("[0-9AP]*_*.md"))
 
 
 def notebook_path(root: Path, name: str, kind: Edition) -> Path:

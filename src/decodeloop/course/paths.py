@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from decodeloop.course.lessons import front_matter
+from decodeloop.course.lessons import EXERCISE_LINE, front_matter
 from decodeloop.errors import UserError
 
 PAUSE = "This is a good place for a pause."
@@ -96,6 +96,7 @@ class Leg:
     title: str
     minutes: int
     to_pause: bool  # only as far as its pause
+    exercises: tuple[str, ...] = ()  # those that stand in what is taken of it
 
 
 def way(name: str) -> Way:
@@ -129,14 +130,16 @@ def legs_of(stop: Stop, lessons: Sequence[Path]) -> Iterator[Leg]:
             front = front_matter(path, text)
             share = share_before_pause(text) if stop.to_pause else 1.0
             minutes = front["minutes"] if share == 1.0 else up_to_five(front["minutes"] * share)
-            yield Leg(number, path.stem, front["title"], minutes, share < 1.0)
+            part = text.partition(PAUSE)[0] if stop.to_pause else text
+            exercises = tuple(EXERCISE_LINE.findall(part))
+            yield Leg(number, path.stem, front["title"], minutes, share < 1.0, exercises)
 
 
 def share_before_pause(text: str) -> float:
     """Which part of a lesson's words, stretch and recap aside, stands before its pause.
 
     >>> share_before_pause(f"one two three {PAUSE} four")
-    0.3
+    0.25
     """
     before, pause, _ = text.partition(PAUSE)
     if not pause:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from decodeloop.course import addresses
 from decodeloop.course.building import lesson_paths, project_root
 from decodeloop.course.paths import WAYS, legs
 from decodeloop.course.site import api, bugs, places
@@ -18,14 +19,13 @@ from decodeloop.course.site.pages import (
     paths_page,
     see_page,
 )
-from decodeloop.course.site.readme import readme_page
+from decodeloop.course.site.texts import Text
 from decodeloop.errors import UserError
 from decodeloop.exercises import Exercise, Mistake, all_exercises
 
 ROOT = project_root()
 PATHS = lesson_paths(ROOT)
 LESSONS = [Lesson.of(path) for path in PATHS]
-GITHUB = "https://github.com/someone/decodeloop"
 
 
 def test_the_first_page_has_every_lesson_and_every_path():
@@ -104,63 +104,64 @@ def test_a_term_of_no_lesson_and_one_that_stands_twice_are_refused():
         glossary_page("**A** · 01\nText.\n\n**a** · 01\nText.\n", LESSONS)
 
 
+PAGES = {
+    "notebooks/00_a.ipynb": "lessons/00_a.ipynb",
+    "notebooks/cheat-sheet.md": "cheat-sheet.md",
+    "README.md": "about.md",
+    "docs/using.md": "docs/using.md",
+}
+
+
+def shown(text, path="README.md", hosted=None):
+    made = Text(path, PAGES[path], PAGES, lambda file: places.file_address(hosted, file))
+    return made.shown(text), made.pictures
+
+
 def test_the_readme_leads_to_pages_of_the_site():
     text = (
         "[00](notebooks/00_a.ipynb#here) [sheet](notebooks/cheat-sheet.md) [own](#place) "
-        "[out](https://example.com)"
+        "[out](https://example.com) [more](docs/using.md)"
     )
-    made, pictures = readme_page(text, lambda path: "")
-    assert made == (
+    assert shown(text)[0] == (
         "[00](lessons/00_a.ipynb#here) [sheet](cheat-sheet.md) [own](#place) "
-        "[out](https://example.com)"
+        "[out](https://example.com) [more](docs/using.md)"
     )
-    assert not pictures
 
 
-def test_other_files_of_the_readme_are_in_the_repository_or_plain_words():
+def test_a_text_in_a_folder_leads_out_of_it():
+    text = "[00](../notebooks/00_a.ipynb) [home](../README.md) ![Bars](../notebooks/bars.png)"
+    made, pictures = shown(text, "docs/using.md")
+    assert made == "[00](../lessons/00_a.ipynb) [home](../about.md) ![Bars](../pictures/bars.png)"
+    assert pictures == ["notebooks/bars.png"]
+
+
+def test_other_files_are_in_the_repository_or_plain_words():
     text = "[a card](src/card.md), [the licence](LICENSE)"
-    made, _ = readme_page(text, lambda path: places.file_address(GITHUB, path))
-    assert f"[a card]({GITHUB}/blob/main/src/card.md)" in made
-    assert readme_page(text, lambda path: "")[0] == "a card, the licence"
+    made, _ = shown(text, hosted="someone/decodeloop")
+    assert "[a card](https://github.com/someone/decodeloop/blob/main/src/card.md)" in made
+    assert shown(text)[0] == "a card, the licence"
 
 
-def test_pictures_of_the_readme_come_along_and_those_of_servers_do_not():
+def test_pictures_come_along_and_those_of_other_servers_do_not():
     text = (
         "[![CI](https://example.com/ci.svg)](https://example.com) ![x](https://example.com/y.png)\n"
         '<img src="https://example.com/z.png"> <img alt="A bug" src="docs/bug.gif">\n'
-        "![Bars](notebooks/bars.png)"
+        "![Bars](notebooks/bars.png) ![The root of q.shape[-2].](notebooks/root.svg)"
     )
-    made, pictures = readme_page(text, lambda path: "")
+    made, pictures = shown(text)
     assert "example.com" not in made
     assert '<img alt="A bug" src="pictures/bug.gif">' in made
     assert "![Bars](pictures/bars.png)" in made
-    assert sorted(pictures) == ["docs/bug.gif", "notebooks/bars.png"]
+    assert "![The root of q.shape[-2].](pictures/root.svg)" in made
+    assert sorted(pictures) == ["docs/bug.gif", "notebooks/bars.png", "notebooks/root.svg"]
 
 
-def test_the_readme_of_today_has_no_link_that_leads_nowhere():
-    made, pictures = readme_page((ROOT / "README.md").read_text("utf-8"), lambda path: "")
-    names = {lesson.name for lesson in LESSONS}
-    assert set(re.findall(r"\]\(lessons/(\w+)\.ipynb", made)) <= names
-    assert all((ROOT / picture).is_file() for picture in pictures)
-
-
-def test_hosted_places_appear_with_an_address_only():
-    links = places.lesson_links("01_a", GITHUB + ".git")
-    assert (
-        "colab.research.google.com/github/someone/decodeloop/blob/main/notebooks/lab/01_a" in links
-    )
-    assert "mybinder.org/v2/gh/someone/decodeloop/main?urlpath=lab/tree/notebooks/lab/01_a" in links
-    for address in ("", "https://example.com/decodeloop"):
-        assert "http" not in places.lesson_links("01_a", address)
-        assert "{download}`" in places.lesson_links("01_a", address)
-
-
-def test_the_address_is_said_once(tmp_path):
-    path = tmp_path / "pyproject.toml"
-    path.write_text('[project]\nname = "x"\n', "utf-8")
-    assert places.repository(tmp_path) == ""
-    path.write_text(f'[project]\nname = "x"\n[project.urls]\nRepository = "{GITHUB}/"\n', "utf-8")
-    assert places.repository(tmp_path) == GITHUB
+def test_hosted_places_appear_where_the_project_is_hosted():
+    links = places.lesson_links("01_a", "someone/decodeloop")
+    assert f"[Open in Colab]({addresses.colab('someone/decodeloop', '01_a')})" in links
+    assert f"[Open in Binder]({addresses.binder('someone/decodeloop', '01_a')})" in links
+    assert "http" not in places.lesson_links("01_a", None)
+    assert "{download}`" in places.lesson_links("01_a", None)
 
 
 def test_every_room_with_public_names_has_a_page():

@@ -34,8 +34,10 @@ def test_outputs_are_those_that_are_stored(source):
     for path in lesson_paths(ROOT):
         shown = json.loads((source / "lessons" / f"{path.stem}.ipynb").read_text("utf-8"))
         stored = json.loads((ROOT / "notebooks" / f"{path.stem}.ipynb").read_text("utf-8"))
-        outputs = [[c["outputs"] for c in nb["cells"] if "outputs" in c] for nb in (shown, stored)]
-        assert outputs[0] == outputs[1][1:]
+        outputs = [
+            [c["outputs"] for c in nb["cells"] if c.get("outputs")] for nb in (shown, stored)
+        ]
+        assert outputs[0] == outputs[1]
 
 
 def test_every_source_is_reached_from_the_first_page(source):
@@ -66,3 +68,15 @@ def test_a_folder_with_something_else_is_not_removed(tmp_path):
     with pytest.raises(UserError, match="holds no sources of a site"):
         prepare(ROOT, tmp_path)
     assert (tmp_path / "letter.txt").exists()
+
+
+def test_what_the_readme_and_the_docs_show_lies_beside_them(source):
+    texts = [source / "about.md", *(source / "docs").glob("*.md")]
+    assert len(texts) == 1 + len(list((ROOT / "docs").glob("*.md")))
+    shown = 0
+    for text in texts:
+        for link in re.findall(r"\]\(([^)#\s]+)", text.read_text("utf-8")):
+            if "://" not in link:
+                assert (text.parent / link).resolve().is_file(), (text.name, link)
+                shown += "pictures/" in link
+    assert shown > 2

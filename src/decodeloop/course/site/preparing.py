@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from decodeloop.course.addresses import repository
 from decodeloop.course.building import lesson_paths, notebook_path
 from decodeloop.course.cheatsheet import cheat_sheet_path
 from decodeloop.course.contents import readme_path
 from decodeloop.course.site import api, attention, bugs, notebooks, pages, places, timeline
 from decodeloop.course.site.glossary import glossary_page
-from decodeloop.course.site.readme import readme_page, shown_at
+from decodeloop.course.site.texts import PICTURES, Text
 from decodeloop.errors import UserError
 from decodeloop.exercises.finding import all_exercises, numbers, of_lesson
 
@@ -39,11 +40,11 @@ def prepare(root: Path, source: Path) -> list[str]:
     for folder in ("static", "templates"):
         shutil.copytree(root / TOOLS / folder, source / f"_{folder}")
     lessons = [pages.Lesson.of(path) for path in paths]
-    address = places.repository(root)
-    write_lessons(root, source, lessons, address)
+    hosted = repository(root)
+    write_lessons(root, source, lessons, hosted)
     write_bugs(source / "bugs", lessons)
     write_api(source / "api")
-    write_readme(root, source, address)
+    write_texts(root, source, lessons, hosted)
     shutil.copy(cheat_sheet_path(root), source)
     drawn = attention.figure(json.loads((root / TOOLS / "attention.json").read_text("utf-8")))
     mistakes = sum(len(exercise.mistakes) for exercise in all_exercises().values())
@@ -60,14 +61,16 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8", newline="\n")
 
 
-def write_lessons(root: Path, source: Path, lessons: list[pages.Lesson], address: str) -> None:
+def write_lessons(
+    root: Path, source: Path, lessons: list[pages.Lesson], hosted: str | None
+) -> None:
     """The page of each lesson, its lab edition to download, and the table of all."""
     for lesson in lessons:
         worked, lab = (
             read_notebook(notebook_path(root, lesson.name, k)) for k in ("worked", "lab")
         )
         badges = notebooks.lesson_badges(lesson.minutes, lesson.part, lesson.needs, worked)
-        links = places.lesson_links(lesson.name, address)
+        links = places.lesson_links(lesson.name, hosted)
         page = notebooks.page(worked, lab, badges, links)
         write(source / "lessons" / f"{lesson.name}.ipynb", json.dumps(page, ensure_ascii=False))
         (source / "lab").mkdir(exist_ok=True)
@@ -104,15 +107,27 @@ def write_api(folder: Path) -> None:
     write(folder / "index.md", api.index_page())
 
 
-def write_readme(root: Path, source: Path, address: str) -> None:
-    """The README, and the pictures that it shows."""
-    text, pictures = readme_page(
-        readme_path(root).read_text("utf-8"), partial(places.file_address, address)
-    )
-    write(source / "about.md", text)
-    (source / "pictures").mkdir(exist_ok=True)
-    for picture in pictures:
-        shutil.copy(root / picture, source / shown_at(picture))
+def write_texts(root: Path, source: Path, lessons: list[pages.Lesson], hosted: str | None) -> None:
+    """The README and what lies in docs/, and the pictures that they show."""
+    readme = readme_path(root).relative_to(root).as_posix()
+    docs = [path.relative_to(root).as_posix() for path in docs_of(root)]
+    shown = {f"notebooks/{x.name}.ipynb": f"lessons/{x.name}.ipynb" for x in lessons}
+    shown |= {cheat_sheet_path(root).relative_to(root).as_posix(): cheat_sheet_path(root).name}
+    shown |= {readme: "about.md"} | {path: path for path in docs}
+    (source / PICTURES).mkdir(exist_ok=True)
+    for path in (readme, *docs):
+        text = Text(path, shown[path], shown, partial(places.file_address, hosted))
+        said = text.shown((root / path).read_text("utf-8"))
+        if path == readme:
+            said += "\n" + pages.toctree([path.removesuffix(".md") for path in docs])
+        write(source / shown[path], said)
+        for picture in text.pictures:
+            shutil.copy(root / picture, source / PICTURES)
+
+
+def docs_of(root: Path) -> list[Path]:
+    """What the README leads to for those who want more."""
+    return sorted((root / "docs").glob("*.md"))
 
 
 __all__ = ["prepare"]
