@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-import decodeloop
+PACKAGE = __name__.split(".")[0]
 
 
 def rooms() -> list[str]:
@@ -14,10 +14,11 @@ def rooms() -> list[str]:
     >>> rooms()[:2]
     ['decodeloop', 'decodeloop.bench']
     """
-    packages = [info.name for info in pkgutil.iter_modules(decodeloop.__path__) if info.ispkg]
-    inside = [f"decodeloop.{name}" for name in packages if name != "commands"]
+    found = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
+    packages = [info.name for info in found if info.ispkg]
+    inside = [f"{PACKAGE}.{name}" for name in packages if name != "commands"]
     public = [name for name in inside if getattr(importlib.import_module(name), "__all__", None)]
-    return ["decodeloop", *public]
+    return [PACKAGE, *public]
 
 
 def page_name(room: str) -> str:
