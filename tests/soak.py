@@ -3,10 +3,13 @@
 Whether tokens are wrong can be said in fp32 alone: 8-bit products round otherwise for many texts.
 It starts `decodeloop serve` and asks it, from so many threads, a mix: good requests, streamed or
 not, of which every tenth is compared with `generate`; hang-ups at a random moment; bad bodies; and
-prompts that can't fit. At the end it says in one JSON object what came of it, and exits with 1 if
+prompts that can't fit. The cache has room for some four of the longest texts, fewer than are
+computed at a time: so blocks are taken from what was kept of old prompts, and texts are sent back.
+At the end it says in one JSON object what came of it, and exits with 1 if
 
 - a token was wrong, or a good request was not answered,
 - a bad one was not refused with 4xx,
+- none was ever sent back for blocks,
 - a block was not free at the end,
 - the process has grown by more than 3 % since its first five minutes (a run of less than ten
   minutes only says by how much, since its first fifth),
@@ -37,6 +40,8 @@ WORDS = ["one", "two", "six", "ten", "red", "green", "blue", "small", "large", "
 BAD = [b"", b"{", b"[]", b'{"prompt": 5}', b'{"temperature": "hot"}', b"\xff" * 99, b"[" * 9999]
 SETTLED = 10.0  # minutes: a shorter run ends before a process has its size
 JSON = {"content-type": "application/json"}
+KV_USED = "kv_blocks_used"
+HISTOGRAM = re.compile(r"_(bucket|created|sum)\b")
 
 
 @dataclass
@@ -45,7 +50,17 @@ class Told:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     counts: Counter[str] = field(default_factory=Counter)
+    compared: int = 0
     wrong: list[str] = field(default_factory=list)
+    _good: int = 0  # that have an answer
+
+    def tenth(self) -> bool:
+        """Whether this answer is one of those that are compared."""
+        with self.lock:
+            self._good += 1
+            is_tenth = self._good % 10 == 1
+            self.compared += is_tenth
+        return is_tenth
 
     def count(self, kind: str, wrong: str | None = None) -> None:
         with self.lock:
@@ -66,8 +81,8 @@ def questions(model: str, dtype: str, draw: random.Random, count: int) -> list[Q
     llm = load(model, dtype=dtype)
     made = []
     for _ in range(count):
-        prompt = " ".join(draw.choices(WORDS, k=draw.randrange(1, 120)))
-        tokens = draw.randrange(4, 48)
+        prompt = " ".join(draw.choices(WORDS, k=draw.randrange(1, 80)))
+        tokens = draw.randrange(4, 32)
         made.append(Question(prompt, tokens, stream(llm, prompt, tokens, raw=True).read()))
     return made
 
@@ -123,9 +138,7 @@ def user(number: int, url: str, name: str, asked: list[Question], end: float, to
         try:
             if kind < 0.7:
                 text, wrong = good(client, question, name, draw), None
-                with told.lock:
-                    compared = told.counts["good"] % 10 == 0
-                if compared and text != question.answer:
+                if told.tenth() and text != question.answer:
                     wrong = f"{text!r}, not {question.answer!r}, behind {question.prompt!r}"
                 told.count("good", wrong)
             elif kind < 0.85:
@@ -148,20 +161,29 @@ def user(number: int, url: str, name: str, asked: list[Question], end: float, to
             client = httpx.Client(base_url=url, timeout=120)
 
 
+def metrics_at(url: str) -> dict[str, float]:
+    """What the server tells of itself, without the parts of its histograms."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    pairs = (line.removeprefix("decodeloop_").rsplit(" ", 1) for line in lines if line[:1] > "#")
+    return {name: float(value) for name, value in pairs if not HISTOGRAM.search(name)}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--users", type=int, default=12)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--dtype", default="fp32", help="int8 rounds otherwise in company")
+    parser.add_argument("--cache-memory", default="24MB", help="the server's, for its blocks")
     parser.add_argument("--least", type=int, default=2000, help="requests, or it is no soak")
     options = parser.parse_args()
     seconds = 60 * options.minutes
     torch.set_num_threads(1)
     asked = questions(options.model, options.dtype, random.Random(0), 40)
     words = ["serve", "--model", options.model, "--dtype", options.dtype, "--port", "0"]
+    words += ["--max-waiting", "8", "--cache-memory", options.cache_memory]
     process = subprocess.Popen(
-        [sys.executable, "-m", "decodeloop", *words, "--max-waiting", "8"],
+        [sys.executable, "-m", "decodeloop", *words],
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
@@ -190,21 +212,21 @@ def main() -> int:
         for thread in threads:
             thread.join(seconds + 300)
         deadline = time.monotonic() + 30
-        used = 1.0
-        while used and time.monotonic() < deadline:
+        metrics = {KV_USED: 1.0}
+        while metrics[KV_USED] and time.monotonic() < deadline:
             time.sleep(0.2)
-            metrics = httpx.get(f"{url}/metrics").text
-            used = float(re.search(r"^decodeloop_kv_blocks_used (\S+)", metrics, re.M)[1])  # type: ignore
+            metrics = metrics_at(url)
         late = memory().rss
         process.terminate()
         status = process.wait(60)
     finally:
         process.kill()
-    requests = sum(told.counts.values())
+    requests = told.counts.total() - told.counts["full"]
     checks = {
         "requests": requests >= options.least,
         "nothing wrong": not told.wrong,
-        "blocks free": used == 0,
+        "blocks free": metrics[KV_USED] == 0,
+        "sent back": metrics["preemptions_total"] > 0,
         "memory": late <= 1.03 * early or options.minutes < SETTLED,
         "log": not log,
         "status": status == 0,
@@ -216,8 +238,9 @@ def main() -> int:
         "dtype": options.dtype,
         "requests": requests,
         **told.counts,
+        "compared": told.compared,
         "wrong": told.wrong[:20],
-        "kv_blocks_used_at_the_end": used,
+        "metrics_at_the_end": metrics,
         "memory_mb": {"early": early / 1e6, "late": late / 1e6, "growth": late / early - 1},
         "log": log[:20],
         "checks": checks,

@@ -102,6 +102,33 @@ def test_build_of_an_unknown_lesson_is_one_sentence(command, checkout):
     assert_one_sentence(err, "'99'", "expected", "01_attention")
 
 
+def test_build_says_what_lessons_weigh(command, checkout):
+    status, out, _ = command("build", "--weigh", "01", "00")
+    assert status == 0
+    heading, first, second = out.splitlines()
+    assert heading.split()[:2] == ["lesson", "words"]
+    assert first.startswith("01_attention ") and second.startswith("00_start_here ")
+    assert len(first) == len(heading)
+
+    (checkout / "lessons" / "00_start_here.md").open("a").write("word " * 3000)
+    status, out, _ = command("build", "00", "--weigh", "--json")
+    assert status == 1
+    assert out.count("\n") == 1
+    found = json.loads(out)
+    [row] = found["lessons"]
+    assert row["lesson"] == "00_start_here"
+    assert 3000 < row["words"] < 6000
+    assert len(row) == len(heading.split())
+    assert [line for line in found["excess"] if f"has {row['words']:,} words" in line]
+    assert [line for line in command("build", "--weigh", "00")[1].splitlines() if "words:" in line]
+
+
+def test_json_of_a_build_is_refused(command, checkout):
+    status, out, err = command("build", "--json")
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, "--json", "--weigh", "add it")
+
+
 def test_progress_shows_what_was_checked(command, tmp_path):
     Progress(tmp_path).start()
     Progress(tmp_path).exercise("softmax", "wrong")

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
 
-from decodeloop.decode import Sampling, SamplingParts, TextStream
+from decodeloop.decode import Constraint, Sampling, SamplingParts, TextStream
 from decodeloop.decode import Sequence as Text
 from decodeloop.decode.conversation import Message
 from decodeloop.decode.sampling import SMALLEST
 from decodeloop.decode.sequence import Pieces
 from decodeloop.model import ModelConfig
 from decodeloop.serve.complaints import bad
+from decodeloop.serve.formats import Formats
 from decodeloop.serve.protocol import MOST_TEXTS, ChatRequest, Common, CompletionRequest
 
 
 class Tokenizer(Protocol):
     def encode(self, text: str, beginning: bool = False) -> list[int]: ...
     def decode(self, token_ids: Sequence[int], skip_special: bool = False) -> str: ...
+    def token_bytes(self) -> list[bytes]: ...
 
 
 class LanguageModel(Protocol):
@@ -46,6 +49,11 @@ class Speaker:
     sampling_parts: SamplingParts = field(default_factory=SamplingParts)
     text_stream: Callable[..., Pieces] = TextStream
 
+    @cached_property
+    def formats(self) -> Formats:
+        """What answers may be asked to be."""
+        return Formats(self.llm.tokenizer.token_bytes)
+
     def texts(self, request: Common, longest: int) -> list[Text]:
         """The texts that a request asks for: `n` for each of its prompts.
 
@@ -53,7 +61,8 @@ class Speaker:
             longest: positions that a text may have.
 
         Raises:
-            UserError: a prompt can't be read, or leaves no room for an answer.
+            UserError: a prompt can't be read, or leaves no room for an answer; or what the answer
+                must be can't be obeyed.
         """
         prompts = self._prompts(request)
         if len(prompts) * request.n > MOST_TEXTS:
@@ -62,6 +71,7 @@ class Speaker:
                 f"ask for fewer at once.",
                 "n",
             )
+        constraint = self.formats.constraint(request.response_format)
         texts: list[Text] = []
         for ids in prompts:
             if not ids:
@@ -73,7 +83,8 @@ class Speaker:
                     f"shorten it."
                 )
             budget = room if request.budget is None else request.budget
-            texts += [self._text(request, ids, budget, len(texts) + i) for i in range(request.n)]
+            numbers = range(len(texts), len(texts) + request.n)
+            texts += [self._text(request, ids, budget, number, constraint) for number in numbers]
         return texts
 
     def _prompts(self, request: Common) -> list[list[int]]:
@@ -83,7 +94,14 @@ class Speaker:
         encode = self.llm.tokenizer.encode
         return [encode(p, beginning=True) if isinstance(p, str) else p for p in request.prompts]
 
-    def _text(self, request: Common, ids: list[int], budget: int, number: int) -> Text:
+    def _text(
+        self,
+        request: Common,
+        ids: list[int],
+        budget: int,
+        number: int,
+        constraint: Constraint | None,
+    ) -> Text:
         if any(token >= self.llm.config.vocabulary for token in ids):
             raise bad(
                 f"the prompt has token {max(ids)}: expected ids below "
@@ -102,6 +120,7 @@ class Speaker:
             generator=generator,
             eos_ids=() if request.ignore_eos else self.llm.eos_ids,
             text_stream=self.text_stream(self.llm.tokenizer, request.stops),
+            constraint=constraint,
             best=forecasts_of(request),
         )
 

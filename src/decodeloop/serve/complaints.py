@@ -15,6 +15,7 @@ WANTED = {
     "prompt": "expected a text, a list of token ids, or a list of either, none of them empty",
     "stop": "expected a text, or up to four, none of them empty",
     "content": "expected a text, or a list of parts of type text",
+    "schema": "expected an object, or true",
 }
 
 
@@ -64,5 +65,6 @@ def bad_request(error: ValidationError) -> Refused:
 
 def is_branch(part: str | int) -> bool:
     """Whether it names one of the types that a field may have, and no field."""
-    named = isinstance(part, str) and (part[:4] in ("list", "cons") or part in ("str", "int"))
-    return named or part == "[key]"
+    if not isinstance(part, str):
+        return False
+    return part[:4] in ("list", "cons", "dict") or part in ("str", "int", "bool", "[key]")

@@ -20,7 +20,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "echo": (False,),
     "modalities": (["text"],),
     "parallel_tool_calls": (True, False),
-    "response_format": ({"type": "text"},),
     "service_tier": ("auto", "default"),
     "store": (False,),
     "suffix": ("",),
@@ -46,6 +45,20 @@ class StreamOptions(Strict):
     include_usage: bool = False
 
 
+class JsonSchema(Strict):
+    """A schema and its label. It is always obeyed, whatever `strict` says."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    description: str | None = None
+    strict: bool | None = None
+    schema_: dict[str, Any] | bool = Field(alias="schema")
+
+
+class ResponseFormat(Strict):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
 class Common(Strict):
     """The fields of both endpoints. `user` is a label, and changes nothing."""
 
@@ -64,6 +77,7 @@ class Common(Strict):
         Annotated[str, StringConstraints(pattern=r"^\d{1,9}$")],
         Annotated[float, Field(ge=-100, le=100)],
     ] = Field({}, max_length=1024)
+    response_format: ResponseFormat | None = None  # of a completion, too: beyond OpenAI's
     user: str | None = None
     # beyond OpenAI's
     top_k: Count | None = None
@@ -146,6 +160,13 @@ def parse(kind: type[Common], told: dict[str, Any]) -> Any:
         and not request.logprobs
     ):
         raise bad("top_logprobs was given without logprobs: set that to true.", "logprobs")
+    wanted = request.response_format
+    if wanted is not None and (wanted.type == "json_schema") != (wanted.json_schema is not None):
+        raise bad(
+            f"response_format is of type {wanted.type}: expected json_schema beside it if that is "
+            f"its type, and else none.",
+            "response_format",
+        )
     if request.stream_options is not None and not request.stream:
         raise bad("stream_options was given without stream: leave it out.", "stream_options")
     return request

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from decodeloop.decode.penalties import TokenForecast
-from decodeloop.decode.text_stream import UNFINISHED
+from decodeloop.decode.text_stream import UNFINISHED, TextStream, Tokenizer
 from decodeloop.errors import printable
 from decodeloop.serve.answer import Piece
 
@@ -38,18 +37,19 @@ class Reply:
     """One answer, as chunks while it comes or as a whole; `chat` or completion.
 
     Args:
-        name_of: the text of one token, for log-probabilities.
+        tokenizer: for log-probabilities, which name each token.
         forecasts: how many best tokens they were asked for with; None if they were not.
     """
 
     chat: bool
     model: str
     prompt_tokens: int
-    name_of: Callable[[int], str]
+    tokenizer: Tokenizer
     forecasts: int | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
     made: dict[int, int] = field(default_factory=dict)  # tokens of each text
+    places: dict[int, Places] = field(default_factory=dict)  # of each, where they begin
 
     def chunk(self, piece: Piece) -> dict[str, Any] | None:
         """What a piece adds to a stream; None if nothing shows. The first of a chat says who
@@ -97,13 +97,16 @@ class Reply:
         told = None
         if self.forecasts is not None:
             shape = self._chat_logprobs if self.chat else self._completion_logprobs
-            told = shape(piece.forecasts)
+            told = shape(piece)
         reason = REASONS[piece.finish_reason]
         return {"index": piece.number, **said, "logprobs": told, "finish_reason": reason}
 
-    def _chat_logprobs(self, forecasts: Sequence[TokenForecast]) -> dict[str, Any]:
+    def _name(self, token: int) -> str:
+        return self.tokenizer.decode([token])
+
+    def _chat_logprobs(self, piece: Piece) -> dict[str, Any]:
         def entry(token: int, logprob: float) -> dict[str, Any]:
-            text = self.name_of(token)
+            text = self._name(token)
             known = None if UNFINISHED in text else list(text.encode())  # half a character has none
             return {"token": text, "logprob": floor(logprob), "bytes": known}
 
@@ -113,19 +116,34 @@ class Reply:
                     **entry(f.token, f.logprob),
                     "top_logprobs": [entry(*pair) for pair in f.best[: self.forecasts]],
                 }
-                for f in forecasts
+                for f in piece.forecasts
             ]
         }
 
-    def _completion_logprobs(self, forecasts: Sequence[TokenForecast]) -> dict[str, Any]:
+    def _completion_logprobs(self, piece: Piece) -> dict[str, Any]:
+        forecasts = piece.forecasts
+        places = self.places.setdefault(piece.number, Places(self.tokenizer))
         return {
-            "tokens": [self.name_of(f.token) for f in forecasts],
+            "tokens": [self._name(f.token) for f in forecasts],
             "token_logprobs": [floor(f.logprob) for f in forecasts],
             "top_logprobs": [
-                {self.name_of(token): floor(logprob) for token, logprob in f.best}
-                for f in forecasts
+                {self._name(token): floor(logprob) for token, logprob in f.best} for f in forecasts
             ],
+            "text_offset": [places.next(f.token) for f in forecasts],
         }
+
+
+class Places:
+    """Where each token of a text begins in it, in characters; the second part of one that is spread
+    over several begins where the first does."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._stream, self._at = TextStream(tokenizer), 0
+
+    def next(self, token: int) -> int:
+        at = self._at
+        self._at += len(self._stream.push(token))
+        return at
 
 
 def floor(logprob: float) -> float:

@@ -91,7 +91,7 @@ class Endpoints:
             kind is ChatRequest,
             self.speaker.name,
             prompt_tokens,
-            lambda token: self.speaker.llm.tokenizer.decode([token]),
+            self.speaker.llm.tokenizer,
             forecasts_of(request),
         )
         pieces = self._pieces(texts)
