@@ -19,15 +19,21 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 THREADS ?= $(shell expr $(CORES) / 2 \| 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-device build check fetch clean
+.PHONY: help cpu lab test test-device build check fetch clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
+# On Linux pip brings the build of PyTorch for CUDA, several gigabytes. This one is there first.
+cpu:  ## before the others, on Linux without an NVIDIA GPU: PyTorch for the CPU alone
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check uv
+	$(BIN)/uv pip install --python $(BIN)/python --torch-backend=cpu "$$(grep '^torch==' constraints.txt)"
+
 $(BIN)/decodeloop: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[lab]'
 	@touch $@
 
 $(VENV)/.with-test: $(BIN)/decodeloop

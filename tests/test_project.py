@@ -108,7 +108,7 @@ def project():
 def requirements():
     """Every direct requirement, those of the extras included; peers are taken as they are."""
     extras = {**project()["optional-dependencies"]}
-    assert {"build", "serve", "test", "site", "dev", "peers"} == set(extras)
+    assert {"lab", "build", "serve", "test", "site", "dev", "peers"} == set(extras)
     del extras["peers"]
     groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]
@@ -379,7 +379,108 @@ def test_hosted_macs_compute_on_the_cpu(name, job):
 def test_ci_runs_the_worked_notebooks_on_a_pretend_gpu():
     steps = [step.get("run", "") for step in workflow("tests.yml")["device"]["steps"]]
     assert steps[-1] == "make test-device"
-    assert any("torch-backend=cpu" in step for step in steps), "it takes the place of CUDA"
+    assert "make cpu" in steps, "it takes the place of CUDA"
+    assert "--torch-backend=cpu" in (ROOT / "Makefile").read_text("utf-8")
+
+
+# other machines: what is said there is what the project says
+
+
+def recipe(target):
+    """The lines of a target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+
+
+def dockerfile():
+    """The Dockerfile as pairs of an instruction and its words."""
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [tuple(line.split(None, 1)) for line in lines]
+
+
+def targets_called(command):
+    """Those of the Makefile that a shell command makes, and the words of `decodeloop` in it."""
+    made = [words.split() for words in re.findall(r"(?:^|[;&] )make ([a-z -]+)", command)]
+    made = [name for words in made for name in words]
+    return made, re.findall(r"\.venv/bin/decodeloop ([^&|;]+)", command)
+
+
+def test_the_container_is_made_by_the_commands_of_the_project():
+    steps = dockerfile()
+    runs = " ; ".join(words for name, words in steps if name == "RUN")
+    made, commands = targets_called(runs)
+    assert made == ["cpu", "fetch"]
+    for target in made:
+        assert recipe(target)
+    assert [command.split() for command in commands] == [["lab", "--no-open"]]
+    [base] = [words for name, words in steps if name == "FROM"]
+    lowest = project()["requires-python"].removeprefix(">=")
+    assert base.startswith(f"python:{lowest}-slim")
+
+
+def test_the_container_has_no_rights_and_asks_for_a_token():
+    steps = dockerfile()
+    names = [name for name, _ in steps]
+    [user] = [words for name, words in steps if name == "USER"]
+    assert user != "root"
+    made = names.index("USER")
+    before = [words for name, words in steps[:made] if name == "RUN"]
+    assert not [words for words in before if re.search(r"make (cpu|fetch)", words)]
+    [start] = [json.loads(words) for name, words in steps if name == "CMD"]
+    assert start[:2] == [".venv/bin/decodeloop", "lab"]
+    assert not [word for word in start if "token" in word or "password" in word]
+    [port] = [words for name, words in steps if name == "EXPOSE"]
+    assert f"--port={port}" in start
+    text = (ROOT / "Dockerfile").read_text("utf-8") + (ROOT / "docs/installing.md").read_text(
+        "utf-8"
+    )
+    published = re.findall(r"docker run .*?-p (\S+)", text)
+    assert published == [f"127.0.0.1:{port}:{port}"] * 2, "on this machine alone"
+
+
+def test_the_container_takes_nothing_that_git_leaves_out():
+    left_out = set((ROOT / ".dockerignore").read_text("utf-8").split())
+    assert {".git", ".venv*", "work", "build", "dist"} <= left_out
+    copied = [words.split() for name, words in dockerfile() if name == "COPY"]
+    for *names, _ in copied:
+        for name in names[1:]:
+            assert name == "." or (ROOT / name).is_file(), name
+
+
+def test_the_dev_container_is_made_by_the_commands_of_the_project():
+    made_of = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    made, commands = targets_called(made_of["onCreateCommand"])
+    assert made == ["cpu", "fetch"]
+    assert [command.split() for command in commands] == [["lab", "--no-open"]]
+    assert project()["requires-python"].removeprefix(">=") in made_of["image"]
+    python = made_of["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert python.endswith("/.venv/bin/python")
+    for name in made_of["customizations"]["codespaces"]["openFiles"]:
+        assert (ROOT / "notebooks" / "lab" / Path(name).name).is_file()
+
+
+def test_binder_finds_its_files_where_it_looks():
+    """A folder called binder or .binder would hide those in the root."""
+    assert not [name for name in ("binder", ".binder") if (ROOT / name).exists()]
+    assert (ROOT / "environment.yml").is_file()
+    path = ROOT / "postBuild"
+    assert path.stat().st_mode & 0o111 or sys.platform == "win32"
+    lines = path.read_text("utf-8").splitlines()
+    assert lines[0].startswith("#!")
+    assert [line for line in lines if line.startswith("decodeloop")] == [
+        "decodeloop fetch",
+        "decodeloop lab --no-open",
+    ]
+
+
+def test_the_lab_asks_for_jupyter_and_the_course_alone_does_not():
+    plain = {Requirement(r).name for r in project()["dependencies"]}
+    lab = {Requirement(r).name for r in project()["optional-dependencies"]["lab"]}
+    assert lab == {"jupyterlab", "ipykernel"}
+    assert not plain & lab
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert "constraints.txt -e '.[lab]'" in makefile
 
 
 def test_the_site_is_built_and_checked_before_it_is_published():

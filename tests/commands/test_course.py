@@ -55,6 +55,15 @@ def test_lab_opens_jupyterlab_at_lesson_00_with_the_further_options(command, che
     assert folder == checkout / "work"
 
 
+def test_lab_without_jupyterlab_is_one_sentence(command, checkout, monkeypatch):
+    monkeypatch.setattr(sys.modules["decodeloop.commands.lab"], "find_spec", lambda name: None)
+    monkeypatch.setattr(os, "execv", None)
+    status, _, err = command("lab")
+    assert status == 2
+    assert_one_sentence(err, "JupyterLab is not installed", ".[lab]", str(checkout / "work"))
+    assert (checkout / "work" / "00_start_here.ipynb").is_file()  # for any other Jupyter
+
+
 def test_lab_does_not_open_without_the_model(command, checkout, empty_cache, monkeypatch):
     monkeypatch.setattr(os, "execv", None)
     status, _, err = command("lab")
