@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import subprocess
@@ -21,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 import decodeloop
 from decodeloop.course.building import lesson_paths
 from decodeloop.course.lessons import read_lesson
+from decodeloop.course.weighing import excess, weigh
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "decodeloop"
@@ -106,7 +108,7 @@ def project():
 def requirements():
     """Every direct requirement, those of the extras included; peers are taken as they are."""
     extras = {**project()["optional-dependencies"]}
-    assert {"build", "serve", "test", "dev", "peers"} == set(extras)
+    assert {"lab", "build", "serve", "test", "site", "dev", "peers"} == set(extras)
     del extras["peers"]
     groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]
@@ -277,11 +279,67 @@ def test_a_lesson_says_the_same_minutes_in_its_text():
         assert f"about {lesson.minutes} minutes" in path.read_text("utf-8"), path
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "AGENTS.md"])
-def test_links_lead_somewhere(name):
-    links = re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text("utf-8"))
+# What still weighs more than the measure; a lesson leaves this list when it is lighter, for good.
+HEAVY = {
+    "01_attention",
+    "02_multi_head_attention",
+    "03_block",
+    "04_decoder",
+    "05_generating_without_a_cache",
+    "06_kv_cache",
+    "07_sampling",
+    "08_decoding_loop",
+    "09_memory",
+    "10_complexity",
+    "11_metrics",
+    "12_accelerators",
+    "17_parallelism",
+    "23_fast_path",
+    "A1_the_primer_checked",
+    "A2_encoders",
+}
+
+
+@pytest.mark.parametrize("path", lesson_paths(ROOT), ids=lambda path: path.stem)
+def test_no_lesson_exceeds_the_measure(path):
+    found = excess(weigh(read_lesson(path)))
+    assert bool(found) == (path.stem in HEAVY), found or "it is light: take it off the list"
+
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8"))
     local = [link for link in links if "://" not in link]
-    assert not [link for link in local if not (ROOT / link).exists()]
+    assert not [link for link in local if not (path.parent / link).exists()]
+
+
+def test_every_page_is_found_from_the_readme():
+    assert len(PAGES) > 7
+    seen, new = set(), [ROOT / "README.md"]
+    while new:
+        page = new.pop()
+        seen.add(page)
+        links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text("utf-8"))
+        new += {(page.parent / link).resolve() for link in links if "://" not in link} - seen
+    assert not set(PAGES) - seen
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_pictures_have_words_for_who_cannot_see_them(path):
+    for words in re.findall(r"!\[([^\]]*)\]\(", path.read_text("utf-8").replace("\n", " ")):
+        assert len(words.split()) >= 2, words
+
+
+def test_the_first_screen_of_the_readme():
+    lines = readme().splitlines()
+    assert lines[0] == "# decodeloop: LLM inference from scratch, on your laptop's CPU"
+    headings = [line for line in lines if line.startswith("## ")]
+    assert headings[:3] == ["## Two commands", "## Three paths", "## Lessons"]
+    words = readme().split("## Three paths")[0].split()
+    assert len(words) < 3 * 180, "three minutes of reading, and two commands"
 
 
 def test_the_commands_of_the_readme_exist():
@@ -321,11 +379,134 @@ def test_hosted_macs_compute_on_the_cpu(name, job):
 def test_ci_runs_the_worked_notebooks_on_a_pretend_gpu():
     steps = [step.get("run", "") for step in workflow("tests.yml")["device"]["steps"]]
     assert steps[-1] == "make test-device"
-    assert any("torch-backend=cpu" in step for step in steps), "it takes the place of CUDA"
+    assert "make cpu" in steps, "it takes the place of CUDA"
+    assert "--torch-backend=cpu" in (ROOT / "Makefile").read_text("utf-8")
+
+
+# other machines: what is said there is what the project says
+
+
+def recipe(target):
+    """The lines of a target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+
+
+def dockerfile():
+    """The Dockerfile as pairs of an instruction and its words."""
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [tuple(line.split(None, 1)) for line in lines]
+
+
+def targets_called(command):
+    """Those of the Makefile that a shell command makes, and the words of `decodeloop` in it."""
+    made = [words.split() for words in re.findall(r"(?:^|[;&] )make ([a-z -]+)", command)]
+    made = [name for words in made for name in words]
+    return made, re.findall(r"\.venv/bin/decodeloop ([^&|;]+)", command)
+
+
+def test_the_container_is_made_by_the_commands_of_the_project():
+    steps = dockerfile()
+    runs = " ; ".join(words for name, words in steps if name == "RUN")
+    made, commands = targets_called(runs)
+    assert made == ["cpu", "fetch"]
+    for target in made:
+        assert recipe(target)
+    assert [command.split() for command in commands] == [["lab", "--no-open"]]
+    [base] = [words for name, words in steps if name == "FROM"]
+    lowest = project()["requires-python"].removeprefix(">=")
+    assert base.startswith(f"python:{lowest}-slim")
+
+
+def test_the_container_has_no_rights_and_asks_for_a_token():
+    steps = dockerfile()
+    names = [name for name, _ in steps]
+    [user] = [words for name, words in steps if name == "USER"]
+    assert user != "root"
+    made = names.index("USER")
+    before = [words for name, words in steps[:made] if name == "RUN"]
+    assert not [words for words in before if re.search(r"make (cpu|fetch)", words)]
+    [start] = [json.loads(words) for name, words in steps if name == "CMD"]
+    assert start[:2] == [".venv/bin/decodeloop", "lab"]
+    assert not [word for word in start if "token" in word or "password" in word]
+    [port] = [words for name, words in steps if name == "EXPOSE"]
+    assert f"--port={port}" in start
+    text = (ROOT / "Dockerfile").read_text("utf-8") + (ROOT / "docs/installing.md").read_text(
+        "utf-8"
+    )
+    published = re.findall(r"docker run .*?-p (\S+)", text)
+    assert published == [f"127.0.0.1:{port}:{port}"] * 2, "on this machine alone"
+
+
+def test_the_container_takes_nothing_that_git_leaves_out():
+    left_out = set((ROOT / ".dockerignore").read_text("utf-8").split())
+    assert {".git", ".venv*", "work", "build", "dist"} <= left_out
+    copied = [words.split() for name, words in dockerfile() if name == "COPY"]
+    for *names, _ in copied:
+        for name in names[1:]:
+            assert name == "." or (ROOT / name).is_file(), name
+
+
+def test_the_dev_container_is_made_by_the_commands_of_the_project():
+    made_of = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    made, commands = targets_called(made_of["onCreateCommand"])
+    assert made == ["cpu", "fetch"]
+    assert [command.split() for command in commands] == [["lab", "--no-open"]]
+    assert project()["requires-python"].removeprefix(">=") in made_of["image"]
+    python = made_of["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert python.endswith("/.venv/bin/python")
+    for name in made_of["customizations"]["codespaces"]["openFiles"]:
+        assert (ROOT / "notebooks" / "lab" / Path(name).name).is_file()
+
+
+def test_binder_finds_its_files_where_it_looks():
+    """A folder called binder or .binder would hide those in the root."""
+    assert not [name for name in ("binder", ".binder") if (ROOT / name).exists()]
+    assert (ROOT / "environment.yml").is_file()
+    path = ROOT / "postBuild"
+    assert path.stat().st_mode & 0o111 or sys.platform == "win32"
+    lines = path.read_text("utf-8").splitlines()
+    assert lines[0].startswith("#!")
+    assert [line for line in lines if line.startswith("decodeloop")] == [
+        "decodeloop fetch",
+        "decodeloop lab --no-open",
+    ]
+
+
+def test_the_lab_asks_for_jupyter_and_the_course_alone_does_not():
+    plain = {Requirement(r).name for r in project()["dependencies"]}
+    lab = {Requirement(r).name for r in project()["optional-dependencies"]["lab"]}
+    assert lab == {"jupyterlab", "ipykernel"}
+    assert not plain & lab
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert "constraints.txt -e '.[lab]'" in makefile
+
+
+def test_the_site_is_built_and_checked_before_it_is_published():
+    jobs = workflow("site.yml")
+    steps = [step.get("run") or step.get("uses") for step in jobs["build"]["steps"]]
+    order = ["make site", "make site-check", "actions/upload-pages-artifact@v3"]
+    assert [step for step in steps if step in order] == order
+    assert jobs["publish"]["needs"] == "build"
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(r"sphinx -W .* build/site$", makefile, re.MULTILINE), "warnings are errors"
+
+
+def test_what_npm_fetches_is_pinned():
+    wanted = json.loads((ROOT / "tools" / "site" / "package.json").read_text("utf-8"))
+    locked = json.loads((ROOT / "tools" / "site" / "package-lock.json").read_text("utf-8"))
+    assert locked["packages"][""]["dependencies"] == wanted["dependencies"]
+    for name, version in wanted["dependencies"].items():
+        assert re.fullmatch(r"[\d.]+", version), name
+        assert locked["packages"][f"node_modules/{name}"]["version"] == version
+    for name, package in locked["packages"].items():
+        assert not name or package["integrity"].startswith("sha512-"), name
 
 
 def test_no_text_names_the_host_of_a_package_registry():
-    folders = [ROOT / name for name in ("lessons", "notebooks", "src", "tests", ".ci", ".github")]
+    names = ("lessons", "notebooks", "docs", "src", "tests", "tools", ".ci", ".github")
+    folders = [ROOT / name for name in names]
     files = [p for p in ROOT.iterdir() if p.is_file()]
     files += [p for folder in folders for p in folder.rglob("*") if p.is_file()]
     texts = {p: p.read_bytes() for p in files if p.suffix not in (".pyc", ".png")}

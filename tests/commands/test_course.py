@@ -55,6 +55,15 @@ def test_lab_opens_jupyterlab_at_lesson_00_with_the_further_options(command, che
     assert folder == checkout / "work"
 
 
+def test_lab_without_jupyterlab_is_one_sentence(command, checkout, monkeypatch):
+    monkeypatch.setattr(sys.modules["decodeloop.commands.lab"], "find_spec", lambda name: None)
+    monkeypatch.setattr(os, "execv", None)
+    status, _, err = command("lab")
+    assert status == 2
+    assert_one_sentence(err, "JupyterLab is not installed", ".[lab]", str(checkout / "work"))
+    assert (checkout / "work" / "00_start_here.ipynb").is_file()  # for any other Jupyter
+
+
 def test_lab_does_not_open_without_the_model(command, checkout, empty_cache, monkeypatch):
     monkeypatch.setattr(os, "execv", None)
     status, _, err = command("lab")
@@ -93,6 +102,33 @@ def test_build_of_an_unknown_lesson_is_one_sentence(command, checkout):
     assert_one_sentence(err, "'99'", "expected", "01_attention")
 
 
+def test_build_says_what_lessons_weigh(command, checkout):
+    status, out, _ = command("build", "--weigh", "01", "00")
+    assert status == 0
+    heading, first, second = out.splitlines()
+    assert heading.split()[:2] == ["lesson", "words"]
+    assert first.startswith("01_attention ") and second.startswith("00_start_here ")
+    assert len(first) == len(heading)
+
+    (checkout / "lessons" / "00_start_here.md").open("a").write("word " * 3000)
+    status, out, _ = command("build", "00", "--weigh", "--json")
+    assert status == 1
+    assert out.count("\n") == 1
+    found = json.loads(out)
+    [row] = found["lessons"]
+    assert row["lesson"] == "00_start_here"
+    assert 3000 < row["words"] < 6000
+    assert len(row) == len(heading.split())
+    assert [line for line in found["excess"] if f"has {row['words']:,} words" in line]
+    assert [line for line in command("build", "--weigh", "00")[1].splitlines() if "words:" in line]
+
+
+def test_json_of_a_build_is_refused(command, checkout):
+    status, out, err = command("build", "--json")
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, "--json", "--weigh", "add it")
+
+
 def test_progress_shows_what_was_checked(command, tmp_path):
     Progress(tmp_path).start()
     Progress(tmp_path).exercise("softmax", "wrong")
@@ -118,6 +154,88 @@ def test_progress_shows_what_was_checked(command, tmp_path):
     assert table[-1] == f"1 of {len(rows)} exercises are right."
 
 
+def start_of_short(progress):
+    """What somebody has done who went from 00 to the middle of 01."""
+    progress.start()
+    progress.exercise("greedy", "right")
+    progress.exercise("next_token_loss", "right")
+    progress.exercise("softmax", "right")
+    progress.exercise("causal_mask", "wrong")
+
+
+def test_progress_follows_a_path_and_says_what_comes_next(command, tmp_path):
+    start_of_short(Progress(tmp_path))
+    status, out, _ = command("progress", "--path", "short", "--work", tmp_path)
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("The short course, about ")
+    states = {line.split()[0]: line.rstrip() for line in lines[2:9]}
+    assert list(states) == ["00", "01", "05", "06", "08", "10", "12"]
+    assert states["00"].endswith("✓ done")
+    assert states["01"].endswith("● begun")
+    assert states["05"].endswith("○ open")
+    assert lines[-2].startswith("1 of 7 lessons are done; about ")
+    assert lines[-1] == "Next: 01 Attention, work/01_attention.ipynb"
+
+
+def test_a_path_that_was_gone_is_done(command, tmp_path):
+    Progress(tmp_path).start()
+    out = command("progress", "--path", "short", "--work", tmp_path, "--json")[1]
+    data = json.loads(out)
+    assert data["path"]["name"] == "short"
+    assert [x["lesson"].split("_")[0] for x in data["path"]["lessons"]][:2] == ["00", "01"]
+    assert sum(x["right"] for x in data["path"]["lessons"]) == 0
+    for row in data["exercises"]:
+        if row["kind"] == "core":
+            Progress(tmp_path).exercise(row["exercise"], "right")
+    out = command("progress", "--path", "short", "--work", tmp_path)[1]
+    assert out.endswith("Every lesson of it is done.\n")
+    assert "open" not in out
+
+
+def test_an_unknown_path_is_one_sentence(command, tmp_path):
+    Progress(tmp_path).start()
+    status, out, err = command("progress", "--path", "scenic", "--work", tmp_path)
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, "'scenic'", "expected one of", "short, whole, serve")
+
+
+def test_progress_draws_the_guesses(command, tmp_path):
+    Progress(tmp_path).start()
+    status, out, err = command("progress", "--predictions", tmp_path / "a.png", "--work", tmp_path)
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, "no guess to draw yet", "predict")
+    Progress(tmp_path).prediction("06_kv_cache", "bytes", 100.0, 46_080.0, "bytes")
+    made = command("progress", "--predictions", tmp_path / "a.png", "--work", tmp_path)
+    assert made == (
+        0,
+        f"{tmp_path / 'a.png'}: 1 guess: 0 within a factor 2, half of them within "
+        "460; 1 too low, 0 too high.\n",
+        "",
+    )
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    data = json.loads(command("progress", "--work", tmp_path, "--json")[1])
+    assert data["predictions"] == [
+        {
+            "lesson": "06_kv_cache",
+            "name": "bytes",
+            "guess": 100.0,
+            "measured": 46_080.0,
+            "unit": "bytes",
+        }
+    ]
+
+
+@pytest.mark.parametrize("name", ["no/folder/a.png", "a.odd"])
+def test_where_the_guesses_cannot_be_drawn_is_one_sentence(command, tmp_path, name):
+    Progress(tmp_path).start()
+    Progress(tmp_path).prediction("06_kv_cache", "bytes", 100.0, 46_080.0, "bytes")
+    status, out, err = command("progress", "--predictions", tmp_path / name, "--work", tmp_path)
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, str(tmp_path / name))
+    assert not (tmp_path / "a.odd").exists()
+
+
 def test_progress_is_found_from_inside_the_work_folder(command, tmp_path, monkeypatch):
     Progress(tmp_path).start()
     (tmp_path / "mine").mkdir()
@@ -136,6 +254,7 @@ def test_progress_elsewhere_or_unreadable_is_one_sentence(command, tmp_path):
 
 
 ODD = [[], {"exercises": []}, {"exercises": {"softmax": 7}}, {"exercises": {"softmax": {}}}]
+ODD += [{"predictions": {"a": value}} for value in ([], {}, {"lesson": 1}, "x")]
 ODD += [
     {"exercises": {"softmax": {"state": value, "attempts": value}}} for value in ([], "[/]", {})
 ]

@@ -257,11 +257,11 @@ def test_a_notebook_without_a_lesson_is_stale(root, no_kernel, folder):
 
 
 def test_lessons_come_in_the_order_of_the_course_appendices_last(root):
-    for name in ("A1_primer", "00_start", "10_later"):
+    for name in ("P0_before", "A1_primer", "00_start", "10_later"):
         write(root, name, "")
     (root / "lessons" / "README.md").write_text("no lesson")
     names = [path.stem for path in building.lesson_paths(root)]
-    assert names == ["00_start", "07_small", "08_other", "10_later", "A1_primer"]
+    assert names == ["00_start", "07_small", "08_other", "10_later", "A1_primer", "P0_before"]
 
 
 @pytest.mark.parametrize("name", ["A2", "a2", "A2_encoders"])

@@ -1,6 +1,7 @@
 from decodeloop.course.building import build, lesson_paths, stale
-from decodeloop.course.contents import HEAD, readme_path, with_table
+from decodeloop.course.contents import HEAD, PATHS_HEAD, in_runs, made, readme_path, with_table
 from decodeloop.course.lessons import read_lesson
+from decodeloop.course.paths import Leg
 
 
 def lesson(folder, name, title, builds):
@@ -32,3 +33,45 @@ def test_a_readme_that_says_something_else_is_stale_and_written_again(tmp_path):
     assert readme_path(tmp_path).read_text() == HEAD
     assert stale(tmp_path) == []
     assert lesson_paths(tmp_path) == []
+
+
+BLOCKS = (
+    "before\n<!-- badges: made -->\nold\n<!-- end -->\n<!-- paths: made -->\n<!-- end -->\nafter\n"
+)
+
+
+def test_blocks_are_made_and_what_stands_around_them_stays(tmp_path):
+    paths = [lesson(tmp_path, name, "Title", "a `c`") for name in ("06_a", "07_b", "08_c", "09_d")]
+    text = made(BLOCKS, tmp_path, paths)
+    assert text.startswith("before\n<!-- badges: made -->\n<!-- end -->\n<!-- paths: made -->\n\n|")
+    assert text.endswith(" |\n\n<!-- end -->\nafter\n")
+    assert PATHS_HEAD in text
+    assert (
+        "| **The whole build** | ½ | [06](notebooks/06_a.ipynb)–[09](notebooks/09_d.ipynb) |"
+        in text
+    )
+    serve = "[06](notebooks/06_a.ipynb) · [09](notebooks/09_d.ipynb)"
+    assert f"| **For engineers who serve** | ½ | {serve} |" in text
+    assert made(text, tmp_path, paths) == text
+
+
+def test_badges_come_with_the_address(tmp_path):
+    assert "![" not in made(BLOCKS, tmp_path, [])
+    url = '[project.urls]\nRepository = "https://github.com/some/where"\n'
+    (tmp_path / "pyproject.toml").write_text(url)
+    assert "](https://github.com/some/where/actions/" in made(BLOCKS, tmp_path, [])
+
+
+def leg(name, to_pause=False):
+    return Leg(name[:2], name, "title", 10, to_pause)
+
+
+def test_three_lessons_in_a_row_are_a_run_and_a_pause_ends_one():
+    names = ["00_a", "01_b", "02_c", "03_d", "04_e"]
+    links = {name: f"[{name[:2]}](notebooks/{name}.ipynb)" for name in names}
+    a, b, c, d, e = links.values()
+    assert in_runs([leg(n) for n in names], names) == f"{a}–{e}"
+    assert in_runs([leg(n) for n in names[:2]], names) == f"{a} · {b}"
+    assert in_runs([leg(n) for n in ("00_a", "01_b", "03_d")], names) == f"{a} · {b} · {d}"
+    paused = [leg("00_a"), leg("01_b"), leg("02_c", True), leg("03_d"), leg("04_e")]
+    assert in_runs(paused, names) == f"{a} · {b} · {c} to its pause · {d} · {e}"

@@ -28,8 +28,13 @@ def predict(name: str, value: float | EllipsisType | None, unit: str) -> None:
 
 
 def reveal(name: str, *, measured: float, formula: float | None = None, unit: str = "") -> None:
-    """Print guess, formula and measurement of `name`, each with its ratio to the measurement."""
-    guess, unit_then = current().guesses.get(name, (None, unit))
+    """Print guess, formula and measurement of `name`, each with its ratio to the measurement.
+
+    A guess is kept with its measurement, where there is a work folder: `decodeloop progress
+    --predictions` draws them all.
+    """
+    session = current()
+    guess, unit_then = session.guesses.get(name, (None, unit))
     if unit and unit_then != unit:
         raise UserError(
             f"reveal({name!r}): the guess was made in {unit_then!r}, the measurement is in "
@@ -48,6 +53,9 @@ def reveal(name: str, *, measured: float, formula: float | None = None, unit: st
             compared = label != "measured" and measured != 0
             ratio = f"   = {value / measured:.2f} × measured" if compared else ""
             print(f"  {label:<13} {shown(value):>9}{ratio}")
+    if guess is not None and session.progress is not None:
+        with told():
+            session.progress.prediction(session.lesson, name, guess, float(measured), unit_then)
 
 
 def shown(value: float) -> str:

@@ -44,7 +44,7 @@ class Progress:
             self._write({})
 
     def read(self) -> dict[str, Any]:
-        """What was noted: "exercises" and "records", where there are any."""
+        """What was noted: "exercises", "records" and "predictions", where there are any."""
         path = self.work / FILE
         text = read_text(path, MOST_BYTES)
         try:
@@ -78,6 +78,12 @@ class Progress:
         """Note one figure of the learner's own for the scoreboard."""
         self._change(lambda data: data.setdefault("records", {}).update({name: [value, unit]}))
 
+    def prediction(self, lesson: str, name: str, guess: float, measured: float, unit: str) -> None:
+        """Note a guess with what was measured; of a guess that was made again, the first."""
+        entry = {"lesson": lesson, "guess": guess, "measured": measured, "unit": unit}
+        key = f"{lesson}: {name}"
+        self._change(lambda data: data.setdefault("predictions", {}).setdefault(key, entry))
+
     def _change(self, change: Callable[[dict[str, Any]], Any]) -> None:
         with writing(self.work / FILE), FileLock(self.work / f".{FILE}.lock", LONGEST_WAIT):
             data = self.read()
@@ -92,7 +98,7 @@ def strange(data: Any) -> str:
     """What is not as the course writes it, or nothing."""
     if not isinstance(data, dict):
         return f"it is a {type(data).__name__}"
-    for part, known in (("exercises", is_entry), ("records", is_record)):
+    for part, known in KINDS.items():
         entries = data.get(part, {})
         if not isinstance(entries, dict):
             return f'"{part}" is a {type(entries).__name__}'
@@ -112,6 +118,17 @@ def is_record(entry: Any) -> bool:
     if not (isinstance(entry, list) and len(entry) == 2):
         return False
     return type(entry[0]) in (int, float) and isinstance(entry[1], str)
+
+
+def is_prediction(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    numbers = (entry.get("guess"), entry.get("measured"))
+    words = (entry.get("lesson"), entry.get("unit"))
+    return all(type(x) in (int, float) for x in numbers) and all(isinstance(x, str) for x in words)
+
+
+KINDS = {"exercises": is_entry, "records": is_record, "predictions": is_prediction}
 
 
 def odd(path: Path, what: str) -> UserError:
