@@ -483,6 +483,43 @@ def test_the_lab_asks_for_jupyter_and_the_course_alone_does_not():
     assert "constraints.txt -e '.[lab]'" in makefile
 
 
+def test_the_citation_is_of_this_project():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(cited)  # the schema demands them
+    assert cited["version"] == project()["version"]
+    assert cited["license"] == project()["license"]
+    assert readme().startswith(f"# {cited['title']}\n")
+    assert set(cited["keywords"]) <= set(project()["keywords"])
+    assert f"## {cited['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def test_issue_forms_are_what_github_takes():
+    names = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FORMS}
+    assert set(names.pop("config.yml")) == {"blank_issues_enabled"}
+    assert len(names) >= 2
+    for form in names.values():
+        assert {"name", "description", "body"} <= set(form)
+        ids = [field["id"] for field in form["body"]]
+        assert len(set(ids)) == len(ids)
+        for field in form["body"]:
+            assert field["type"] in ("input", "textarea", "dropdown")
+            assert field["attributes"]["label"]
+            assert ("options" in field["attributes"]) == (field["type"] == "dropdown")
+        assert any(field.get("validations", {}).get("required") for field in form["body"])
+
+
+def test_the_commands_of_the_pull_request_form_exist():
+    text = (ROOT / ".github" / "PULL_REQUEST_TEMPLATE.md").read_text("utf-8")
+    named = re.findall(r"`make (\w+)", text)
+    assert len(named) >= 3
+    for target in named:
+        assert recipe(target)
+
+
 def test_no_text_names_the_host_of_a_package_registry():
     names = ("lessons", "notebooks", "docs", "src", "tests", "tools", ".ci", ".github")
     folders = [ROOT / name for name in names]
