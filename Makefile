@@ -84,5 +84,32 @@ attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some
 soak: $(VENV)/.with-test fetch  ## a server at saturation, by good and bad clients; ARGS="--minutes 30"
 	$(BIN)/python tests/soak.py $(ARGS)
 
+# The site: Sphinx from PyPI, KaTeX's fonts and what drives the browser from npm. Nothing is run that
+# a notebook holds: its stored outputs are shown.
+SITE := tools/site
+MODULES := build/site-tools/node_modules
+
+$(VENV)/.with-site: $(BIN)/decodeloop
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[site]'
+	@touch $@
+
+$(MODULES)/.installed: $(SITE)/package.json $(SITE)/package-lock.json
+	mkdir -p build/site-tools && cp $^ build/site-tools
+	cd build/site-tools && npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: site
+site: $(VENV)/.with-site $(MODULES)/.installed  ## the course as a site in build/site, from the worked notebooks as stored
+	$(BIN)/python -m decodeloop.course.site build/site-source
+	mkdir -p build/site-source/_static/katex/fonts
+	cp $(MODULES)/katex/dist/katex.min.css build/site-source/_static/katex
+	cp $(MODULES)/katex/dist/fonts/*.woff2 build/site-source/_static/katex/fonts
+	rm -rf build/site build/site-doctrees
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/site-doctrees build/site-source build/site
+
+.PHONY: site-check
+site-check: $(MODULES)/.installed  ## every page of build/site in headless Chromium: links, formulas, access; ARGS="--only lessons/01"
+	node $(SITE)/check.mjs build/site $(ARGS)
+
 clean:  ## remove what the commands above made; work/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

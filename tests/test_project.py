@@ -108,7 +108,7 @@ def project():
 def requirements():
     """Every direct requirement, those of the extras included; peers are taken as they are."""
     extras = {**project()["optional-dependencies"]}
-    assert {"lab", "build", "serve", "test", "dev", "peers"} == set(extras)
+    assert {"lab", "build", "serve", "test", "site", "dev", "peers"} == set(extras)
     del extras["peers"]
     groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]
@@ -518,6 +518,27 @@ def test_the_commands_of_the_pull_request_form_exist():
     assert len(named) >= 3
     for target in named:
         assert recipe(target)
+
+
+def test_the_site_is_built_and_checked_before_it_is_published():
+    jobs = workflow("site.yml")
+    steps = [step.get("run") or step.get("uses") for step in jobs["build"]["steps"]]
+    order = ["make site", "make site-check", "actions/upload-pages-artifact@v3"]
+    assert [step for step in steps if step in order] == order
+    assert jobs["publish"]["needs"] == "build"
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(r"sphinx -W .* build/site$", makefile, re.MULTILINE), "warnings are errors"
+
+
+def test_what_npm_fetches_is_pinned():
+    wanted = json.loads((ROOT / "tools" / "site" / "package.json").read_text("utf-8"))
+    locked = json.loads((ROOT / "tools" / "site" / "package-lock.json").read_text("utf-8"))
+    assert locked["packages"][""]["dependencies"] == wanted["dependencies"]
+    for name, version in wanted["dependencies"].items():
+        assert re.fullmatch(r"[\d.]+", version), name
+        assert locked["packages"][f"node_modules/{name}"]["version"] == version
+    for name, package in locked["packages"].items():
+        assert not name or package["integrity"].startswith("sha512-"), name
 
 
 def test_no_text_names_the_host_of_a_package_registry():

@@ -1,0 +1,28 @@
+"""Where a lesson can be had: to download, and where it opens without installing."""
+
+from __future__ import annotations
+
+from decodeloop.course.addresses import binder, colab
+
+BRANCH = "main"
+
+
+def file_address(hosted: str | None, path: str) -> str:
+    """The page of a file of the checkout in the repository; empty where it is hosted nowhere.
+
+    >>> file_address("someone/decodeloop", "LICENSE")
+    'https://github.com/someone/decodeloop/blob/main/LICENSE'
+    """
+    return f"https://github.com/{hosted}/blob/{BRANCH}/{path}" if hosted else ""
+
+
+def lesson_links(name: str, hosted: str | None) -> str:
+    """In Markdown: the lab edition to download, and the buttons of a project that is hosted."""
+    links = [f"{{download}}`Download the lab notebook <../lab/{name}.ipynb>`"]
+    if hosted:
+        links.append(f"[Open in Colab]({colab(hosted, name)})")
+        links.append(f"[Open in Binder]({binder(hosted, name)})")
+    return " · ".join(links)
+
+
+__all__ = ["file_address", "lesson_links"]
