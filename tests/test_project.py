@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,22 @@ def test_every_constraint_is_one_exact_version():
         assert re.fullmatch(r"[\w.]+", pin[1]), pin
     names = [name.lower().replace("-", "_") for name, _ in pins()]
     assert len(set(names)) == len(names)
+
+
+def test_the_pinned_versions_can_be_had_on_the_oldest_python():
+    """Some ask for a later patch than a distribution's Python has, and pip looks for hours."""
+    lowest = project()["requires-python"].removeprefix(">=")
+    looked_at = 0
+    for name, version in pins():
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # for another system
+            continue
+        asked = found.metadata.get("Requires-Python")
+        if asked and found.version.partition("+")[0] == version:
+            assert SpecifierSet(asked).contains(lowest), f"{name} {version} asks for Python {asked}"
+            looked_at += 1
+    assert looked_at > 50
 
 
 def test_the_constraints_satisfy_the_bounds_and_leave_nothing_open():
