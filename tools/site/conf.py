@@ -56,10 +56,12 @@ templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
 html_js_files = [("pieces.js", {"defer": "defer"})]
+html_domain_indices = False  # rooms have a table of their own
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "see": [], "paths": [], "about": [], "cheat-sheet": []}
+single = ("index", "see", "paths", "cheat-sheet", "glossary", "genindex", "search")
+html_sidebars = {page: [] for page in single}  # they have no pages below them
 html_theme_options = {
     "show_prev_next": True,
     "navbar_align": "left",
