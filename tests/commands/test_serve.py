@@ -39,6 +39,7 @@ from decodeloop.serve.running import LiveServer
         (["--cache-memory", "much"], ["--cache-memory is 'much'", "500MB"]),
         (["--cache-memory", "0GB"], ["--cache-memory is '0GB'"]),
         (["--cache-dtype", "int8"], ["leave out --cache-dtype"]),
+        (["--draft", "int8"], ["--draft is 'int8'", "lookup"]),
         (["--work", "there"], ["give --mine too"]),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from live_servers import NAME, Paced, all_free, live, tiny_speaker, wait_until
 
-from decodeloop.decode import Sampling, Sequence, TextStream, generate
+from decodeloop.decode import PromptLookup, Sampling, Sequence, TextStream, generate
 from decodeloop.serve import sse_events
 
 PROMPT = "hello world"
@@ -438,6 +438,26 @@ def test_a_full_server_says_when_to_come_again(slow):
     for thread in threads:
         thread.join(20)
     assert sorted(statuses, key=str) == [(200, None)] * 4 + [(429, "1")] * 3
+
+
+def test_with_a_draft_the_answers_are_the_same_in_fewer_steps(speaker):
+    asked = {"prompt": "hello " * 9, "max_tokens": 60, "logit_bias": {"70": 8, "71": 6}}
+    told, steps = [], []
+    for draft in (None, PromptLookup):
+        with live(speaker, draft=draft) as server:
+            client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+            for sampled in ({"temperature": 0}, {"temperature": 1, "seed": 3, "logprobs": 1}):
+                one = client.completions.create(model=NAME, **asked, **sampled)
+                logprobs = one.choices[0].logprobs
+                told.append((one.choices[0].text, one.usage, logprobs and logprobs.tokens))
+                with client.completions.create(
+                    model=NAME, **asked, **sampled, stream=True
+                ) as stream:
+                    assert "".join(c.choices[0].text for c in stream) == told[-1][0]
+            steps.append(float(told_of(server)["decodeloop_steps_total"]))
+            wait_until(lambda: all_free(server))
+    assert told[:2] == told[2:]
+    assert steps[1] < 0.95 * steps[0]
 
 
 # what it tells of itself

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ from decodeloop.commands.shared import (
 from decodeloop.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from decodeloop.decode import Draft
     from decodeloop.loading import LanguageModel
     from decodeloop.serve import Engine
     from decodeloop.serve.asking import Speaker
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 SIZE = 16  # positions of a block
+LOOKUP = "lookup"
 
 
 def serve(
@@ -64,6 +67,12 @@ def serve(
         str, typer.Option(help="For the keys and values of all texts, such as 500MB or 1GiB.")
     ] = "1GB",
     cache_dtype: CacheDtype = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="Guess what comes next, so that a step may bring several tokens: lookup."
+        ),
+    ] = None,
     mine: Annotated[
         bool, typer.Option("--mine", help="Through the answers that you wrote in the lessons.")
     ] = False,
@@ -82,6 +91,10 @@ def serve(
         raise UserError("--api-key is empty: expected at least one character.")
     if cache_dtype is not None:
         raise UserError("serve keeps its blocks as the model computes: leave out --cache-dtype.")
+    if draft not in (None, LOOKUP):
+        raise UserError(
+            f"--draft is {printable(draft)!r}: expected {LOOKUP}, which costs no steps of its own."
+        )
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
     with interruptible():
@@ -97,7 +110,13 @@ def serve(
         called = name or Path(model).name
         speaker, engine = speaking(llm, called, work_folder(work) if mine else None, limits)
         server = live_server(
-            speaker, engine, host=host, port=port, api_key=api_key, most_waiting=max_waiting
+            speaker,
+            engine,
+            host=host,
+            port=port,
+            api_key=api_key,
+            most_waiting=max_waiting,
+            draft=guesser(draft),
         )
     note(
         f"{printable(called)} answers at {server.url}/v1, {max_batch} texts at a time and up to "
@@ -123,6 +142,15 @@ def installed() -> type:
             f"brings all that it needs."
         ) from None
     return LiveServer
+
+
+def guesser(draft: str | None) -> Callable[[], Draft] | None:
+    """What makes a draft for each text, if one was asked for."""
+    if draft is None:
+        return None
+    from decodeloop.decode import PromptLookup
+
+    return PromptLookup
 
 
 def listener_is_allowed(host: str, api_key: str | None) -> None:
