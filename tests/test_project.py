@@ -107,10 +107,10 @@ def project():
 
 
 def requirements():
-    """Every direct requirement, those of the extras included; peers are taken as they are."""
+    """Every direct requirement, those of the extras included; peers, Ray too, as they come."""
     extras = {**project()["optional-dependencies"]}
-    assert {"lab", "build", "serve", "test", "site", "dev", "peers"} == set(extras)
-    del extras["peers"]
+    assert {"lab", "build", "serve", "ray", "test", "site", "dev", "peers"} == set(extras)
+    del extras["peers"], extras["ray"]
     groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]
     found = {r.name.lower(): r for r in map(Requirement, listed) if r.name != "decodeloop"}
