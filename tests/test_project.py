@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,22 @@ def test_every_constraint_is_one_exact_version():
     assert len(set(names)) == len(names)
 
 
+def test_the_pinned_versions_can_be_had_on_the_oldest_python():
+    """Some ask for a later patch than a distribution's Python has, and pip looks for hours."""
+    lowest = project()["requires-python"].removeprefix(">=")
+    looked_at = 0
+    for name, version in pins():
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # for another system
+            continue
+        asked = found.metadata.get("Requires-Python")
+        if asked and found.version.partition("+")[0] == version:
+            assert SpecifierSet(asked).contains(lowest), f"{name} {version} asks for Python {asked}"
+            looked_at += 1
+    assert looked_at > 50
+
+
 def test_the_constraints_satisfy_the_bounds_and_leave_nothing_open():
     pinned = {name.lower().replace("_", "-"): version for name, version in pins()}
     for name, requirement in requirements().items():
@@ -481,6 +498,43 @@ def test_the_lab_asks_for_jupyter_and_the_course_alone_does_not():
     assert not plain & lab
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert "constraints.txt -e '.[lab]'" in makefile
+
+
+def test_the_citation_is_of_this_project():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(cited)  # the schema demands them
+    assert cited["version"] == project()["version"]
+    assert cited["license"] == project()["license"]
+    assert readme().startswith(f"# {cited['title']}\n")
+    assert set(cited["keywords"]) <= set(project()["keywords"])
+    assert f"## {cited['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def test_issue_forms_are_what_github_takes():
+    names = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FORMS}
+    assert set(names.pop("config.yml")) == {"blank_issues_enabled"}
+    assert len(names) >= 2
+    for form in names.values():
+        assert {"name", "description", "body"} <= set(form)
+        ids = [field["id"] for field in form["body"]]
+        assert len(set(ids)) == len(ids)
+        for field in form["body"]:
+            assert field["type"] in ("input", "textarea", "dropdown")
+            assert field["attributes"]["label"]
+            assert ("options" in field["attributes"]) == (field["type"] == "dropdown")
+        assert any(field.get("validations", {}).get("required") for field in form["body"])
+
+
+def test_the_commands_of_the_pull_request_form_exist():
+    text = (ROOT / ".github" / "PULL_REQUEST_TEMPLATE.md").read_text("utf-8")
+    named = re.findall(r"`make (\w+)", text)
+    assert len(named) >= 3
+    for target in named:
+        assert recipe(target)
 
 
 def test_the_site_is_built_and_checked_before_it_is_published():

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from sphinx.errors import ConfigError
-from sphinxcontrib import katex
-
 project = "decodeloop"
 author = project_copyright = "the decodeloop authors"
 html_title = "decodeloop"
@@ -16,7 +11,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinxcontrib.katex",
+    "decodeloop.course.site.formulas",
 ]
 exclude_patterns = ["lab"]  # to download, no pages
 
@@ -39,27 +34,20 @@ default_role = "code"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 
-# Formulas are set when the site is built. CSS and fonts lie beside the pages: the default is a
-# server's. They are those of the version that sphinxcontrib-katex has inside.
-katex_prerender = True
-katex_css_path = "katex/katex.min.css"
-css = Path(__file__).with_name("_static") / katex_css_path
-if f'"{katex.katex_version}"' not in css.read_text("utf-8"):
-    raise ConfigError(
-        f"{css} is of another version than sphinxcontrib-katex's, which is {katex.katex_version}: "
-        f"put that into tools/site/package.json."
-    )
-katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0  # five seconds are too few on a busy machine
+# Formulas are set when the site is built; CSS and fonts of the same KaTeX lie beside the pages.
+html_math_renderer = "katex"
 
 html_theme = "pydata_sphinx_theme"
 templates_path = ["_templates"]
 html_static_path = ["_static"]
-html_css_files = ["course.css"]
+html_css_files = ["katex/katex.min.css", "course.css"]
 html_js_files = [("pieces.js", {"defer": "defer"})]
+html_domain_indices = False  # rooms have a table of their own
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "see": [], "paths": [], "about": [], "cheat-sheet": []}
+single = ("index", "see", "paths", "cheat-sheet", "glossary", "genindex", "search")
+html_sidebars = {page: [] for page in single}  # they have no pages below them
 html_theme_options = {
     "show_prev_next": True,
     "navbar_align": "left",

@@ -157,11 +157,14 @@ def test_pictures_come_along_and_those_of_other_servers_do_not():
 
 
 def test_hosted_places_appear_where_the_project_is_hosted():
-    links = places.lesson_links("01_a", "someone/decodeloop")
+    links = places.lesson_links("01_a", "someone/decodeloop", exercises=True)
     assert f"[Open in Colab]({addresses.colab('someone/decodeloop', '01_a')})" in links
     assert f"[Open in Binder]({addresses.binder('someone/decodeloop', '01_a')})" in links
-    assert "http" not in places.lesson_links("01_a", None)
-    assert "{download}`" in places.lesson_links("01_a", None)
+    assert "(../bugs/01_a.md)" in links
+    elsewhere = places.lesson_links("01_a", None, exercises=False)
+    assert elsewhere.startswith("{download}`")
+    assert "http" not in elsewhere
+    assert "bugs" not in elsewhere
 
 
 def test_every_room_with_public_names_has_a_page():

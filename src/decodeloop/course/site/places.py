@@ -16,12 +16,15 @@ def file_address(hosted: str | None, path: str) -> str:
     return f"https://github.com/{hosted}/blob/{BRANCH}/{path}" if hosted else ""
 
 
-def lesson_links(name: str, hosted: str | None) -> str:
-    """In Markdown: the lab edition to download, and the buttons of a project that is hosted."""
+def lesson_links(name: str, hosted: str | None, exercises: bool) -> str:
+    """In Markdown: the lab edition to download, the buttons of a project that is hosted, and, where
+    the lesson has exercises, the mistakes that are known of them."""
     links = [f"{{download}}`Download the lab notebook <../lab/{name}.ipynb>`"]
     if hosted:
         links.append(f"[Open in Colab]({colab(hosted, name)})")
         links.append(f"[Open in Binder]({binder(hosted, name)})")
+    if exercises:
+        links.append(f"[Mistakes that check knows](../bugs/{name}.md)")
     return " · ".join(links)
 
 

@@ -70,7 +70,7 @@ def write_lessons(
             read_notebook(notebook_path(root, lesson.name, k)) for k in ("worked", "lab")
         )
         badges = notebooks.lesson_badges(lesson.minutes, lesson.part, lesson.needs, worked)
-        links = places.lesson_links(lesson.name, hosted)
+        links = places.lesson_links(lesson.name, hosted, lesson.number in numbers().values())
         page = notebooks.page(worked, lab, badges, links)
         write(source / "lessons" / f"{lesson.name}.ipynb", json.dumps(page, ensure_ascii=False))
         (source / "lab").mkdir(exist_ok=True)
