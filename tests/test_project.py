@@ -107,7 +107,7 @@ def project():
 def requirements():
     """Every direct requirement, those of the extras included; peers are taken as they are."""
     extras = {**project()["optional-dependencies"]}
-    assert {"build", "serve", "test", "dev", "peers"} == set(extras)
+    assert {"build", "serve", "grade", "test", "dev", "peers"} == set(extras)
     del extras["peers"]
     groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]

@@ -50,6 +50,27 @@ def test_a_zip_of_a_platform_is_read_without_being_unpacked(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["moodle.zip"]
 
 
+def zip_of(path, *names):
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, notebook(RIGHT))
+
+
+def test_what_lies_in_a_students_zip_is_theirs_whatever_names_it_has(tmp_path):
+    zip_of(tmp_path / "ann.zip", "bob/11_metrics.ipynb", "work/11_metrics.ipynb")
+    zip_of(tmp_path / "doejane_12_34_hw.zip", "bob/11_metrics.ipynb")
+    zip_of(tmp_path / "eve.zip", "Bob_2_assignsubmission_file_/11_metrics.ipynb")
+    found = submissions([tmp_path])
+    assert [(x.student, x.number, bool(x.refused)) for x in found] == [
+        ("ann", "", False),
+        ("ann", "", False),
+        ("doejane", "12", False),
+        ("eve", "", True),
+    ]
+    assert "give that zip itself" in found[3].refused
+    assert [x.student for x in submissions([tmp_path / "eve.zip"])] == ["Bob"]
+
+
 def test_the_lesson_is_told_by_the_notebook_the_name_or_the_option(tmp_path):
     plain = json.dumps({"cells": []})
     for name, text in {"a": notebook(), "b_01_attention": plain, "c": plain}.items():
