@@ -53,6 +53,7 @@ def test_a_lock_is_without_cuda(tmp_path, monkeypatch):
     assert lock.read_text() == "numpy==2.0\ntorch==2.13.0\n"
     assert asked[asked.index("--python-platform") + 1] == "linux"
     assert asked[asked.index("--python-version") + 1] == "3.12.9"
+    assert asked[asked.index("--extra") + 1] == "serve"  # lesson 24 imports it
     assert str(tmp_path / "constraints.txt") in asked
 
 
