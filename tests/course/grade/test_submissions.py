@@ -25,6 +25,7 @@ from decodeloop.errors import UserError
         ("jane.ipynb", "jane"),
         ("jane_11_metrics.ipynb", "jane"),
         ("11_metrics jane.ipynb", "jane"),
+        ("jane_06b_cache_costs.ipynb", "jane"),
         ("11_metrics.ipynb", "11_metrics"),
         ("jane.zip/11_metrics.ipynb", "jane"),
         ("../../jane/11_metrics.ipynb", "jane"),
@@ -73,11 +74,13 @@ def test_what_lies_in_a_students_zip_is_theirs_whatever_names_it_has(tmp_path):
 
 def test_the_lesson_is_told_by_the_notebook_the_name_or_the_option(tmp_path):
     plain = json.dumps({"cells": []})
-    for name, text in {"a": notebook(), "b_01_attention": plain, "c": plain}.items():
+    plain_ones = {"b_01_attention": plain, "c": plain, "d_06b_cache_costs": plain}
+    for name, text in {"a": notebook(), **plain_ones}.items():
         (tmp_path / f"{name}.ipynb").write_text(text)
     found = {x.student: (x.lesson, x.refused) for x in submissions([tmp_path])}
     assert found["a"] == ("11", "")
     assert found["b"] == ("01", "")
+    assert found["d"] == ("06b", "")
     assert "give --lesson" in found["c"][1]
     assert {x.lesson for x in submissions([tmp_path], "06")} == {"06"}
 

@@ -29,7 +29,7 @@ MOST_FILES = 5000
 DEEPEST = 5  # folders
 CANVAS = re.compile(r"^(?P<name>[^_]+)(?:_LATE)?_(?P<user>\d+)_\d+_(?P<file>.+)$")
 MOODLE = re.compile(r"^(?P<name>.+)_(?P<user>\d+)_assignsubmission_file_?$")
-OF_LESSON = re.compile(r"[-_ ]*(?:[0-9A-Z]\d_[a-z][a-z0-9_]*)(?:-\d+)?[-_ ]*")
+OF_LESSON = re.compile(r"[-_ ]*(?:[0-9A-Z]\d[a-z]?_[a-z][a-z0-9_]*)(?:-\d+)?[-_ ]*")
 PLATFORMS = "a platform's names in a zip in a folder: give that zip itself"
 SKIPPED = ("__MACOSX", ".")
 
@@ -245,7 +245,7 @@ def student_of(place: str) -> str:
 def lesson_in(place: str, known: set[str]) -> str:
     """The number of the lesson whose name stands in the file's: ``01_attention``."""
     name = place.rpartition("/")[2]
-    found = re.findall(r"(?<![0-9A-Za-z])([0-9A-Z]\d)_[a-z]", name)
+    found = re.findall(r"(?<![0-9A-Za-z])([0-9A-Z]\d[a-z]?)_[a-z]", name)
     return found[-1] if found and found[-1] in known else ""
 
 
