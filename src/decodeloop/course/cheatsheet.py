@@ -31,7 +31,7 @@ NOTATION = {
 }
 TENSORS = ("decodeloop.model", "decodeloop.decode")  # rooms whose functions take tensors
 NUMBERS = ("decodeloop.cost", "decodeloop.serve")  # numbers in, numbers out
-BUILT_IN = re.compile(r"Built\s+in\s+lessons?\s+((?:(?:\d\d|A\d)(?:,\s+|\s+and\s+)?)+)")
+BUILT_IN = re.compile(r"Built\s+in\s+lessons?\s+((?:(?:\d\d[a-z]?|A\d)(?:,\s+|\s+and\s+)?)+)")
 SHAPES = re.compile(r"Shapes: (.*?)(?:\n\s*\n|\Z)", re.DOTALL)
 
 
@@ -77,7 +77,7 @@ def built_in_lessons(rooms: Sequence[str]) -> list[tuple[list[str], str, Any]]:
         for info in pkgutil.walk_packages(whole.__path__, f"{room}."):  # rooms within a room, too
             text = docstring(info)
             if match := BUILT_IN.search(text):
-                lessons = re.findall(r"\d\d|A\d", match[1])
+                lessons = re.findall(r"\d\d[a-z]?|A\d", match[1])
                 title = re.split("[:;.,]", text)[0]
                 found.append((lessons, title, shared(whole, info.name)))
     return sorted(found, key=lambda built: (built[0][-1], built[0][0]))
