@@ -106,10 +106,9 @@ def test_build_check_lists_what_is_stale(command, checkout):
     assert status == 1
     assert f"stale: {Path('notebooks', '01_attention.ipynb')}" in out.splitlines()
     assert f"stale: {Path('notebooks', 'lab', '01_attention.ipynb')}" in out.splitlines()
-    for kind in ("", "lab"):
-        for path in (checkout / "notebooks" / kind).glob("*.ipynb"):
-            path.unlink()
-    for path in (checkout / "lessons").glob("*.md"):
+    for path in (checkout / "notebooks").rglob("*.ipynb"):
+        path.unlink()
+    for path in (checkout / "lessons").rglob("*.md"):
         path.unlink()
     assert command("build", "--check") == (0, "", "")
     assert command("build")[:2] == (0, "every notebook is up to date\n")

@@ -151,6 +151,7 @@ def test_what_does_not_fit_the_original_is_one_sentence(root, old, new, words):
 def test_a_translation_of_nothing_or_into_an_unknown_language_is_told_so(root):
     with pytest.raises(LessonError, match="which does not exist"):
         read_lesson(write(root, "de/08_other", GERMAN))
+    assert root / "notebooks" / "de" / "08_other.ipynb" in stale(root)  # and that is no error
     (root / "lessons" / "xx").mkdir()
     with pytest.raises(Exception, match="no words in this language: add them"):
         read_lesson(write(root, "xx/07_small", GERMAN))

@@ -61,7 +61,7 @@ class Lesson:
 def source_hash(path: Path) -> str:
     """What is stored in a built notebook, to know later whether it is stale."""
     text = path.read_text("utf-8").replace("\r\n", "\n")  # git may have changed the line ends
-    if language_of(path):  # its cells lie in another file
+    if language_of(path) and original_of(path).is_file():  # its cells lie in another file
         text += code_of(original_of(path).read_text("utf-8").replace("\r\n", "\n"))
     return hashlib.sha256(f"{BUILDER}\n{text}".encode()).hexdigest()[:16]
 
