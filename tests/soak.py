@@ -175,6 +175,7 @@ def main() -> int:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--dtype", default="fp32", help="int8 rounds otherwise in company")
     parser.add_argument("--cache-memory", default="24MB", help="the server's, for its blocks")
+    parser.add_argument("--draft", help="as for serve")
     parser.add_argument("--least", type=int, default=2000, help="requests, or it is no soak")
     options = parser.parse_args()
     seconds = 60 * options.minutes
@@ -182,6 +183,7 @@ def main() -> int:
     asked = questions(options.model, options.dtype, random.Random(0), 40)
     words = ["serve", "--model", options.model, "--dtype", options.dtype, "--port", "0"]
     words += ["--max-waiting", "8", "--cache-memory", options.cache_memory]
+    words += ["--draft", options.draft] if options.draft else []
     process = subprocess.Popen(
         [sys.executable, "-m", "decodeloop", *words],
         stderr=subprocess.PIPE,
@@ -236,6 +238,7 @@ def main() -> int:
         "users": options.users,
         "model": options.model,
         "dtype": options.dtype,
+        "draft": options.draft,
         "requests": requests,
         **told.counts,
         "compared": told.compared,

@@ -193,6 +193,13 @@ def test_a_kernel_that_jupyter_does_not_know_fails_with_how_to_install_it(monkey
     assert row.fix == f"{sys.executable} -m ipykernel install --sys-prefix"
 
 
+def test_without_jupyter_the_kernel_fails_with_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jupyter_client.kernelspec", None)
+    [row] = doctor.kernel()
+    assert (row.name, row.ok, row.found) == ("kernel", False, "Jupyter is not installed")
+    assert row.fix.endswith("'.[lab]'")
+
+
 @pytest.mark.parametrize("interpreter", ["/no/such/python", "false"])
 def test_a_kernel_of_another_python_without_the_course_fails(monkeypatch, interpreter):
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager

@@ -6,11 +6,13 @@ import ast
 import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -105,10 +107,10 @@ def project():
 
 
 def requirements():
-    """Every direct requirement, those of the extras included; peers are taken as they are."""
+    """Every direct requirement, those of the extras included; peers, Ray too, as they come."""
     extras = {**project()["optional-dependencies"]}
-    assert {"build", "serve", "test", "dev", "peers"} == set(extras)
-    del extras["peers"]
+    assert {"lab", "build", "serve", "ray", "test", "site", "dev", "peers"} == set(extras)
+    del extras["peers"], extras["ray"]
     groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]
     found = {r.name.lower(): r for r in map(Requirement, listed) if r.name != "decodeloop"}
@@ -252,6 +254,22 @@ def test_every_constraint_is_one_exact_version():
     assert len(set(names)) == len(names)
 
 
+def test_the_pinned_versions_can_be_had_on_the_oldest_python():
+    """Some ask for a later patch than a distribution's Python has, and pip looks for hours."""
+    lowest = project()["requires-python"].removeprefix(">=")
+    looked_at = 0
+    for name, version in pins():
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # for another system
+            continue
+        asked = found.metadata.get("Requires-Python")
+        if asked and found.version.partition("+")[0] == version:
+            assert SpecifierSet(asked).contains(lowest), f"{name} {version} asks for Python {asked}"
+            looked_at += 1
+    assert looked_at > 50
+
+
 def test_the_constraints_satisfy_the_bounds_and_leave_nothing_open():
     pinned = {name.lower().replace("_", "-"): version for name, version in pins()}
     for name, requirement in requirements().items():
@@ -285,15 +303,9 @@ HEAVY = {
     "03_block",
     "04_decoder",
     "05_generating_without_a_cache",
-    "06_kv_cache",
     "07_sampling",
-    "08_decoding_loop",
     "09_memory",
-    "10_complexity",
-    "11_metrics",
-    "12_accelerators",
     "17_parallelism",
-    "23_fast_path",
     "A1_the_primer_checked",
     "A2_encoders",
 }
@@ -378,7 +390,166 @@ def test_hosted_macs_compute_on_the_cpu(name, job):
 def test_ci_runs_the_worked_notebooks_on_a_pretend_gpu():
     steps = [step.get("run", "") for step in workflow("tests.yml")["device"]["steps"]]
     assert steps[-1] == "make test-device"
-    assert any("torch-backend=cpu" in step for step in steps), "it takes the place of CUDA"
+    assert "make cpu" in steps, "it takes the place of CUDA"
+    assert "--torch-backend=cpu" in (ROOT / "Makefile").read_text("utf-8")
+
+
+# other machines: what is said there is what the project says
+
+
+def recipe(target):
+    """The lines of a target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+
+
+def dockerfile():
+    """The Dockerfile as pairs of an instruction and its words."""
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [tuple(line.split(None, 1)) for line in lines]
+
+
+def targets_called(command):
+    """Those of the Makefile that a shell command makes, and the words of `decodeloop` in it."""
+    made = [words.split() for words in re.findall(r"(?:^|[;&] )make ([a-z -]+)", command)]
+    made = [name for words in made for name in words]
+    return made, re.findall(r"\.venv/bin/decodeloop ([^&|;]+)", command)
+
+
+def test_the_container_is_made_by_the_commands_of_the_project():
+    steps = dockerfile()
+    runs = " ; ".join(words for name, words in steps if name == "RUN")
+    made, commands = targets_called(runs)
+    assert made == ["cpu", "fetch"]
+    for target in made:
+        assert recipe(target)
+    assert [command.split() for command in commands] == [["lab", "--no-open"]]
+    [base] = [words for name, words in steps if name == "FROM"]
+    lowest = project()["requires-python"].removeprefix(">=")
+    assert base.startswith(f"python:{lowest}-slim")
+
+
+def test_the_container_has_no_rights_and_asks_for_a_token():
+    steps = dockerfile()
+    names = [name for name, _ in steps]
+    [user] = [words for name, words in steps if name == "USER"]
+    assert user != "root"
+    made = names.index("USER")
+    before = [words for name, words in steps[:made] if name == "RUN"]
+    assert not [words for words in before if re.search(r"make (cpu|fetch)", words)]
+    [start] = [json.loads(words) for name, words in steps if name == "CMD"]
+    assert start[:2] == [".venv/bin/decodeloop", "lab"]
+    assert not [word for word in start if "token" in word or "password" in word]
+    [port] = [words for name, words in steps if name == "EXPOSE"]
+    assert f"--port={port}" in start
+    text = (ROOT / "Dockerfile").read_text("utf-8") + (ROOT / "docs/installing.md").read_text(
+        "utf-8"
+    )
+    published = re.findall(r"docker run .*?-p (\S+)", text)
+    assert published == [f"127.0.0.1:{port}:{port}"] * 2, "on this machine alone"
+
+
+def test_the_container_takes_nothing_that_git_leaves_out():
+    left_out = set((ROOT / ".dockerignore").read_text("utf-8").split())
+    assert {".git", ".venv*", "work", "build", "dist"} <= left_out
+    copied = [words.split() for name, words in dockerfile() if name == "COPY"]
+    for *names, _ in copied:
+        for name in names[1:]:
+            assert name == "." or (ROOT / name).is_file(), name
+
+
+def test_the_dev_container_is_made_by_the_commands_of_the_project():
+    made_of = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    made, commands = targets_called(made_of["onCreateCommand"])
+    assert made == ["cpu", "fetch"]
+    assert [command.split() for command in commands] == [["lab", "--no-open"]]
+    assert project()["requires-python"].removeprefix(">=") in made_of["image"]
+    python = made_of["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert python.endswith("/.venv/bin/python")
+    for name in made_of["customizations"]["codespaces"]["openFiles"]:
+        assert (ROOT / "notebooks" / "lab" / Path(name).name).is_file()
+
+
+def test_binder_finds_its_files_where_it_looks():
+    """A folder called binder or .binder would hide those in the root."""
+    assert not [name for name in ("binder", ".binder") if (ROOT / name).exists()]
+    assert (ROOT / "environment.yml").is_file()
+    path = ROOT / "postBuild"
+    assert path.stat().st_mode & 0o111 or sys.platform == "win32"
+    lines = path.read_text("utf-8").splitlines()
+    assert lines[0].startswith("#!")
+    assert [line for line in lines if line.startswith("decodeloop")] == [
+        "decodeloop fetch",
+        "decodeloop lab --no-open",
+    ]
+
+
+def test_the_lab_asks_for_jupyter_and_the_course_alone_does_not():
+    plain = {Requirement(r).name for r in project()["dependencies"]}
+    lab = {Requirement(r).name for r in project()["optional-dependencies"]["lab"]}
+    assert lab == {"jupyterlab", "ipykernel"}
+    assert not plain & lab
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert "constraints.txt -e '.[lab]'" in makefile
+
+
+def test_the_citation_is_of_this_project():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(cited)  # the schema demands them
+    assert cited["version"] == project()["version"]
+    assert cited["license"] == project()["license"]
+    assert readme().startswith(f"# {cited['title']}\n")
+    assert set(cited["keywords"]) <= set(project()["keywords"])
+    assert f"## {cited['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def test_issue_forms_are_what_github_takes():
+    names = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FORMS}
+    assert set(names.pop("config.yml")) == {"blank_issues_enabled"}
+    assert len(names) >= 2
+    for form in names.values():
+        assert {"name", "description", "body"} <= set(form)
+        ids = [field["id"] for field in form["body"]]
+        assert len(set(ids)) == len(ids)
+        for field in form["body"]:
+            assert field["type"] in ("input", "textarea", "dropdown")
+            assert field["attributes"]["label"]
+            assert ("options" in field["attributes"]) == (field["type"] == "dropdown")
+        assert any(field.get("validations", {}).get("required") for field in form["body"])
+
+
+def test_the_commands_of_the_pull_request_form_exist():
+    text = (ROOT / ".github" / "PULL_REQUEST_TEMPLATE.md").read_text("utf-8")
+    named = re.findall(r"`make (\w+)", text)
+    assert len(named) >= 3
+    for target in named:
+        assert recipe(target)
+
+
+def test_the_site_is_built_and_checked_before_it_is_published():
+    jobs = workflow("site.yml")
+    steps = [step.get("run") or step.get("uses") for step in jobs["build"]["steps"]]
+    order = ["make site", "make site-check", "actions/upload-pages-artifact@v3"]
+    assert [step for step in steps if step in order] == order
+    assert jobs["publish"]["needs"] == "build"
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(r"sphinx -W .* build/site$", makefile, re.MULTILINE), "warnings are errors"
+
+
+def test_what_npm_fetches_is_pinned():
+    wanted = json.loads((ROOT / "tools" / "site" / "package.json").read_text("utf-8"))
+    locked = json.loads((ROOT / "tools" / "site" / "package-lock.json").read_text("utf-8"))
+    assert locked["packages"][""]["dependencies"] == wanted["dependencies"]
+    for name, version in wanted["dependencies"].items():
+        assert re.fullmatch(r"[\d.]+", version), name
+        assert locked["packages"][f"node_modules/{name}"]["version"] == version
+    for name, package in locked["packages"].items():
+        assert not name or package["integrity"].startswith("sha512-"), name
 
 
 def test_no_text_names_the_host_of_a_package_registry():

@@ -180,8 +180,12 @@ def private_mb() -> float | None:
 
 
 def kernel() -> Iterator[Row]:
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    except ImportError:
+        fix = "python -m pip install -c constraints.txt -e '.[lab]'"
+        yield Row("kernel", "Jupyter is not installed", False, fix)
+        return
     fix = f"{sys.executable} -m ipykernel install --sys-prefix"
     try:
         spec = KernelSpecManager().get_kernel_spec("python3")

@@ -55,6 +55,15 @@ def test_lab_opens_jupyterlab_at_lesson_00_with_the_further_options(command, che
     assert folder == checkout / "work"
 
 
+def test_lab_without_jupyterlab_is_one_sentence(command, checkout, monkeypatch):
+    monkeypatch.setattr(sys.modules["decodeloop.commands.lab"], "find_spec", lambda name: None)
+    monkeypatch.setattr(os, "execv", None)
+    status, _, err = command("lab")
+    assert status == 2
+    assert_one_sentence(err, "JupyterLab is not installed", ".[lab]", str(checkout / "work"))
+    assert (checkout / "work" / "00_start_here.ipynb").is_file()  # for any other Jupyter
+
+
 def test_lab_does_not_open_without_the_model(command, checkout, empty_cache, monkeypatch):
     monkeypatch.setattr(os, "execv", None)
     status, _, err = command("lab")
@@ -94,11 +103,11 @@ def test_build_of_an_unknown_lesson_is_one_sentence(command, checkout):
 
 
 def test_build_says_what_lessons_weigh(command, checkout):
-    status, out, _ = command("build", "--weigh", "01", "00")
+    status, out, _ = command("build", "--weigh", "13", "00")
     assert status == 0
     heading, first, second = out.splitlines()
     assert heading.split()[:2] == ["lesson", "words"]
-    assert first.startswith("01_attention ") and second.startswith("00_start_here ")
+    assert first.startswith("13_batching ") and second.startswith("00_start_here ")
     assert len(first) == len(heading)
 
     (checkout / "lessons" / "00_start_here.md").open("a").write("word " * 3000)

@@ -50,6 +50,8 @@ def test_a_lock_is_without_cuda(tmp_path, monkeypatch):
     monkeypatch.setattr(bundling, "uv_command", lambda: ["uv"])
     monkeypatch.setattr(bundling.subprocess, "run", compile_)
     lock = bundling.make_lock(Target("linux", "3.12"), tmp_path, tmp_path)
+    words = bundling.lock_command(Target("linux", "3.12"), tmp_path, lock)
+    assert words[words.index("--extra") + 1] == "lab"  # the stick has JupyterLab on it
     assert lock.read_text() == "numpy==2.0\ntorch==2.13.0\n"
     assert asked[asked.index("--python-platform") + 1] == "linux"
     assert asked[asked.index("--python-version") + 1] == "3.12.9"

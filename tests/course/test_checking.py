@@ -95,7 +95,8 @@ def test_a_wrong_answer_is_told_what_came_and_the_hint_of_its_mistake(notebook, 
     assert lines[1].startswith("  first on “scores around 1,000”: the shape (3, 3) is right, ")
     assert lines[1].endswith("got nan")
     assert lines[2].startswith("  → Right for small scores, but e^89 no longer fits")
-    assert lines[3].startswith('  → failed_inputs("softmax") gives the inputs of that case')
+    assert lines[3].startswith("  → from decodeloop.course import failed_inputs; failed_inputs(")
+    assert lines[3].endswith('("softmax") gives the inputs of that case, to try by hand')
     assert lines[4] == "  going on with the library's, so that the cells below work"
     assert len(lines) == 5
 
@@ -229,6 +230,17 @@ def test_the_inputs_of_the_first_failed_case_can_be_looked_at(notebook, written)
     assert not torch.isfinite(x.exp()).any()
     x.zero_()
     assert failed_inputs("softmax")[0].all()  # the learner's change reached a copy
+
+
+def test_what_is_said_of_them_runs_in_this_notebook(notebook, written, capsys, monkeypatch):
+    check(written(NAIVE))
+    call = capsys.readouterr().out.splitlines()[3].removeprefix("  → ").split(" gives")[0]
+    namespace = {}
+    exec(call.replace("; ", "; x, = "), namespace)
+    assert not torch.isfinite(namespace["x"].exp()).any()
+    monkeypatch.setattr("__main__.failed_inputs", failed_inputs, raising=False)
+    check(written(NAIVE))
+    assert '\n  → failed_inputs("softmax") gives' in capsys.readouterr().out
 
 
 def test_a_right_answer_leaves_no_failed_inputs(notebook, written):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from live_servers import NAME, Paced, all_free, live, tiny_speaker, wait_until
 
-from decodeloop.decode import Sampling, Sequence, TextStream, generate
+from decodeloop.decode import PromptLookup, Sampling, Sequence, TextStream, generate
 from decodeloop.serve import sse_events
 
 PROMPT = "hello world"
@@ -93,6 +93,21 @@ def test_a_stream_is_the_same_in_pieces_and_ends_with_the_usage(client, speaker)
     assert [c.choices[0].finish_reason for c in chunks[:-2]] == [None] * (len(chunks) - 2)
     assert chunks[-2].choices[0].finish_reason == "length"
     assert (chunks[-1].choices, chunks[-1].usage.completion_tokens) == ([], 12)
+
+
+def test_each_chunk_says_how_many_tokens_there_are_by_now_if_it_is_asked_to(client):
+    chunks = list(
+        client.completions.create(
+            model=NAME, prompt=PROMPT, max_tokens=9, temperature=0, stream=True,
+            stream_options={"include_usage": True, "continuous_usage_stats": True},
+            extra_body={"ignore_eos": True},
+        )
+    )  # fmt: skip
+    made = [chunk.usage.completion_tokens for chunk in chunks]
+    assert made == sorted(made)
+    assert made[-2:] == [9, 9]
+    assert made[0] < 9
+    assert len({chunk.usage.prompt_tokens for chunk in chunks}) == 1
 
 
 def test_a_chat_reads_the_template_and_says_who_speaks_once(client, speaker):
@@ -438,6 +453,26 @@ def test_a_full_server_says_when_to_come_again(slow):
     for thread in threads:
         thread.join(20)
     assert sorted(statuses, key=str) == [(200, None)] * 4 + [(429, "1")] * 3
+
+
+def test_with_a_draft_the_answers_are_the_same_in_fewer_steps(speaker):
+    asked = {"prompt": "hello " * 9, "max_tokens": 60, "logit_bias": {"70": 8, "71": 6}}
+    told, steps = [], []
+    for draft in (None, PromptLookup):
+        with live(speaker, draft=draft) as server:
+            client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+            for sampled in ({"temperature": 0}, {"temperature": 1, "seed": 3, "logprobs": 1}):
+                one = client.completions.create(model=NAME, **asked, **sampled)
+                logprobs = one.choices[0].logprobs
+                told.append((one.choices[0].text, one.usage, logprobs and logprobs.tokens))
+                with client.completions.create(
+                    model=NAME, **asked, **sampled, stream=True
+                ) as stream:
+                    assert "".join(c.choices[0].text for c in stream) == told[-1][0]
+            steps.append(float(told_of(server)["decodeloop_steps_total"]))
+            wait_until(lambda: all_free(server))
+    assert told[:2] == told[2:]
+    assert steps[1] < 0.95 * steps[0]
 
 
 # what it tells of itself

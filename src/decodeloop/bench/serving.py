@@ -90,19 +90,19 @@ def asking(
     endpoint: Endpoint, settings: LoadSettings
 ) -> Callable[[int], Generator[object, None, None]]:
     """A user's request by its number: the same number asks the same."""
+    return lambda number: tokens_from(endpoint.stream("/completions", body_of(settings, number)))
 
-    def ask(number: int) -> Generator[object, None, None]:
-        draw = random.Random(f"{settings.seed} {number}")
-        body: dict[str, Any] = {
-            "model": settings.model,
-            "prompt": " ".join(draw.choices(WORDS, k=settings.prompt_words)),
-            "max_tokens": settings.new_tokens,
-            "temperature": 0,
-            "ignore_eos": True,
-        }
-        return tokens_from(endpoint.stream("/completions", body))
 
-    return ask
+def body_of(settings: LoadSettings, number: int) -> dict[str, Any]:
+    """What is asked by this number."""
+    draw = random.Random(f"{settings.seed} {number}")
+    return {
+        "model": settings.model,
+        "prompt": " ".join(draw.choices(WORDS, k=settings.prompt_words)),
+        "max_tokens": settings.new_tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
 
 
 def row(name: str, load: UserLoad) -> LoadRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,11 @@ def lab(
         print(f"a newer edition, beside yours, which is as you left it: {path.name}")
     if no_open:
         return
+    if find_spec("jupyterlab") is None:
+        raise UserError(
+            f"JupyterLab is not installed in {sys.prefix}: run 'python -m pip install -c "
+            f"constraints.txt -e .[lab]'; the notebooks lie in {folder}, for any other Jupyter."
+        )
     from decodeloop.finding import known_folder
 
     known_folder(MODEL)  # a room of learners should not meet the download inside a cell

@@ -41,7 +41,7 @@ def prune_magnitude(weight: Tensor, share: float) -> Tensor:
 
 
 def wanda(weight: Tensor, inputs: Tensor, share: float) -> Tensor:
-    """The matrix with this share of each row zero: where |weight| · ‖input channel‖ is smallest.
+    """The matrix with this share of each row zero: where `|weight|` · ‖input channel‖ is smallest.
 
     The norm of a channel is that of its numbers at all tokens of a calibration text. Numbers are
     compared within a row only, since a row is one output, and ⌊share · C⌋ of each go.
@@ -103,7 +103,7 @@ def csr_matvec(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor) -> Te
 
 
 def wanda_scores(weight: Tensor, inputs: Tensor) -> Tensor:
-    """|weight| · ‖input channel‖. Shapes: weight (R, C), inputs (N, C) → (R, C); errors as
+    """`|weight|` · ‖input channel‖. Shapes: weight (R, C), inputs (N, C) → (R, C); errors as
     `wanda`."""
     if weight.ndim != 2 or inputs.ndim != 2 or inputs.shape[1] != weight.shape[1]:
         raise ShapeError(

@@ -36,7 +36,7 @@ def colab(hosted: str, lesson: str) -> str:
 
 
 def binder(hosted: str, lesson: str) -> str:
-    """The address that opens it on Binder, in the work folder that `binder/postBuild` makes."""
+    """The address that opens it on Binder, in the work folder that `postBuild` makes."""
     return f"https://mybinder.org/v2/gh/{hosted}/HEAD?urlpath=lab/tree/work/{lesson}.ipynb"
 
 

@@ -19,8 +19,8 @@ from decodeloop.course.lessons import (
     Lesson,
     LessonError,
     edition,
+    edition_hash,
     read_lesson,
-    source_hash,
     tags,
     where,
 )
@@ -52,8 +52,8 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def lesson_paths(root: Path) -> list[Path]:
-    """Every lesson, in the order of the course: numbers first, then appendices, and P, which is what
-    to know before."""
+    """Every lesson, in the order of the course: numbers first, then appendices, and P, which is
+    what to know before."""
     return sorted((root / "lessons").glob("[0-9AP]*_*.md"))
 
 
@@ -74,7 +74,7 @@ def stale(root: Path) -> list[Path]:
     """The notebooks that are missing, or older than their lesson, and those without a lesson; the
     cheat-sheet, if the docstrings say something else; the README, if its table does."""
     wanted = {
-        notebook_path(root, path.stem, kind): source_hash(path)
+        notebook_path(root, path.stem, kind): edition_hash(path, kind)
         for path in lesson_paths(root)
         for kind in ("worked", "lab")
     }
@@ -112,8 +112,9 @@ def build(
         if not (names or everything or any(target in old for target in targets.values())):
             continue
         lesson = read_lesson(path)
-        worked = executed(lesson, root, partial(report, lesson.name))
-        write(worked, targets["worked"])
+        if names or everything or targets["worked"] in old:  # else only the lab edition is
+            worked = executed(lesson, root, partial(report, lesson.name))
+            write(worked, targets["worked"])
         write(edition(lesson, "lab"), targets["lab"])
         built.append(lesson.name)
     if cheatsheet.is_stale(root):

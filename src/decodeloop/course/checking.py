@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -94,9 +95,16 @@ def report(verdict: Verdict, exercise: Exercise) -> str:
     else:
         lines.append(f'  → stuck? hint("{name}") gives one hint at a time')
     if verdict.inputs is not None:
-        lines.append(f'  → failed_inputs("{name}") gives the inputs of that case, to try by hand')
+        lines.append(f"  → {asking_for_inputs(name)} gives the inputs of that case, to try by hand")
     lines.append("  going on with the library's, so that the cells below work")
     return "\n".join(lines) + printed
+
+
+def asking_for_inputs(name: str) -> str:
+    """The call that gives them, such that it runs in this notebook: not each imports it."""
+    there = hasattr(sys.modules["__main__"], "failed_inputs")
+    importing = "" if there else "from decodeloop.course import failed_inputs; "
+    return f'{importing}failed_inputs("{name}")'
 
 
 def hint(name: str) -> None:

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from decodeloop.course.addresses import repository
+from decodeloop.course.colab import install
 from decodeloop.course.session import Edition
 from decodeloop.errors import UserError, one_line
 from decodeloop.exercises.exercise import Exercise
@@ -54,6 +56,20 @@ def source_hash(path: Path) -> str:
     """What is stored in a built notebook, to know later whether it is stale."""
     text = path.read_text("utf-8").replace("\r\n", "\n")  # git may have changed the line ends
     return hashlib.sha256(f"{BUILDER}\n{text}".encode()).hexdigest()[:16]
+
+
+def edition_hash(path: Path, kind: Edition) -> str:
+    """The hash of one edition of a lesson: in it is the address that a lab edition is brought
+    from, so that whoever sets another has those built again."""
+    extra = brought(path, kind)
+    digest = source_hash(path)
+    return hashlib.sha256(f"{digest}\n{extra}".encode()).hexdigest()[:16] if extra else digest
+
+
+def brought(path: Path, kind: Edition) -> str:
+    """The lines by which a lab edition installs the course on Colab; none without an address."""
+    hosted = repository(path.resolve().parent.parent) if kind == "lab" else None
+    return install(f"https://github.com/{hosted}") + "\n" if hosted else ""
 
 
 def read_lesson(path: Path) -> Lesson:
@@ -175,6 +191,7 @@ def edition(lesson: Lesson, kind: Edition) -> Any:
 
     first = nbformat.v4.new_code_cell(
         f"# Lesson {lesson.number}, {kind} edition, built from lessons/{lesson.name}.md\n"
+        f"{brought(lesson.path, kind)}"
         f"from decodeloop.course import begin\n\n"
         f'begin("{lesson.name}", edition="{kind}")'
     )
@@ -203,7 +220,7 @@ def edition(lesson: Lesson, kind: Edition) -> Any:
             "decodeloop": {
                 "lesson": lesson.name,
                 "edition": kind,
-                "source_hash": lesson.source_hash,
+                "source_hash": edition_hash(lesson.path, kind),
             },
         }
     )

@@ -23,13 +23,14 @@ from decodeloop.serve.blocks import (
     release,
     tenant_key,
 )
-from decodeloop.serve.engine import Engine, Event
+from decodeloop.serve.engine import Engine
 from decodeloop.serve.events import event, hold_back, on_disconnect, sse_events
 from decodeloop.serve.objectives import kept, slo_capacity
 from decodeloop.serve.paged_attention import attend_paged
 from decodeloop.serve.paged_cache import PagedKVCache
+from decodeloop.serve.plan import Piece, Plan, Request
 from decodeloop.serve.policy import SchedulerParts, admit, chunk, preempt, take_tokens
-from decodeloop.serve.scheduler import Piece, Plan, Request, Scheduler
+from decodeloop.serve.scheduler import Scheduler
 from decodeloop.serve.service import Service
 from decodeloop.serve.simulation import (
     Job,
@@ -40,6 +41,7 @@ from decodeloop.serve.simulation import (
     simulate_static,
 )
 from decodeloop.serve.step import BlockMemory, Span, Step
+from decodeloop.serve.taking import Event
 
 __all__ = [
     "Answer",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decodeloop.decode import FinishReason
 from decodeloop.decode import Sequence as Text
 from decodeloop.decode.penalties import TokenForecast
-from decodeloop.serve.engine import Event
+from decodeloop.serve.taking import Event
 
 
 @dataclass(frozen=True)

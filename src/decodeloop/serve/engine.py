@@ -6,12 +6,10 @@ sampled and where it ends is its `Sequence`'s affair, as everywhere. Built in le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from decodeloop.decode import FinishReason, Sequence
+from decodeloop.decode import Draft, Sequence
 from decodeloop.decode.loop import Model
 from decodeloop.decode.sequence import token_budget
 from decodeloop.errors import UserError
@@ -19,27 +17,13 @@ from decodeloop.serve import blocks as block_parts
 from decodeloop.serve import policy
 from decodeloop.serve.block_manager import BlockManager
 from decodeloop.serve.blocks import BlockParts, tenant_key
+from decodeloop.serve.guessing import Guess, add_guesses
 from decodeloop.serve.paged_attention import attend_paged
+from decodeloop.serve.plan import Piece, Plan, Request
 from decodeloop.serve.policy import SchedulerParts
-from decodeloop.serve.scheduler import Piece, Plan, Request, Scheduler
+from decodeloop.serve.scheduler import Scheduler
 from decodeloop.serve.step import AttendPaged, BlockMemory, Span, Step
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a step brought one text: a token, an end, or both. An end-of-sequence token is none.
-
-    `error` is why a text failed; it has then ended without a finish reason, and the others go on.
-    """
-
-    number: int
-    token: int | None = None
-    finish_reason: FinishReason | None = None
-    error: Exception | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.finish_reason is not None or self.error is not None
+from decodeloop.serve.taking import Event, events_of, take_all
 
 
 class Engine:
@@ -85,7 +69,8 @@ class Engine:
         device, dtype = getattr(model, "device", None), getattr(model, "dtype", torch.float32)
         self.memory = BlockMemory(model.config, blocks, size, dtype, device)
         self._attend_paged = attend_paged
-        self._texts: dict[int, tuple[Request, Sequence]] = {}  # those that wait or run
+        # those that wait or run, each with its draft, if it has one
+        self._texts: dict[int, tuple[Request, Sequence, Guess | None]] = {}
         self.plan = Plan()  # of the last step: who was read, who came in, who was sent back
 
     @property
@@ -93,15 +78,19 @@ class Engine:
         """Whether a text waits or runs."""
         return bool(self._texts)
 
-    def add(self, sequence: Sequence, salt: str | bytes | None = None) -> int:
+    def add(
+        self, sequence: Sequence, salt: str | bytes | None = None, draft: Draft | None = None
+    ) -> int:
         """Put a text in the queue; its number is what events and `abort` call it.
 
         Args:
             salt: texts share blocks only with those of the same salt, such as a tenant's name.
+            draft: guesses what comes next, so that a step may bring several tokens; one of its own
+                for each text, such as `PromptLookup()`.
 
         Raises:
             UserError: the prompt is no prompt for this model, it could never fit into the blocks,
-                the text has ended already, or the salt is of another type.
+                the text has ended already, the salt is of another type, or the draft costs steps.
         """
         if sequence.finish_reason is not None:
             raise UserError(f"this text has ended ({sequence.finish_reason}): add a new Sequence.")
@@ -110,9 +99,10 @@ class Engine:
                 f"a prompt of {sequence.prompt.shape[1]} tokens and {sequence.budget} new ones are "
                 f"more than the model's context, {self.model.config.context}: ask for fewer."
             )
+        guess = None if draft is None else Guess(draft, sequence)
         tokens = sequence.token_ids[0].tolist()
         request = self.scheduler.add(tokens, sequence.positions_needed, tenant_key(salt))
-        self._texts[request.number] = request, sequence
+        self._texts[request.number] = request, sequence, guess
         return request.number
 
     def abort(self, number: int) -> None:
@@ -127,8 +117,7 @@ class Engine:
                 f"no text {number!r} waits or runs: it has ended, was aborted, or never came; "
                 f"expected a number that add gave."
             )
-        request, _ = self._texts.pop(number)
-        self.scheduler.abort(request)
+        self.scheduler.abort(self._texts.pop(number)[0])
 
     def step(self) -> list[Event]:
         """Compute one step, and say what it brought; nothing, if no text is here.
@@ -140,52 +129,63 @@ class Engine:
         plan = self.plan = self.scheduler.schedule()
         if not plan.pieces:
             return []
+        guesses = {number: guess for number, (_, _, guess) in self._texts.items() if guess}
         try:
-            rows = iter(self._run(plan))
-            came = [self._take(p, next(rows) if p.last else None) for p in plan.pieces]
+            if guesses:
+                add_guesses(plan, guesses, self.scheduler.blocks, self.scheduler.budget)
+            rows = self._run(plan)
+            came = [self._take(*each) for each in zip(plan.pieces, rows, strict=True)]
         except BaseException as error:
             self.scheduler.cancel()
             if not isinstance(error, Exception):
                 raise  # an interrupt: the next step computes what this one has not
             came = [self._fail(piece.request, error) for piece in plan.pieces]
-        return [event for event in came if event is not None]
+        return [event for events in came for event in events]
 
     @torch.inference_mode()
-    def _run(self, plan: Plan) -> Tensor:
-        """The logits of what comes next, a row for each piece that is the last of its text."""
+    def _run(self, plan: Plan) -> tuple[Tensor, ...]:
+        """The logits of what comes next, (n, V) for each piece: none for one that is not the last
+        of its text, else a row, and one more for each drafted token."""
         self.memory.copy(plan.copies)
-        pieces = plan.pieces
-        spans = [Span(piece.request.table.blocks, piece.start, piece.count) for piece in pieces]
+        tokens = [piece.tokens for piece in plan.pieces]
+        spans = [
+            Span(piece.request.table.blocks, piece.start, len(new))
+            for piece, new in zip(plan.pieces, tokens, strict=True)
+        ]
         step = Step(self.memory, spans, attend_paged=self._attend_paged)
-        ids = torch.tensor([[token for piece in pieces for token in piece.tokens]])
+        ids = torch.tensor([[token for new in tokens for token in new]])
         hidden = self.model.hidden(ids, step, positions=step.positions(ids.shape[1]))
-        read = hidden[0, step.last[[i for i, piece in enumerate(pieces) if piece.last]]]
-        return self.model.head(read) if len(read) else read
+        counts = [(1 + len(piece.drafted)) * piece.last for piece in plan.pieces]
+        ends = step.last.tolist()
+        rows = [end - i for end, n in zip(ends, counts, strict=True) for i in reversed(range(n))]
+        read = hidden[0, rows]
+        return (self.model.head(read) if rows else read).split(counts)
 
-    def _take(self, piece: Piece, logits: Tensor | None) -> Event | None:
-        """Let a text choose its next token, if one is due, and tell the scheduler."""
+    def _take(self, piece: Piece, logits: Tensor) -> list[Event]:
+        """Let a text choose its next tokens, if one is due, and tell the scheduler."""
         number = piece.request.number
-        if logits is None or number not in self._texts:  # or it was aborted meanwhile
+        if not len(logits) or number not in self._texts:  # or it was aborted meanwhile
             self.scheduler.update(piece)
-            return None
-        _, sequence = self._texts[number]
+            return []
+        _, sequence, guess = self._texts[number]
         made = len(sequence.tokens)
         try:
-            token = sequence.choose(logits[None])
-            sequence.take(token)
+            came = take_all(sequence, logits, piece.drafted)
+            if guess is not None:
+                guess.tell(came)
         except Exception as error:
             self.scheduler.update(piece)
             return self._fail(piece.request, error)
-        reason = sequence.finish_reason
-        self.scheduler.update(piece, token, ended=reason is not None)
+        ended = sequence.finish_reason is not None
+        self.scheduler.update(piece, came[-1], stay=came[:-1], ended=ended)
         if number not in self._texts:  # aborted by its own stop function
-            return None
-        if reason is not None:
+            return []
+        if ended:
             del self._texts[number]
-        return Event(number, token if len(sequence.tokens) > made else None, reason)
+        return events_of(number, sequence, came, made)
 
-    def _fail(self, request: Request, error: Exception) -> Event | None:
+    def _fail(self, request: Request, error: Exception) -> list[Event]:
         if request.number not in self._texts:
-            return None
+            return []
         self.abort(request.number)
-        return Event(request.number, error=error)
+        return [Event(request.number, error=error)]

@@ -7,11 +7,13 @@ import ipaddress
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 import uvicorn
 
+from decodeloop.decode import Draft
 from decodeloop.errors import UserError
 from decodeloop.serve.asking import Speaker
 from decodeloop.serve.engine import Engine
@@ -87,7 +89,7 @@ class LiveServer:
         engine: what computes; it belongs to the server from now on.
         port: a free one, if not given.
         api_key: nobody is answered without it.
-        most_waiting: as for `Service`.
+        most_waiting, draft: as for `Service`.
     """
 
     def __init__(
@@ -99,11 +101,12 @@ class LiveServer:
         port: int = 0,
         api_key: str | None = None,
         most_waiting: int = MOST_WAITING,
+        draft: Callable[[], Draft] | None = None,
     ) -> None:
         self.model = speaker.name
         self.metrics = Metrics(engine)
         self.service = Service(
-            engine, most_waiting=most_waiting, watch=self.metrics, died=self._died
+            engine, most_waiting=most_waiting, draft=draft, watch=self.metrics, died=self._died
         )
         self.error: BaseException | None = None  # what ended the engine's thread
         self._socket = listen(host, port, api_key)

@@ -8,52 +8,14 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 
 from decodeloop.cost.checks import check_whole
 from decodeloop.errors import UserError
 from decodeloop.serve.block_manager import BlockManager, NoRoom
 from decodeloop.serve.blocks import Table
+from decodeloop.serve.plan import Piece, Plan, Request
 from decodeloop.serve.policy import LIBRARY_PARTS, SchedulerParts
-
-
-@dataclass(eq=False)
-class Request:
-    """One text at the scheduler. `number` counts the arrivals."""
-
-    number: int
-    table: Table
-    shared: int = 0  # positions that it found in the cache
-    preempted: int = 0  # how often
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What one text reads in a step: `count` tokens from position `start` on."""
-
-    request: Request
-    start: int
-    count: int
-
-    @property
-    def tokens(self) -> list[int]:
-        return self.request.table.tokens[self.start : self.start + self.count]
-
-    @property
-    def last(self) -> bool:
-        """Whether the text has then read all it has: its next token is due."""
-        return self.start + self.count == len(self.request.table.tokens)
-
-
-@dataclass
-class Plan:
-    """A step: its pieces, the copies of blocks to make before, and who came and went for it."""
-
-    pieces: list[Piece] = field(default_factory=list)
-    copies: list[tuple[int, int]] = field(default_factory=list)
-    admitted: list[Request] = field(default_factory=list)
-    preempted: list[Request] = field(default_factory=list)
 
 
 class Scheduler:
@@ -145,17 +107,28 @@ class Scheduler:
         self._in_flight = [piece.request for piece in plan.pieces]
         return plan
 
-    def update(self, piece: Piece, token: int | None = None, *, ended: bool = False) -> None:
-        """A piece was computed; `token` comes next, if one was due and the text has not ended."""
-        request = piece.request
+    def update(
+        self,
+        piece: Piece,
+        token: int | None = None,
+        *,
+        stay: Sequence[int] = (),
+        ended: bool = False,
+    ) -> None:
+        """A piece was computed, and so many of its drafted tokens `stay`; `token` comes next, if
+        one was due and the text has not ended."""
+        request, table = piece.request, piece.request.table
         self._in_flight.remove(request)
-        self.blocks.complete(request.table, piece.count)
+        table.tokens += stay
+        self.blocks.complete(table, piece.count + len(stay))
+        if piece.drafted:
+            self.blocks.truncate(table, table.stored)  # the room of those that don't stay
         if token is not None:
-            request.table.tokens.append(token)
+            table.tokens.append(token)
         if ended and request in self.running:
             self.running.remove(request)
         if request not in self.running:  # or it was aborted meanwhile
-            self.blocks.release(request.table)
+            self.blocks.release(table)
 
     def cancel(self) -> None:
         """The step failed: those of its pieces that were not updated are still to be read."""

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from decodeloop.decode import Draft
 from decodeloop.decode import Sequence as Text
 from decodeloop.errors import UserError
 from decodeloop.serve.admission import Refused, admission
 from decodeloop.serve.answer import Answer, Deliver, Piece
-from decodeloop.serve.engine import Engine, Event
+from decodeloop.serve.engine import Engine
+from decodeloop.serve.taking import Event
 from decodeloop.serve.watching import Admitted, Watch
 
 MOST_WAITING = 64
@@ -28,6 +30,7 @@ class Service:
 
     Args:
         most_waiting: how many texts may wait, besides those that the engine runs at a time.
+        draft: makes a draft for each text, so that a step may bring several tokens of it.
         watch: told of everything that is worth counting.
         died: called, in the engine's thread, if that ends by an error.
 
@@ -39,10 +42,12 @@ class Service:
         engine: Engine,
         *,
         most_waiting: int = MOST_WAITING,
+        draft: Callable[[], Draft] | None = None,
         watch: Watch | None = None,
         died: Callable[[BaseException], object] = lambda error: None,
     ) -> None:
         self.engine, self.watch, self.died = engine, watch or Watch(), died
+        self.draft = draft
         self.most = engine.scheduler.most + most_waiting
         blocks = engine.scheduler.blocks
         self.longest = min(engine.model.config.context, blocks.count * blocks.size)
@@ -139,7 +144,8 @@ class Service:
     def _add(self, answer: Answer) -> None:
         for number, text in enumerate(answer.texts):
             try:
-                self._whose[self.engine.add(text)] = answer, number
+                draft = None if self.draft is None else self.draft()
+                self._whose[self.engine.add(text, draft=draft)] = answer, number
             except Exception as error:  # a token that is none, say
                 self._gone("failed")
                 answer.deliver([Piece(number, error=error)])

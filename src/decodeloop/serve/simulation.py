@@ -18,7 +18,8 @@ from decodeloop.cost import Latencies
 from decodeloop.cost.checks import check_positive, check_whole
 from decodeloop.errors import UserError
 from decodeloop.serve.batching import StepCost, static_token_times
-from decodeloop.serve.scheduler import Plan, Request, Scheduler
+from decodeloop.serve.plan import Plan, Request
+from decodeloop.serve.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
