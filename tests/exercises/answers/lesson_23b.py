@@ -257,15 +257,20 @@ def online(fade_sum, fade_values, upside_down=False):
     return attend
 
 
-# --- gated ----------------------------------------------------------------------------------------
+# --- dequantize -----------------------------------------------------------------------------------
+
+
+def scale_first(quantized, scale):
+    return scale.unsqueeze(1) * quantized
+
+
+def by_einsum(quantized, scale):
+    return torch.einsum("rc,r->rc", quantized.float(), scale)
 
 
 RIGHT = {
     "quantize": [row_by_row, with_where_at_the_end],
-    "dequantize": [
-        lambda quantized, scale: scale.unsqueeze(1) * quantized,
-        lambda quantized, scale: torch.einsum("rc,r->rc", quantized.float(), scale),
-    ],
+    "dequantize": [scale_first, by_einsum],
     "attend": [two_passes, kept_normalised],
 }
 
