@@ -32,7 +32,7 @@ def guidellm(environment: Path, server: Server, profile: str, count: int, folder
     words = [
         *(
             "--backend",
-            f"kind=openai_http,target={url},model={MODEL},request_format=/v1/completions",
+            f"kind=openai_http,{target}",
         ),
         *("--profile", profile),
         *("--constraint", f"kind=max_requests,count={count}"),
