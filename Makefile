@@ -87,6 +87,17 @@ attack: $(VENV)/.with-test fetch  ## attack everything with everything, for some
 soak: $(VENV)/.with-test fetch  ## a server at saturation, by good and bad clients; ARGS="--minutes 30"
 	$(BIN)/python tests/soak.py $(ARGS)
 
+# Ray in an environment of its own: nothing else needs it.
+RAY ?= build/ray
+$(RAY)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[ray]' httpx transformers
+	@touch $@
+
+.PHONY: test-ray
+test-ray: $(RAY)/.installed  ## two replicas behind Ray Serve's router, one of which is killed
+	PYTHONPATH=tests $(RAY)/bin/python tests/ray_replicas.py
+
 # vLLM in an environment of its own, with a PyTorch of its own: some 3.5 GB. The community's build for
 # CPUs looks itself up under the name vllm, so its metadata is copied to that name.
 VLLM ?= build/vllm

@@ -107,10 +107,10 @@ def project():
 
 
 def requirements():
-    """Every direct requirement, those of the extras included; peers are taken as they are."""
+    """Every direct requirement, those of the extras included; peers, Ray too, as they come."""
     extras = {**project()["optional-dependencies"]}
-    assert {"lab", "build", "serve", "test", "site", "dev", "peers"} == set(extras)
-    del extras["peers"]
+    assert {"lab", "build", "serve", "ray", "test", "site", "dev", "peers"} == set(extras)
+    del extras["peers"], extras["ray"]
     groups = [project()["dependencies"], *extras.values()]
     listed = [requirement for group in groups for requirement in group]
     found = {r.name.lower(): r for r in map(Requirement, listed) if r.name != "decodeloop"}
@@ -303,15 +303,9 @@ HEAVY = {
     "03_block",
     "04_decoder",
     "05_generating_without_a_cache",
-    "06_kv_cache",
     "07_sampling",
-    "08_decoding_loop",
     "09_memory",
-    "10_complexity",
-    "11_metrics",
-    "12_accelerators",
     "17_parallelism",
-    "23_fast_path",
     "A1_the_primer_checked",
     "A2_encoders",
 }

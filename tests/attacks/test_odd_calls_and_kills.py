@@ -1,4 +1,4 @@
-"""A small part of the attacks on the command line and on fetch; `make attack` runs the whole."""
+"""A small part of the attacks on the command line, and by killing; `make attack` runs the whole."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+SCRIPTS = [("fetch_kills.py", 5), ("grading_kills.py", 2), ("odd_calls.py", 15)]
 
-@pytest.mark.parametrize(("script", "count"), [("fetch_kills.py", 5), ("odd_calls.py", 15)])
+
+@pytest.mark.parametrize(("script", "count"), SCRIPTS)
 @pytest.mark.skipif(sys.platform != "linux", reason="it forks, and limits memory as Linux does")
 def test_a_few_end_well(script, count):
     done = subprocess.run(

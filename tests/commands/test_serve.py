@@ -16,7 +16,8 @@ import pytest
 from one_sentence import assert_one_sentence
 from tiny_models import random_llama, save_folder
 
-from decodeloop.commands.serve import blocks_in, bytes_of, speaking
+from decodeloop.commands.serve import speaking
+from decodeloop.commands.sizes import blocks_in, bytes_of
 from decodeloop.course.progress import Progress
 from decodeloop.errors import UserError
 from decodeloop.loading import load
@@ -41,6 +42,8 @@ from decodeloop.serve.running import LiveServer
         (["--cache-dtype", "int8"], ["leave out --cache-dtype"]),
         (["--draft", "int8"], ["--draft is 'int8'", "lookup"]),
         (["--work", "there"], ["give --mine too"]),
+        (["--replicas", "0"], ["--replicas is 0", "at least 1"]),
+        (["--replicas", "2", "--mine"], ["--replicas", "leave out --mine"]),
     ],
 )
 def test_bad_options_are_one_sentence(command, words, parts):

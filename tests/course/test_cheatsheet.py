@@ -1,5 +1,7 @@
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from decodeloop import cost, decode, model
@@ -77,6 +79,19 @@ def test_it_fits_on_a_page():
 def test_its_notation_is_that_of_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
     assert " · ".join(f"`{letter}` {meaning}" for letter, meaning in NOTATION.items()) in readme
+
+
+def test_it_is_the_same_without_the_packages_of_the_extras():
+    """`make lab` installs none of them, and asks whether the page is up to date."""
+    code = """
+import sys
+for name in ("starlette", "uvicorn", "pydantic", "prometheus_client", "jupytext", "nbclient"):
+    sys.modules[name] = None
+from decodeloop.course.cheatsheet import page
+sys.stdout.buffer.write(page().encode())
+"""
+    made = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert made.stdout.decode() == page()
 
 
 def test_the_one_that_is_stored_is_up_to_date():

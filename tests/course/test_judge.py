@@ -110,6 +110,13 @@ def test_a_number_of_32_bits_is_as_exact_as_it_can_be(number):
     assert not same(number(16777216.0), 16777217, 1e-14)  # a whole number is asked for exactly
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e5m2])
+def test_a_coarse_number_is_no_excuse(dtype):
+    assert same(torch.tensor(0.5, dtype=dtype), 0.5, 1e-14)
+    assert not same(torch.tensor(0.0, dtype=dtype), 2e-4, 1e-5)
+    assert not same(torch.tensor(100.0, dtype=dtype), 100.01, 1e-5)
+
+
 @pytest.mark.parametrize(
     ("got", "expected"),
     [

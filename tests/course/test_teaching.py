@@ -103,7 +103,7 @@ def test_a_term_has_every_lesson_once_in_its_order():
         rows = re.findall(r"^\| (\d+) \| (.+?) \|", table, re.MULTILINE)
         assert [int(week) for week, _ in rows] == list(range(1, weeks + 1))
         said = " ".join(names for _, names in rows)
-        wanted = [f"{x.number} {x.title}" for x in LESSONS if x.number.isdigit()]
+        wanted = [f"{x.number} {x.title}" for x in LESSONS if x.number[0].isdigit()]
         places = [said.index(name) for name in wanted]
         assert places == sorted(places)
 

@@ -95,6 +95,21 @@ def test_a_stream_is_the_same_in_pieces_and_ends_with_the_usage(client, speaker)
     assert (chunks[-1].choices, chunks[-1].usage.completion_tokens) == ([], 12)
 
 
+def test_each_chunk_says_how_many_tokens_there_are_by_now_if_it_is_asked_to(client):
+    chunks = list(
+        client.completions.create(
+            model=NAME, prompt=PROMPT, max_tokens=9, temperature=0, stream=True,
+            stream_options={"include_usage": True, "continuous_usage_stats": True},
+            extra_body={"ignore_eos": True},
+        )
+    )  # fmt: skip
+    made = [chunk.usage.completion_tokens for chunk in chunks]
+    assert made == sorted(made)
+    assert made[-2:] == [9, 9]
+    assert made[0] < 9
+    assert len({chunk.usage.prompt_tokens for chunk in chunks}) == 1
+
+
 def test_a_chat_reads_the_template_and_says_who_speaks_once(client, speaker):
     ids = speaker.llm.message_ids(CHAT)
     _, text = alone(speaker, ids, 8)

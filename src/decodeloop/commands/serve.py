@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from decodeloop.commands.shared import (
     note,
     work_folder,
 )
+from decodeloop.commands.sizes import SIZE, blocks_in, bytes_of
 from decodeloop.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from decodeloop.serve import Engine
     from decodeloop.serve.asking import Speaker
 
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-SIZE = 16  # positions of a block
 LOOKUP = "lookup"
 
 
@@ -73,6 +70,10 @@ def serve(
             help="Guess what comes next, so that a step may bring several tokens: lookup."
         ),
     ] = None,
+    replicas: Annotated[
+        int,
+        typer.Option(help="So many processes behind Ray Serve's router, each with a model."),
+    ] = 1,
     mine: Annotated[
         bool, typer.Option("--mine", help="Through the answers that you wrote in the lessons.")
     ] = False,
@@ -82,7 +83,7 @@ def serve(
 
     SIGTERM or Ctrl-C lets nobody in any more and answers those inside; a second one ends at once.
     """
-    check_at_least(1, max_batch=max_batch, max_tokens_a_step=max_tokens_a_step)
+    check_at_least(1, max_batch=max_batch, max_tokens_a_step=max_tokens_a_step, replicas=replicas)
     check_at_least(0, max_waiting=max_waiting)
     memory = bytes_of(cache_memory)
     if not 0 <= port < 2**16:
@@ -97,17 +98,33 @@ def serve(
         )
     if work is not None and not mine:
         raise UserError("--work says where --mine finds your answers: give --mine too.")
+    called = name or Path(model).name
+
+    def limits_of(llm: LanguageModel) -> dict[str, Any]:
+        blocks = blocks_in(memory, llm)
+        return {"blocks": blocks, "size": SIZE, "most": max_batch, "budget": max_tokens_a_step}
+
     with interruptible():
         live_server = installed()
         listener_is_allowed(host, api_key)
+        if replicas > 1:
+            if mine:
+                raise UserError("--replicas serves the library's parts: leave out --mine.")
+            from decodeloop.commands.replicas import serve_replicas
+
+            serve_replicas(
+                lambda: load_as_asked(model, device, dtype, compiled),
+                limits_of,
+                name=called,
+                count=replicas,
+                address=(host, port),
+                api_key=api_key,
+                most=(max_batch, max_waiting),
+                draft=guesser(draft),
+            )
+            return
         llm = load_as_asked(model, device, dtype, compiled)
-        limits: dict[str, Any] = {
-            "blocks": blocks_in(memory, llm),
-            "size": SIZE,
-            "most": max_batch,
-            "budget": max_tokens_a_step,
-        }
-        called = name or Path(model).name
+        limits = limits_of(llm)
         speaker, engine = speaking(llm, called, work_folder(work) if mine else None, limits)
         server = live_server(
             speaker,
@@ -174,41 +191,3 @@ def speaking(
     own = through_answers(llm, folder, quiet=True)
     print(own.report() + "\n", file=sys.stderr)
     return Speaker(name, llm, own.sampling_parts, own.text_stream), own.engine(**limits)
-
-
-def bytes_of(text: str) -> int:
-    """A size such as 1GB or 512MiB, in bytes.
-
-    >>> bytes_of("1.5MB"), bytes_of("2 KiB")
-    (1500000, 2048)
-
-    Raises:
-        UserError: it is none.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?B?)", text.strip().upper())
-    unit = found[2] if found else ""
-    unit = unit if unit.endswith("B") or not unit else f"{unit}B"
-    size = int(float(found[1]) * UNITS.get("" if unit == "B" else unit, 0)) if found else 0
-    if size < 1:
-        raise UserError(
-            f"--cache-memory is {printable(text)!r}: expected a size such as 500MB or 1GiB."
-        )
-    return size
-
-
-def blocks_in(memory: int, llm: LanguageModel) -> int:
-    """How many blocks have room in so many bytes.
-
-    Raises:
-        UserError: none has.
-    """
-    import torch
-
-    config, dtype = llm.config, getattr(llm.model, "dtype", torch.float32)
-    each = 2 * config.layers * config.kv_heads * config.head_dim * SIZE * dtype.itemsize
-    if memory < each:
-        raise UserError(
-            f"--cache-memory is {memory:,} bytes: one block of {SIZE} positions takes {each:,}; "
-            f"give more."
-        )
-    return memory // each

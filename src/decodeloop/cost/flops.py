@@ -11,7 +11,7 @@ and nothing of them stays there from one forward to the next. Activations and sc
 as if they never left the chip.
 
 Kaplan et al., "Scaling Laws for Neural Language Models" (2020), section 2.1; Pope et al.,
-"Efficiently Scaling Transformer Inference" (2022), section 2. Built in lesson 10.
+"Efficiently Scaling Transformer Inference" (2022), section 2. Built in lessons 10 and 10b.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ It is made out of the docstrings, so it can't say anything else than they do.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -12,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 NAME = "cheat-sheet.md"
@@ -29,7 +31,7 @@ NOTATION = {
 }
 TENSORS = ("decodeloop.model", "decodeloop.decode")  # rooms whose functions take tensors
 NUMBERS = ("decodeloop.cost", "decodeloop.serve")  # numbers in, numbers out
-BUILT_IN = re.compile(r"Built\s+in\s+lessons?\s+((?:(?:\d\d|A\d)(?:,\s+|\s+and\s+)?)+)")
+BUILT_IN = re.compile(r"Built\s+in\s+lessons?\s+((?:(?:\d\d[a-z]?|A\d)(?:,\s+|\s+and\s+)?)+)")
 SHAPES = re.compile(r"Shapes: (.*?)(?:\n\s*\n|\Z)", re.DOTALL)
 
 
@@ -71,15 +73,29 @@ def built_in_lessons(rooms: Sequence[str]) -> list[tuple[list[str], str, Any]]:
     names, what it begins with, and the module."""
     found = []
     for room in rooms:
-        inside = importlib.import_module(room).__path__
-        for info in pkgutil.walk_packages(inside, f"{room}."):  # rooms within a room, too
-            module = importlib.import_module(info.name)
-            text = module.__doc__ or ""
+        whole = importlib.import_module(room)
+        for info in pkgutil.walk_packages(whole.__path__, f"{room}."):  # rooms within a room, too
+            text = docstring(info)
             if match := BUILT_IN.search(text):
-                lessons = re.findall(r"\d\d|A\d", match[1])
+                lessons = re.findall(r"\d\d[a-z]?|A\d", match[1])
                 title = re.split("[:;.,]", text)[0]
-                found.append((lessons, title, module))
+                found.append((lessons, title, shared(whole, info.name)))
     return sorted(found, key=lambda built: (built[0][-1], built[0][0]))
+
+
+def docstring(info: pkgutil.ModuleInfo) -> str:
+    """What a module says of itself, as its file has it."""
+    spec = info.module_finder.find_spec(info.name, None)
+    if spec is None or spec.origin is None:
+        return ""
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8")), clean=False) or ""
+
+
+def shared(room: Any, name: str) -> Any:
+    """A module whose names its room shares; of another an empty one. Such a one may need packages
+    that not everybody has installed, as the server does."""
+    from_there = {getattr(getattr(room, x), "__module__", None) for x in room.__all__}
+    return importlib.import_module(name) if name in from_there else ModuleType(name)
 
 
 def in_one(titles: Sequence[str]) -> str:

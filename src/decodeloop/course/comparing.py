@@ -15,6 +15,7 @@ from decodeloop.course.plain import Odd, plain, shortened
 # taken now: an answer may put something else in their places
 isclose, item, to = torch.isclose, Tensor.item, Tensor.to
 all_of, count_of, places_of = torch.all, torch.sum, torch.nonzero
+SINGLE = torch.finfo(torch.float32).eps
 
 Number = bool | int | float | complex
 
@@ -28,8 +29,8 @@ def same(got: Any, expected: Any, tolerance: float) -> bool:
       one of another, not even 1 and True, or 2 and 2 + 0j.
     - Whole numbers equal whole numbers exactly, of whatever size. Where one of the two is a float,
       they may differ by `tolerance`, absolute, plus `tolerance` times what is expected.
-    - Where a fraction is expected, a number of fewer bits than Python's may be off by what such a
-      number can't tell.
+    - Where a fraction is expected, a number of 32 bits may be off by what such a number can't tell;
+      one of 16 bits by no more, or its coarseness would hide what is wrong.
     - NaN equals NaN. Lists, tuples and ranges of the same items are equal.
     """
     return alike(plain(got), plain(expected), tolerance)
@@ -72,7 +73,7 @@ def without_axes(value: Any) -> Any:
 def rounding(value: Any) -> float:
     """By how much of itself a tensor without axes may be off because of its type."""
     single = isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point()
-    return torch.finfo(value.dtype).eps if single else 0.0
+    return min(torch.finfo(value.dtype).eps, SINGLE) if single else 0.0
 
 
 def numbers_alike(got: Number, expected: Number, tolerance: float) -> bool:

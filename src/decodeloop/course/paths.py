@@ -63,7 +63,8 @@ WAYS = {
             "roofline by which that is understood",
             (
                 Stop("00", "01"),
-                Stop("05", "06"),
+                Stop("05"),
+                Stop("06", to_pause=True),
                 Stop("08", to_pause=True),
                 Stop("10", to_pause=True),
                 Stop("12", to_pause=True),

@@ -154,7 +154,7 @@ def headings(lesson: Lesson) -> list[str]:
 
 def term(lessons: Sequence[Lesson], weeks: int) -> str:
     """The lessons spread over so many weeks by their minutes, in their order."""
-    main = [lesson for lesson in lessons if lesson.number.isdigit()]
+    main = [lesson for lesson in lessons if lesson.number[0].isdigit()]
     whole, spent = sum(lesson.minutes for lesson in main), 0
     by_week: dict[int, list[Lesson]] = {week: [] for week in range(weeks)}
     for lesson in main:

@@ -1,5 +1,6 @@
 """What inference costs by the clock: times, peaks, steps, load, memory, and a look inside."""
 
+from decodeloop.measure.at_load import Shared, mean_service, run_at_load
 from decodeloop.measure.few_tokens import few_token_costs
 from decodeloop.measure.inspecting import SilencedCache, attention_maps, bytes_held, peak_bytes
 from decodeloop.measure.load import Load, run_alone, run_load, single_stream
@@ -26,6 +27,7 @@ __all__ = [
     "ForwardTime",
     "Load",
     "Machine",
+    "Shared",
     "SilencedCache",
     "UserLoad",
     "ask_at",
@@ -37,6 +39,7 @@ __all__ = [
     "forward_times",
     "fresh_mib",
     "linear_bandwidth",
+    "mean_service",
     "measure_machine",
     "median_seconds",
     "narrow",
@@ -44,6 +47,7 @@ __all__ = [
     "peak_resident_bytes",
     "resident_bytes",
     "run_alone",
+    "run_at_load",
     "run_load",
     "single_stream",
     "step_times",

@@ -42,7 +42,10 @@ class Strict(BaseModel):
 
 
 class StreamOptions(Strict):
+    """With the usage at the end, or, beyond OpenAI's, as far as it is in each chunk."""
+
     include_usage: bool = False
+    continuous_usage_stats: bool = False
 
 
 class JsonSchema(Strict):

@@ -29,7 +29,7 @@ from decodeloop.serve.complaints import read_json
 from decodeloop.serve.door import as_json, guarded
 from decodeloop.serve.events import END, event, on_disconnect
 from decodeloop.serve.metrics import CONTENT_TYPE, Metrics
-from decodeloop.serve.protocol import ChatRequest, CompletionRequest, parse
+from decodeloop.serve.protocol import ChatRequest, CompletionRequest, StreamOptions, parse
 from decodeloop.serve.replies import Reply, encoded, error_body
 from decodeloop.serve.service import Service
 from decodeloop.serve.streaming import Stream, collected, until_gone
@@ -96,9 +96,9 @@ class Endpoints:
         )
         pieces = self._pieces(texts)
         if request.stream:
-            usage = request.stream_options is not None and request.stream_options.include_usage
+            options = request.stream_options or StreamOptions()
             left = functools.partial(self.metrics.requested, GONE)
-            return Stream(self._events(pieces, reply, usage), left)
+            return Stream(self._events(pieces, reply, options), left)
         whole = await until_gone(http.receive, collected(pieces))
         if whole is None:
             return Response(status_code=GONE)
@@ -128,7 +128,7 @@ class Endpoints:
         return on_disconnect(pieces(), numbers, lambda n: self.service.abort(answer, n))
 
     async def _events(
-        self, pieces: AsyncIterator[Piece], reply: Reply, usage: bool
+        self, pieces: AsyncIterator[Piece], reply: Reply, options: StreamOptions
     ) -> AsyncIterator[bytes]:
         async with contextlib.aclosing(pieces):  # type: ignore[type-var]
             async for piece in pieces:
@@ -136,8 +136,9 @@ class Endpoints:
                     yield event(encoded(error_body(500, sentence(piece.error))))
                     return
                 if (said := reply.chunk(piece)) is not None:
-                    yield event(encoded(said))
-            if usage:
+                    usage = {"usage": reply.usage} if options.continuous_usage_stats else {}
+                    yield event(encoded(said | usage))
+            if options.include_usage:
                 yield event(encoded(reply.usage_chunk()))
             yield event(END)
 

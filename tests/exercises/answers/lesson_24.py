@@ -5,12 +5,8 @@ import statistics  # noqa: F401, the edits use it
 from asyncio import CancelledError  # noqa: F401, the edits use it
 from itertools import chain  # noqa: F401, the edits use it
 
-from hypothesis import strategies as st
-from random_inputs import Driven
-
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_24 import HALF, leaving
-from decodeloop.serve.answer import Piece
+from decodeloop.exercises.lesson_24 import HALF
 
 # --- sse_events -----------------------------------------------------------------------------------
 
@@ -643,38 +639,6 @@ UNNAMED_KEPT = edited(
 
 # --- the tables -----------------------------------------------------------------------------------
 
-bits = st.sampled_from(
-    [b"data: a", b"data:b ", b"\n", b"\r\n", b"\n\n", b": x", b"id: 1", b"\xc3\xa9"]
-)
-lines = st.lists(bits, max_size=10)
-texts = st.text("ab." + HALF, max_size=8)
-stops = st.lists(st.text("ab.", min_size=1, max_size=3), max_size=3)
-times = st.sampled_from([0.0, 0.1, 0.2, 0.3, 1.0, 2.0])
-served = st.none() | st.tuples(times, st.lists(times, max_size=3), times)
-
-
-def read_it(candidate, chunks):
-    return list(candidate(iter(chunks)))
-
-
-def pieces_of(kinds):
-    """Pieces as a service gives them: nothing of a text comes behind its end."""
-    over, pieces = set(), []
-    for number, ends in kinds:
-        if number not in over:
-            pieces.append(Piece(number, "x", finish_reason="stop" if ends else None))
-            if ends:
-                over.add(number)
-    return pieces
-
-
-comings = st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=6).map(pieces_of)
-
-
-def promised(candidate, measured, ttft, itl, share):
-    return candidate(measured, ttft=ttft, itl=itl, share=share)
-
-
 RIGHT = {
     "sse_events": [by_blocks, by_a_class],
     "hold_back": [grown, with_lists],
@@ -697,35 +661,4 @@ UNNAMED = {
     "admission": list(UNNAMED_LET_IN.values()),
     "on_disconnect": list(UNNAMED_LEFT.values()),
     "slo_capacity": list(UNNAMED_KEPT.values()),
-}
-
-RANDOM = {
-    "sse_events": Driven(st.tuples(lines), read_it),
-    "hold_back": st.tuples(texts, stops, st.booleans()),
-    "admission": Driven(
-        st.tuples(*[st.integers(0, 6)] * 3, st.integers(1, 9), st.integers(1, 6), st.booleans()),
-        lambda candidate, prompt, new, here, longest, most, draining: candidate(
-            prompt, new, here, longest=longest, most=most, draining=draining
-        ),
-    ),
-    "on_disconnect": Driven(
-        comings.flatmap(
-            lambda pieces: st.tuples(
-                st.just(pieces),
-                st.just([0, 1, 2]),
-                st.integers(1, max(1, len(pieces))),
-                st.sampled_from(["closed", "error", "end"] if pieces else ["end"]),
-            )
-        ),
-        leaving,
-    ),
-    "slo_capacity": Driven(
-        st.tuples(
-            st.dictionaries(st.sampled_from([0.5, 1.0, 2.0]), st.lists(served, min_size=1)),
-            times.filter(bool),
-            times.filter(bool),
-            st.sampled_from([0.25, 0.5, 1.0]),
-        ),
-        promised,
-    ),
 }

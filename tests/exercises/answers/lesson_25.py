@@ -3,26 +3,8 @@
 import functools  # noqa: F401
 
 import torch
-from hypothesis import strategies as st
-from random_inputs import Driven
 
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_25 import (
-    BRACKETS,
-    CHAIN,
-    HALVES,
-    LETTERS,
-    LISTS,
-    NUMBER,
-    PIECES,
-    TOKENS,
-    TWINS,
-    WORDS,
-    best,
-    half_of_all,
-    in_order,
-    second,
-)
 
 # --- step_automaton -------------------------------------------------------------------------------
 
@@ -433,54 +415,4 @@ UNNAMED = {
     "token_index": tuple(UNNAMED_INDEX.values()),
     "push_and_pop": tuple(UNNAMED_STACK.values()),
     "constrained_choice": tuple(UNNAMED_CHOICE.values()),
-}
-
-machines = st.sampled_from([(NUMBER, TOKENS), (WORDS, LETTERS), (HALVES, PIECES)])
-stacks = st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)
-
-
-def some_tokens(machine, numbers):
-    table, tokens = machine
-    return table, [tokens[n % len(tokens)] for n in numbers]
-
-
-numbers = st.lists(st.integers(0, 99), min_size=1, max_size=9)
-some = st.builds(some_tokens, machines, numbers)
-masks = st.lists(st.booleans(), min_size=6, max_size=6).map(
-    lambda x: torch.tensor([False, *x[:5], False, x[5], True])  # 0 and 6 may end a text
-)
-
-RANDOM = {
-    "step_automaton": st.builds(
-        lambda one, state, which: (one[0], state % len(one[0]), b"".join(one[1][:which])),
-        some,
-        st.integers(0, 9),
-        st.integers(0, 4),
-    ),
-    "allowed_tokens": st.builds(
-        lambda one, state: (one[0], state % len(one[0]), one[1]), some, st.integers(0, 9)
-    ),
-    "token_index": st.builds(
-        lambda one, state: (one[0], state % len(one[0]), one[1]), some, st.integers(0, 9)
-    ),
-    "push_and_pop": Driven(
-        st.tuples(
-            st.sampled_from([BRACKETS, CHAIN, LISTS, TWINS]), stacks, st.sampled_from("()[],1!abxy")
-        ),
-        lambda candidate, rules, stack, byte: in_order(candidate(rules, stack, ord(byte))),
-    ),
-    "constrained_choice": st.builds(
-        lambda seed, mask, complete, eos, choose: (
-            torch.randn(1, 9, generator=torch.Generator().manual_seed(seed)),
-            mask,
-            complete,
-            eos,
-            choose,
-        ),
-        st.integers(0, 999),
-        masks,
-        st.booleans(),
-        st.sampled_from([(0,), (0, 6), ()]),
-        st.sampled_from([best, second, half_of_all]),
-    ),
 }

@@ -1,4 +1,5 @@
-// The two pieces that answer to a touch: each is whole without a script, and more with one.
+// The two pieces that answer to a touch: each is whole without a script, and more with one. And
+// formulas that are wider than the page, for those who have a keyboard only.
 'use strict';
 
 /** One sentence over every layer and head of a model: choose a head, and a token that asks. */
@@ -86,5 +87,17 @@ function timeline(figure) {
   show();
 }
 
+/** What scrolls in a box of its own can be scrolled by keyboard: it can be reached. */
+function reachable() {
+  document.querySelectorAll('.katex-display').forEach((formula) => {
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+    else formula.removeAttribute('tabindex');
+  });
+}
+
+reachable();
+document.fonts.ready.then(reachable);
+window.addEventListener('resize', reachable);
+document.addEventListener('toggle', reachable, true); // what is opened
 document.querySelectorAll('.attention-piece').forEach(attention);
 document.querySelectorAll('.timeline-piece').forEach(timeline);

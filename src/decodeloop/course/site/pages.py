@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from decodeloop.course.contents import HEAD
 from decodeloop.course.lessons import front_matter
 from decodeloop.course.paths import WAYS, hours, legs
 
@@ -22,7 +23,6 @@ PROMISES = """- **Every exercise is checked, and [check knows your bug](bugs/ind
 - **Every number is computed.** You predict it first, then measure, then find out which assumption
   broke.
 - **Every notebook is a test.** What you read here is the output of its last run."""
-TABLE = "| | lesson | minutes | you build |\n| --- | --- | --- | --- |\n"
 REFERENCE = ("see", "bugs/index", "cheat-sheet", "glossary", "api/index", "About <about>")
 
 
@@ -78,7 +78,7 @@ def lessons_page(lessons: Sequence[Lesson]) -> str:
     """All lessons by part, in Markdown."""
     total = sum(lesson.minutes for lesson in lessons)
     sections = "\n".join(
-        f"## {part}\n\n{TABLE}{''.join(map(row, some))}" for part, some in parts(lessons)
+        f"## {part}\n\n{HEAD}{''.join(map(row, some))}" for part, some in parts(lessons)
     )
     trees = "\n".join(toctree([x.name for x in some], part) for part, some in parts(lessons))
     return (
@@ -134,7 +134,7 @@ def index_page(lessons: Sequence[Lesson], paths: Sequence[Path], drawn: str, mis
         f"{drawn}\n\n## Two commands\n\n{COMMANDS}\n\nThey need Python 3.11 or newer, git and "
         f"make. [About](about.md) has the same for Windows and conda.\n\n"
         f"{PROMISES.format(mistakes=mistakes)}\n\n"
-        f"## Three paths\n\n{path_summaries(paths)}\n\n## Lessons\n\n{TABLE}{rows}\n"
+        f"## Three paths\n\n{path_summaries(paths)}\n\n## Lessons\n\n{HEAD}{rows}\n"
         + toctree(["lessons/index", "paths", *REFERENCE])
     )
 

@@ -18,6 +18,7 @@ from decodeloop.exercises.fresh.drawing import Driven, Strategy
 from decodeloop.exercises.lending import lend_by_name
 
 COUNT = 6  # cases, for each exercise
+MOST = 60  # of which no two may differ
 
 
 @cache
@@ -46,11 +47,18 @@ def called(candidate: Candidate, *inputs: Any) -> Any:
 
 
 def fresh_cases(exercise: Exercise, seed: int, count: int = COUNT) -> list[Case]:
-    """Cases drawn by a seed: the same for the same seed, and for each exercise others."""
+    """Cases drawn by a seed: the same for the same seed, and for each exercise others.
+
+    As many as `count`; more, where the same is expected of all of them: a constant is no answer.
+    """
     if not has_fresh(exercise):
         return []
     source, how = random.Random(f"{exercise.name} {seed}"), driven(exercise)
-    return [fresh_case(exercise, how, how.inputs.draw(source), n) for n in range(count)]
+    cases, seen = list[Case](), set[str]()
+    while len(cases) < count or (len(seen) == 1 and len(cases) < MOST):
+        cases.append(fresh_case(exercise, how, how.inputs.draw(source), len(cases)))
+        seen.add(repr(cases[-1].expected()))
+    return cases
 
 
 def fresh_case(exercise: Exercise, how: Driven, inputs: Any, number: int) -> Case:

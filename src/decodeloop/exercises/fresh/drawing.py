@@ -135,6 +135,15 @@ def sets(items: Strategy, min_size: int = 0, max_size: int | None = None) -> Str
     return lists(items, min_size, max_size, unique=True).map(set)
 
 
+def dictionaries(keys: Strategy, values: Strategy, max_size: int) -> Strategy:
+    """Each of some keys once, with a value of its own."""
+    return lists(keys, max_size=max_size, unique=True).flatmap(
+        lambda found: lists(values, len(found), len(found)).map(
+            lambda given: dict(zip(found, given, strict=True))
+        )
+    )
+
+
 def permutations(values: Sequence[Any]) -> Strategy:
     return Strategy(lambda random: random.sample(list(values), len(values)))
 

@@ -6,15 +6,12 @@ from decodeloop.exercises.fresh import drawing as st
 from decodeloop.exercises.fresh.drawing import Driven, random_ids, seeds, shaped
 from decodeloop.exercises.lesson_06 import (
     DEEPER,
-    LLAMA_2_7B,
     SMALL,
-    chunked,
     decoded,
     drive,
     fed,
     prefilled,
 )
-from decodeloop.model import SMOLLM2_135M, TINY
 
 configs = st.sampled_from([SMALL, DEEPER])
 
@@ -62,13 +59,4 @@ RANDOM = {
     "hidden_with_cache": Driven(texts(), fed),
     "prefill": Driven(shaped(a_text, configs, seeds, rows, tokens), prefilled),
     "decode_step": Driven(shaped(a_text, configs, seeds, rows, st.integers(3, 7)), decoded),
-    "kv_cache_bytes": st.tuples(
-        st.sampled_from([SMALL, DEEPER, TINY, SMOLLM2_135M, LLAMA_2_7B]),
-        st.integers(1, 64),
-        st.integers(0, 8_192),
-        st.sampled_from([1, 2, 4, 8]),
-    ),
-    "chunked_prefill": Driven(
-        shaped(a_text, configs, seeds, rows, tokens, st.integers(1, 8)), chunked
-    ),
 }

@@ -32,7 +32,5 @@ def forwards(draw):
 RANDOM = {
     "matmul_flops": st.tuples(*[st.integers(1, 60)] * 3),
     "forward_flops": forwards(),
-    "forward_bytes": forwards().map(lambda sizes: sizes[:4]),
-    "generation_flops": st.tuples(configs(), st.integers(1, 30), st.integers(1, 30), st.booleans()),
     "attention_overtakes": st.tuples(configs()),
 }
