@@ -37,3 +37,11 @@ def test_weights_are_there_once():
     figures.memory_of_users([1, 2], [15.5, 31.0], [15, 16], [1, 2], 13.5)
     assert lines() == [[15.5, 31], [15, 16], [1, 2], [13.5, 13.5]]
     assert plt.gca().get_legend().get_texts()[0].get_text() == "m times 15.5 GB"
+
+
+def test_each_way_has_a_bar_for_each_kind():
+    figures.parts_that_are_needed({"equal": [20, 16], "varying": [29, 21]}, ["random", "queue"])
+    axis = plt.gca()
+    assert [bar.get_width() for bar in axis.patches] == [20, 16, 29, 21]
+    assert [text.get_text() for text in axis.texts] == ["20", "16", "29", "21"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["random", "queue"]

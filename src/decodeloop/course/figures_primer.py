@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 
-from decodeloop.course.figures import BLUE, GREY, ORANGE, doubling_axis
+from decodeloop.course.figures import BLUE, GREY, ORANGE, PALE, doubling_axis
 
 
 def prefill_with_and_without_h(
@@ -67,4 +67,25 @@ def memory_of_users(
     axis.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
     doubling_axis(axis, users)
     axis.legend()
+    plt.show()
+
+
+def parts_that_are_needed(needed: Mapping[str, Sequence[int]], ways: Sequence[str]) -> None:
+    """How many parts keep a promise, for kinds of service by the ways to share the requests out."""
+    _, axis = plt.subplots(figsize=(7.5, 2.6))
+    looks = ((PALE, ""), (BLUE, "//"))
+    height = 0.8 / len(needed)
+    for number, ((kind, counts), (colour, hatch)) in enumerate(
+        zip(needed.items(), looks, strict=True)
+    ):
+        places = [y + (number - (len(needed) - 1) / 2) * height for y in range(len(ways))]
+        bars = axis.barh(
+            places, counts, height, color=colour, hatch=hatch, edgecolor="black", label=kind
+        )
+        axis.bar_label(bars, padding=3)
+    axis.set_yticks(range(len(ways)), list(ways))
+    axis.invert_yaxis()
+    axis.set(xlabel="GPUs for 300 requests per second, at the same P90")
+    axis.set_xlim(right=1.1 * max(max(counts) for counts in needed.values()))
+    axis.legend(loc="lower right")
     plt.show()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F
 
 from decodeloop.exercises.fresh import drawing as st
 from decodeloop.exercises.fresh.drawing import drawn, seeds, shaped, sizes
-from decodeloop.model import Block, ModelConfig
 
 shapes = st.lists(sizes, min_size=1, max_size=3)
 
@@ -35,20 +33,6 @@ def random_feed_forward(leading, C, width, seed):
     return drawn(seed + 3, *leading, C), w_gate, w_up, w_down.T.contiguous()
 
 
-def causal(q, k, v):
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-
-
-def random_block(B, T, G, group, half, C, seed, own):
-    config = ModelConfig(11, C, 1, G * group, G, 2 * half, 2 * C + 1, 64, 300.0, 0.01)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layer = Block(config).requires_grad_(False)
-        layer.attention_norm.weight.normal_()
-        layer.feed_forward_norm.weight.normal_()
-    return drawn(seed, B, T, C), layer, random_positions(seed, B, T, own), causal
-
-
 small = st.integers(1, 3)
 
 RANDOM = {
@@ -67,7 +51,6 @@ RANDOM = {
         st.sampled_from([10_000.0, 50.0]),
     ),
     "swiglu": shaped(random_feed_forward, st.lists(sizes, max_size=2), sizes, sizes, seeds),
-    "block": shaped(random_block, *[small] * 5, sizes, seeds, st.booleans()),
     "sinusoidal_positions": st.tuples(st.integers(1, 20), st.integers(1, 8).map(lambda n: 2 * n)),
     "layer_norm": shaped(random_layer_norm, shapes, seeds, st.sampled_from([1e-5, 0.1])),
 }

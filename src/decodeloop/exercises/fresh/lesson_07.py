@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from decodeloop.exercises.fresh.drawing import Driven, drawn, random_ids, seeds, shaped, sizes
+from decodeloop.exercises.fresh.drawing import Driven, drawn, seeds, shaped, sizes
 
 
 def a_forecast(rows, vocabulary, seed):
@@ -30,11 +30,6 @@ def clear_p(rows, vocabulary, seed):
     return logits, 1.0
 
 
-def a_text_so_far(rows, vocabulary, length, seed):
-    logits = a_forecast(rows, vocabulary, seed)
-    return logits, random_ids(seed, vocabulary + 1, rows, length), (1.3, 2.0, 0.7, 1.0)[seed % 4]
-
-
 def what_draws_show(candidate, logits):
     """What must be the same for every right sampler, whatever numbers it draws."""
     drawn_ids = candidate(logits.expand(3000, *logits.shape), torch.Generator().manual_seed(1))
@@ -56,7 +51,6 @@ RANDOM = {
     "top_k": shaped(with_an_odd_number([1, 2, 3, 5, 9]), sizes, sizes, seeds),
     "top_p": shaped(clear_p, sizes, sizes, seeds),
     "min_p": shaped(with_an_odd_number([0.1, 0.35, 0.0, 0.77]), sizes, sizes, seeds),
-    "repetition_penalty": shaped(a_text_so_far, sizes, sizes, sizes, seeds),
     "sample": Driven(shaped(lambda *s: (a_forecast(*s),), sizes, sizes, seeds), what_draws_show),
     "entropy": shaped(lambda *s: (a_forecast(*s),), sizes, sizes, seeds),
     "gumbel_sample": shaped(some_uniforms, sizes, sizes, seeds),

@@ -51,7 +51,9 @@ RANDOM = {
     "token_index": st.builds(with_tokens, machines, numbers, st.integers(0, 9)),
     "push_and_pop": Driven(
         st.tuples(
-            st.sampled_from([BRACKETS, CHAIN, LISTS, TWINS]), stacks, st.sampled_from("()[],1!abxy")
+            st.sampled_from([BRACKETS, CHAIN, LISTS, TWINS]),
+            stacks,
+            st.sampled_from("()[],1!abxy"),
         ),
         one_byte,
     ),
