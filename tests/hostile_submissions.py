@@ -10,6 +10,8 @@ import os
 import zipfile
 from pathlib import Path
 
+from decodeloop.exercises.finding import find
+
 RIGHT = """
 import math
 
@@ -26,6 +28,13 @@ def body(code, above=""):
     lines = "\n".join(f"    {line}" for line in code.splitlines())
     right = RIGHT.replace("def percentile", "def right")
     return f"import math, os, sys, time\n{right}\n{above}\ndef percentile(samples, p):\n{lines}\n"
+
+
+def table():
+    """An answer that knows the public cases by heart."""
+    cases = [[*case.inputs, case.expected()["the percentile"]] for case in find("percentile").cases]
+    known = "return next(x for s, q, x in TABLE if s == samples and q == p)"
+    return body(known, f"TABLE = {cases!r}")
 
 
 ANSWERS = {  # name → source, verdict
@@ -84,6 +93,10 @@ ANSWERS = {  # name → source, verdict
     "10 patched judge": (
         body("return 0.0", "import decodeloop.course.judge as j\nj.compare = None"),
         "wrong",
+    ),
+    "11 the library's own": (
+        body("return theirs(samples, p)", "from decodeloop.cost import percentile as theirs"),
+        DIED_OR_LATE,
     ),
     "12 solution read": (
         body(
@@ -159,6 +172,7 @@ ANSWERS = {  # name → source, verdict
         ("right", "wrong"),  # many cases: it may meet the limit of processes
     ),
     "24 exit": (body("sys.exit(0)"), "wrong"),
+    "25 known by heart": (table(), "wrong"),
     "26 stub": (
         "def percentile(samples, p):\n    raise NotImplementedError('write me')\n",
         "not attempted",
@@ -254,6 +268,22 @@ ANSWERS = {  # name → source, verdict
         "wrong",
     ),
     "56 endless generator": (body("while True: yield right(samples, p)"), "wrong"),
+    "60 evil tensor": (
+        body(
+            "return Yes._make_subclass(Yes, torch.zeros(()))",
+            "import torch\nclass Yes(torch.Tensor):\n"
+            "    def __eq__(self, o): return True\n    @classmethod\n"
+            "    def __torch_function__(cls, f, types, args=(), kwargs=None): return True",
+        ),
+        DIED_OR_LATE,
+    ),
+    "61 what the grader lends": (
+        body(
+            "import gc\n[peer] = [o for o in gc.get_objects() if type(o).__name__ == 'Inside']\n"
+            "return peer.borrow({'lent': 0, 'kind': 'object', 'specials': ['__float__']})"
+        ),
+        "wrong",
+    ),
     "57 pretends in another exercise": (
         body("return sorted(samples)[math.ceil(p * len(samples) / 100) - 1]")
         + "\nimport builtins\ndef latencies(arrival, token_times):\n"
@@ -307,6 +337,8 @@ def write_files(folder: Path, victim: Path) -> dict[str, str | tuple[str, ...]]:
         slip.writestr(f"../../../..{victim}/slip.ipynb", good)
     with zipfile.ZipFile(folder / "38 good.zip", "w") as zipped:
         zipped.writestr("x.ipynb", good)
+    with zipfile.ZipFile(folder / "59 in another's name.zip", "w") as zipped:
+        zipped.writestr("00 right/11_metrics.ipynb", notebook(body("return 0.0")))
     (folder / "39 big.ipynb").write_bytes(b" " * (30 << 20))
     (folder / "40 no zip.zip").write_bytes(b"PK\x03\x04 cut off")
     (folder / "58 cells of all kinds.ipynb").write_text(
@@ -315,5 +347,5 @@ def write_files(folder: Path, victim: Path) -> dict[str, str | tuple[str, ...]]:
     refused = "30 not utf8, 31 deep json, 32 empty, 33 shadow, 34 another's, 35 fifo, 36 bomb"
     verdicts: dict[str, str | tuple[str, ...]] = dict.fromkeys(refused.split(", "), "refused")
     verdicts |= {"39 big": "refused", "40 no zip": "refused"}
-    verdicts |= {"58 cells of all kinds": "not attempted"}
+    verdicts |= {"58 cells of all kinds": "not attempted", "59 in another's name": "wrong"}
     return verdicts | {"37 slip": "right", "38 good": "right"}

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from decodeloop.course.building import lesson_paths, notebook_path, output_texts, stale
+from decodeloop.course.languages import name_of, translation_paths
 from decodeloop.course.lessons import BEGIN, END, STUB, edition, read_lesson, tags
 from decodeloop.decode import generate
 
 ROOT = Path(__file__).parents[1]
-NAMES = [path.stem for path in lesson_paths(ROOT)]
+NAMES = [name_of(path) for path in [*lesson_paths(ROOT), *translation_paths(ROOT)]]
 INFORMATIVE = re.compile(r"^(doctor|scoreboard)\(\)$|^plt\.show\(\)$", re.MULTILINE)
 FOREIGN_PATH = re.compile(r"/(home|Users|root|tmp|private|var)/\w|[A-Z]:\\\w|\\\\Users")
 SMALLEST_GAP = 0.02
@@ -56,7 +57,7 @@ def test_a_notebook_holds_what_its_lesson_says_and_nobody_edited_it(name, kind):
 def test_notebooks_are_valid_and_name_their_lesson_and_edition(name, kind):
     notebook = nbformat.read(notebook_path(ROOT, name, kind), as_version=4)
     nbformat.validate(notebook)
-    assert notebook.metadata.decodeloop.lesson == name
+    assert notebook.metadata.decodeloop.lesson == name.rpartition("/")[2]
     assert notebook.metadata.decodeloop.edition == kind
     assert f"lessons/{name}.md" in notebook.cells[0].source
 

@@ -55,6 +55,27 @@ def test_lab_opens_jupyterlab_at_lesson_00_with_the_further_options(command, che
     assert folder == checkout / "work"
 
 
+def test_lab_in_another_language(command, checkout, monkeypatch):
+    (checkout / "notebooks" / "lab" / "de").mkdir(exist_ok=True)
+    ours = checkout / "notebooks" / "lab" / "00_start_here.ipynb"
+    (checkout / "notebooks" / "lab" / "de" / ours.name).write_bytes(ours.read_bytes())
+    assert command("lab", "--no-open", "--language", "de")[0] == 0
+    assert (checkout / "work" / "de" / ours.name).is_file()
+    assert (checkout / "work" / ours.name).is_file()
+    assert not (checkout / "work" / "de" / "progress.json").exists()  # one for all languages
+    started = []
+    monkeypatch.setattr(os, "execv", lambda _, words: sys.exit(started.append(words) or 7))
+    assert command("lab", "--language", "de")[0] == 7
+    assert f"--LabApp.default_url=/lab/tree/de/{ours.name}" in started[0]
+
+
+def test_a_language_that_nobody_translated_into_is_one_sentence(command, checkout):
+    status, out, err = command("lab", "--no-open", "--language", "xx")
+    assert (status, out) == (2, "")
+    assert_one_sentence(err, "'xx'", "expected one of", "docs/translating.md")
+    assert not (checkout / "work").exists()
+
+
 def test_lab_without_jupyterlab_is_one_sentence(command, checkout, monkeypatch):
     monkeypatch.setattr(sys.modules["decodeloop.commands.lab"], "find_spec", lambda name: None)
     monkeypatch.setattr(os, "execv", None)
@@ -85,10 +106,9 @@ def test_build_check_lists_what_is_stale(command, checkout):
     assert status == 1
     assert f"stale: {Path('notebooks', '01_attention.ipynb')}" in out.splitlines()
     assert f"stale: {Path('notebooks', 'lab', '01_attention.ipynb')}" in out.splitlines()
-    for kind in ("", "lab"):
-        for path in (checkout / "notebooks" / kind).glob("*.ipynb"):
-            path.unlink()
-    for path in (checkout / "lessons").glob("*.md"):
+    for path in (checkout / "notebooks").rglob("*.ipynb"):
+        path.unlink()
+    for path in (checkout / "lessons").rglob("*.md"):
         path.unlink()
     assert command("build", "--check") == (0, "", "")
     assert command("build")[:2] == (0, "every notebook is up to date\n")

@@ -57,6 +57,14 @@ def test_trust_says_what_was_not_contained(command, handed_in):
     assert "nothing was contained" in err
 
 
+@pytest.mark.parametrize(("seed", "guessed"), [(3, True), (271_828_182, False)])
+def test_a_seed_that_can_be_guessed_is_said_to_be(command, handed_in, seed, guessed):
+    words = ("--lesson", "11", "--jobs", 1, "--seed", seed, *TRUST)
+    status, _, err = command("grade", handed_in, *words)
+    assert status == 0
+    assert ("can be guessed" in err) is guessed
+
+
 @pytest.mark.parametrize(
     "words", [("--jobs", "0"), ("--seed", "-1"), ("--lesson", "99"), ("--csv",)]
 )

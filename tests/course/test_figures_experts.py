@@ -32,11 +32,12 @@ def test_batches_have_the_experts_on_the_left_and_times_on_the_right():
 
 
 def test_bars_stand_beside_each_other_in_each_layer():
-    axis = figures.knowing({"shuffled": [0.0, 0.1], "trained": [0.3, 0.4]})
+    axis = figures.knowing({"shuffled": [0.001, 0.1], "trained": [0.3, 0.4]})
     assert [[bar.get_height() for bar in some] for some in axis.containers] == [
-        [0, 0.1],
+        [0.001, 0.1],
         [0.3, 0.4],
     ]
+    assert axis.get_yscale() == "log"
     centres = [bar.get_x() + bar.get_width() / 2 for some in axis.containers for bar in some]
     assert centres == pytest.approx([-0.2, 0.8, 0.2, 1.2])
     assert len({bar.get_hatch() for some in axis.containers for bar in some}) == 2

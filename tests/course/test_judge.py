@@ -238,7 +238,7 @@ def test_the_tolerance_is_relative_and_absolute():
             "the shape (1,) is right, 1 of 1 values are not; "
             "the first at [0]: expected 0.50841, got 0.50844",
         ),
-        ("eos", "length", "expected str 'eos', got str 'length'"),
+        ("eos", "length", "expected 'eos', got 'length'"),
         (6, 10**80, "expected int 6, got a whole number of 266 bits"),
         ([6], [10**5000], "output 1 of 1: expected int 6, got a whole number of 16,610 bits"),
         ([6], [10**5000, 1], "expected list [6], got list of 2 items"),

@@ -59,10 +59,10 @@ def test_a_lesson_to_its_pause_is_counted_by_its_share_of_the_words(lessons):
     share = (front + 42) / (front + 84 + len(PAUSE.split()))
     assert share_before_pause(lessons[1].read_text()) == pytest.approx(share)
     [leg] = legs(Way("x", "X", "x", (Stop("01", to_pause=True),)), lessons)
-    assert leg == Leg("01", "01_b", "T60", 35, True, ("one",))  # 60 · share = 31, to five
+    assert leg == Leg("01", "01_b", "T60", 30, True, ("one",))  # 60 · share = 31, to five
     [leg, _] = legs(Way("x", "X", "x", (Stop("01"),)), lessons)
     assert leg == Leg("01", "01_b", "T60", 60, False, ("one", "two"))
-    assert 30 < 60 * share < 35
+    assert 30 < 60 * share < 32
 
 
 def test_without_a_pause_a_lesson_is_taken_whole(lessons):
@@ -103,4 +103,4 @@ def test_the_whole_build_is_every_lesson_but_the_appendices():
 def test_the_short_course_is_short():
     taken = legs(WAYS["short"], lesson_paths(ROOT))
     assert [leg.number for leg in taken] == ["00", "01", "05", "06", "08", "10", "12"]
-    assert sum(leg.minutes for leg in taken) <= 450
+    assert sum(leg.minutes for leg in taken) <= 6.5 * 60

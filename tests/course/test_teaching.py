@@ -96,6 +96,15 @@ def test_exercises_for_the_room_fit_into_it():
     assert sum(round(1.5 * x.minutes) for x in there) <= 50
 
 
+@each_lesson
+def test_the_minutes_of_a_plan_follow_each_other(lesson):
+    spans = re.findall(r"^\| (\d+)–(\d+) \|", plan(lesson), re.MULTILINE)
+    assert (spans[0][0], spans[-1][1]) == ("0", "90")
+    assert all(before[1] == after[0] for before, after in pairwise(spans))
+    assert all(int(end) >= int(begin) for begin, end in spans)
+    assert int(spans[1][1]) - int(spans[1][0]) <= 40, "nobody watches for so long"
+
+
 def test_a_term_has_every_lesson_once_in_its_order():
     text = overview(LESSONS)
     for weeks in (6, 12):

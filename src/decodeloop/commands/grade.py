@@ -13,6 +13,7 @@ from decodeloop.commands.shared import check_at_least, interruptible, note
 if TYPE_CHECKING:
     from decodeloop.course.grade.table import Row
 
+GUESSED = 1_000_000  # a table for each seed below it would not be too large
 MARKS = {
     "right": "[green]✓[/]",
     "wrong": "[red]✗[/]",
@@ -32,7 +33,8 @@ def grade(
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Submissions at a time.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Also try inputs drawn by this number, unknown to students.")
+        int | None,
+        typer.Option(help="Also try inputs drawn by this number, which is nobody's guess."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table here.")] = None,
     html: Annotated[
@@ -45,6 +47,10 @@ def grade(
     record: Annotated[
         Path | None, typer.Option(help="Where grades are kept; beside SUBMISSIONS if not given.")
     ] = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Grade on the workers of this dask.distributed one."),
+    ] = "",
     trust: Annotated[
         bool, typer.Option("--trust", help="Without bubblewrap: submissions run as you do.")
     ] = False,
@@ -68,10 +74,13 @@ def grade(
             seed=seed,
             record=record,
             trust=trust,
+            scheduler=scheduler,
         )
         made = session(asked, show)
     write(made, csv, html, gradebook or [], trust)
     show_table(made)
+    if seed is not None and seed < GUESSED:
+        note(f"--seed {seed} can be guessed, and its inputs drawn by others: take nine digits.")
     if trust:
         note("--trust: nothing was contained; submissions could read and write your files.")
 

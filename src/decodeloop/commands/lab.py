@@ -18,6 +18,9 @@ from decodeloop.errors import UserError
 def lab(
     context: typer.Context,
     work: Work = None,
+    language: Annotated[
+        str | None, typer.Option(help="Lessons in this language too, where there are any: de.")
+    ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Copy the notebooks only.")] = False,
 ) -> None:
     """Copy the lab editions that are missing to `work/`, and open JupyterLab at lesson 00.
@@ -29,7 +32,7 @@ def lab(
 
     root = building.project_root()
     folder = work or root / "work"
-    copied = workplace.prepare(root, folder)
+    copied = workplace.prepare(root, folder, language)
     for path in copied.new:
         print(f"new: {path.name}")
     for path in copied.beside:
@@ -44,7 +47,7 @@ def lab(
     from decodeloop.finding import known_folder
 
     known_folder(MODEL)  # a room of learners should not meet the download inside a cell
-    lessons = sorted(path.name for path in folder.glob("*.ipynb"))
+    lessons = sorted(path.name for path in (folder / (language or "")).glob("*.ipynb"))
     if not lessons:
         raise UserError(f"{root} has no notebooks/lab: bring the whole checkout here.")
     command = [
@@ -55,7 +58,8 @@ def lab(
         "--ServerApp.root_dir",
         str(folder.resolve()),
     ]
-    command += [f"--LabApp.default_url=/lab/tree/{lessons[0]}"]
+    first = f"{language}/{lessons[0]}" if language else lessons[0]
+    command += [f"--LabApp.default_url=/lab/tree/{first}"]
     # no question about news in front of lesson 00, and nothing asked of the network
     command += [f"--LabApp.app_settings_dir={Path(workplace.__file__).parent / 'lab_settings'}"]
     if getattr(os, "geteuid", lambda: 1)() == 0:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from decodeloop.course import cheatsheet, contents
+from decodeloop.course.languages import name_of, translation_paths
 from decodeloop.course.lessons import (
     Lesson,
     LessonError,
@@ -74,8 +75,8 @@ def stale(root: Path) -> list[Path]:
     """The notebooks that are missing, or older than their lesson, and those without a lesson; the
     cheat-sheet, if the docstrings say something else; the README, if its table does."""
     wanted = {
-        notebook_path(root, path.stem, kind): edition_hash(path, kind)
-        for path in lesson_paths(root)
+        notebook_path(root, name_of(path), kind): edition_hash(path, kind)
+        for path in [*lesson_paths(root), *translation_paths(root)]
         for kind in ("worked", "lab")
     }
     orphans = set((root / "notebooks").glob("**/*.ipynb")) - set(wanted)
@@ -95,20 +96,20 @@ def build(
     """Build the lessons that changed, or those that are named; return the names of those built.
 
     Args:
-        names: lesson numbers or names, such as ``01``.
+        names: lesson numbers or names, such as ``01``, or ``de/01`` for a translation.
         everything: also those that are up to date.
         report: called with a lesson's name and the fraction of its cells that have run.
 
     Raises:
         LessonError: a lesson can't be built; nothing of it is written.
     """
-    paths = lesson_paths(root)
+    paths = [*lesson_paths(root), *translation_paths(root)]
     if names:
         paths = [pick(paths, name) for name in names]
     old = stale(root)
     built = []
     for path in paths:
-        targets = {k: notebook_path(root, path.stem, k) for k in ("worked", "lab")}
+        targets = {k: notebook_path(root, name_of(path), k) for k in ("worked", "lab")}
         if not (names or everything or any(target in old for target in targets.values())):
             continue
         lesson = read_lesson(path)
@@ -128,9 +129,10 @@ def build(
 
 def pick(paths: list[Path], name: str) -> Path:
     for path in paths:
-        if name.casefold() in (path.stem.casefold(), path.stem.split("_")[0].casefold()):
+        whole = name_of(path).casefold()
+        if name.casefold() in (whole, whole.split("_")[0]):
             return path
-    known = ", ".join(p.stem for p in paths)
+    known = ", ".join(map(name_of, paths))
     raise UserError(f"unknown lesson {name!r}: expected a number or a name among {known}.")
 
 

@@ -98,7 +98,8 @@ def uv_command() -> list[str]:
 
 def lock_command(target: Target, root: Path, lock: Path) -> list[str]:
     return [
-        *("pip", "compile", str(root / "pyproject.toml"), "--extra", "lab", "--quiet"),
+        *("pip", "compile", str(root / "pyproject.toml"), "--quiet"),
+        *("--extra", "lab", "--extra", "serve"),
         *("--constraints", str(root / "constraints.txt")),
         *("--python-platform", target.platform, "--python-version", target.patch),
         *("--no-header", "--no-annotate", "--output-file", str(lock)),

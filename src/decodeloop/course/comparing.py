@@ -132,6 +132,10 @@ def difference_of_plain(expected: Any, got: Any, tolerance: float) -> str:
             if not alike(g, e, tolerance):
                 words = difference_of_plain(e, g, tolerance)
                 return f"output {number} of {len(expected)}: {words}"
+    if isinstance(expected, str) and isinstance(
+        got, str
+    ):  # words for what was seen: no type needed
+        return f"expected {shortened(repr(expected))}, got {shortened(repr(got))}"
     if not (isinstance(expected, Tensor) and isinstance(got, Tensor)):
         return told_apart(brief, expected, got)
     if expected.shape != got.shape:

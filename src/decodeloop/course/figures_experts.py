@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from decodeloop.course.figures import BLUE, GREEN, GREY, ORANGE, doubling_axis
 
 MARKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
+BARS = ((GREY, ""), (ORANGE, "//"), (ORANGE, ".."), (ORANGE, "xx"), (BLUE, ""))
 LOOKS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", "D"))
 
 
 def few_channels(curves: Mapping[str, Sequence[float]]) -> Axes:
-    """Which part of a layer's output the largest channels make up, by how many of them there are.
+    """Which part of all that is added, by its size, the largest channels make up.
 
     Args:
         curves: by name, parts from 0 to 1; the first is that of none, the last that of all.
@@ -25,7 +26,7 @@ def few_channels(curves: Mapping[str, Sequence[float]]) -> Axes:
         axis.plot(parts, [100 * s for s in shares], color=colour, linestyle=style, label=name)
     axis.set(
         xlabel="part of the layer that is computed, %",
-        ylabel="part of what is added, %",
+        ylabel="part of the sizes that are added, %",
         xlim=(0, 100),
         ylim=(0, 101),
     )
@@ -59,21 +60,23 @@ def batches(
 
 
 def knowing(bits: Mapping[str, Sequence[float]]) -> Axes:
-    """What the expert of a token says of its kind, in each layer: a group of bars a layer.
+    """What the expert of a token says of its kind, in each layer: a group of bars a layer, on a
+    logarithmic axis, since chance has bars too.
 
     Args:
         bits: for each kind of routing, one number a layer.
     """
     _, axis = plt.subplots(figsize=(6.8, 3.8))
     wide = 0.8 / len(bits)
-    for number, ((name, values), look) in enumerate(zip(bits.items(), LOOKS, strict=False)):
+    for number, (name, values) in enumerate(bits.items()):
         places = [layer + (number - (len(bits) - 1) / 2) * wide for layer in range(len(values))]
-        hatch = ("", "//", "..", "xx")[number]
-        axis.bar(places, values, wide, color=look[0], label=name, hatch=hatch, edgecolor="white")
+        colour, hatch = BARS[number % len(BARS)]
+        axis.bar(places, values, wide, color=colour, label=name, hatch=hatch, edgecolor="white")
+    axis.set_yscale("log")
     layers = range(max(map(len, bits.values())))
     axis.set_xticks(list(layers), [f"layer {layer}" for layer in layers])
     axis.set_ylabel("bits about the kind of token")
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=9, ncol=len(bits), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return axis
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +22,33 @@ class Copied:
     beside: tuple[Path, ...]  # newer editions of notebooks that were there, put beside them
 
 
-def prepare(root: Path, work: Path) -> Copied:
+def prepare(root: Path, work: Path, language: str | None = None) -> Copied:
     """Copy the lab editions, and the cheat-sheet, that are missing from `work`.
 
     A notebook that is there is left alone. If the course has a newer edition of it, that arrives
     beside it, under a name with its edition, once.
 
+    Args:
+        language: also those that are translated, ``de``; they go to a folder of that name.
+
     Raises:
-        UserError: the folder can't be made or written.
+        UserError: the folder can't be made or written, or nothing is translated into the language.
     """
+    labs = root / "notebooks" / "lab"
+    languages = sorted(path.name for path in labs.glob("[a-z][a-z]") if path.is_dir())
+    if language is not None and language not in languages:
+        raise UserError(
+            f"no lesson is translated into {language!r}: expected one of "
+            f"{', '.join(languages) or 'none'}; docs/translating.md says how one is made."
+        )
     try:
-        return copy_editions(root, work)
+        Progress(work).start()
+        copied = copy_editions([*labs.glob("*.ipynb"), cheat_sheet_path(root)], work)
+        if language is None:
+            return copied
+        (work / language).mkdir(exist_ok=True)
+        other = copy_editions([*(labs / language).glob("*.ipynb")], work / language)
+        return Copied(copied.new + other.new, copied.beside + other.beside)
     except OSError as error:
         raise UserError(
             f"the work folder {work} can't be written ({error.strerror}): make it writable, or "
@@ -39,11 +56,10 @@ def prepare(root: Path, work: Path) -> Copied:
         ) from None
 
 
-def copy_editions(root: Path, work: Path) -> Copied:
-    Progress(work).start()
+def copy_editions(sources: Sequence[Path], work: Path) -> Copied:
     new: list[Path] = []
     beside: list[Path] = []
-    for source in [*sorted((root / "notebooks" / "lab").glob("*.ipynb")), cheat_sheet_path(root)]:
+    for source in sorted(sources, key=lambda path: (path.suffix != ".ipynb", path.name)):
         if not source.exists():  # a checkout may be without the cheat-sheet
             continue
         target = work / source.name

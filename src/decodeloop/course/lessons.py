@@ -17,6 +17,7 @@ from typing import Any
 
 from decodeloop.course.addresses import repository
 from decodeloop.course.colab import install
+from decodeloop.course.languages import EXERCISE, KINDS, code_of, language_of, original_of
 from decodeloop.course.session import Edition
 from decodeloop.errors import UserError, one_line
 from decodeloop.exercises.exercise import Exercise
@@ -38,7 +39,7 @@ class Lesson:
     """One parsed lesson."""
 
     path: Path
-    name: str  # 01_attention
+    name: str  # 01_attention; of a translation de/01_attention
     title: str
     part: str
     minutes: int
@@ -49,12 +50,19 @@ class Lesson:
 
     @property
     def number(self) -> str:
-        return self.name.split("_")[0]
+        return self.original.split("_")[0]
+
+    @property
+    def original(self) -> str:
+        """The name without a language."""
+        return self.name.rpartition("/")[2]
 
 
 def source_hash(path: Path) -> str:
     """What is stored in a built notebook, to know later whether it is stale."""
     text = path.read_text("utf-8").replace("\r\n", "\n")  # git may have changed the line ends
+    if language_of(path) and original_of(path).is_file():  # its cells lie in another file
+        text += code_of(original_of(path).read_text("utf-8").replace("\r\n", "\n"))
     return hashlib.sha256(f"{BUILDER}\n{text}".encode()).hexdigest()[:16]
 
 
@@ -68,7 +76,7 @@ def edition_hash(path: Path, kind: Edition) -> str:
 
 def brought(path: Path, kind: Edition) -> str:
     """The lines by which a lab edition installs the course on Colab; none without an address."""
-    hosted = repository(path.resolve().parent.parent) if kind == "lab" else None
+    hosted = repository(original_of(path.resolve()).parent.parent) if kind == "lab" else None
     return install(f"https://github.com/{hosted}") + "\n" if hosted else ""
 
 
@@ -79,6 +87,10 @@ def read_lesson(path: Path) -> Lesson:
         LessonError: the front matter lacks an entry, there is not exactly one top heading, an
             exercise is unknown or unmarked, or solution markers don't balance.
     """
+    if language_of(path):
+        from decodeloop.course.translating import read_translation
+
+        return read_translation(path)
     import jupytext
 
     text = path.read_text("utf-8").replace("\r\n", "\n")
@@ -176,12 +188,13 @@ def with_solutions(source: str) -> str:
     return "\n".join(x for x in source.splitlines() if x.strip() not in (BEGIN, END))
 
 
-def exercise_line(exercise: Exercise) -> str:
+def exercise_line(exercise: Exercise, language: str = "") -> str:
     """What stands above an exercise, from its data."""
-    dots = "●" * exercise.difficulty + "○" * (3 - exercise.difficulty)
-    return (
-        f"**Exercise `{exercise.name}`** · {exercise.kind} · difficulty {dots} · about "
-        f'{exercise.minutes} minutes · stuck? `hint("{exercise.name}")`'
+    return EXERCISE[language].format(
+        name=exercise.name,
+        kind=KINDS[language].get(exercise.kind, exercise.kind),
+        dots="●" * exercise.difficulty + "○" * (3 - exercise.difficulty),
+        minutes=exercise.minutes,
     )
 
 
@@ -193,14 +206,15 @@ def edition(lesson: Lesson, kind: Edition) -> Any:
         f"# Lesson {lesson.number}, {kind} edition, built from lessons/{lesson.name}.md\n"
         f"{brought(lesson.path, kind)}"
         f"from decodeloop.course import begin\n\n"
-        f'begin("{lesson.name}", edition="{kind}")'
+        f'begin("{lesson.original}", edition="{kind}")'
     )
     cells = [first]
     for number, original in enumerate(lesson.cells, start=1):
         cell = copy.deepcopy(original)
         place = where(lesson, number, cell.source)
         if cell.cell_type == "markdown":
-            cell.source = EXERCISE_LINE.sub(partial(announce, place), cell.source)
+            said = partial(announce, place, language_of(lesson.path))
+            cell.source = EXERCISE_LINE.sub(said, cell.source)
         elif kind == "lab":
             cell.source = without_solutions(cell.source, place)
         else:
@@ -218,7 +232,7 @@ def edition(lesson: Lesson, kind: Edition) -> Any:
             },
             "language_info": {"name": "python"},
             "decodeloop": {
-                "lesson": lesson.name,
+                "lesson": lesson.original,
                 "edition": kind,
                 "source_hash": edition_hash(lesson.path, kind),
             },
@@ -227,9 +241,9 @@ def edition(lesson: Lesson, kind: Edition) -> Any:
     return notebook
 
 
-def announce(place: str, match: re.Match[str]) -> str:
+def announce(place: str, language: str, match: re.Match[str]) -> str:
     try:
-        return exercise_line(find(match.group(1)))
+        return exercise_line(find(match.group(1)), language)
     except UserError as error:
         raise LessonError(f"{place}: {error}") from None
 

@@ -130,7 +130,7 @@ def legs_of(stop: Stop, lessons: Sequence[Path]) -> Iterator[Leg]:
             text = path.read_text("utf-8").replace("\r\n", "\n")
             front = front_matter(path, text)
             share = share_before_pause(text) if stop.to_pause else 1.0
-            minutes = front["minutes"] if share == 1.0 else up_to_five(front["minutes"] * share)
+            minutes = front["minutes"] if share == 1.0 else to_five(front["minutes"] * share)
             part = text.partition(PAUSE)[0] if stop.to_pause else text
             exercises = tuple(EXERCISE_LINE.findall(part))
             yield Leg(number, path.stem, front["title"], minutes, share < 1.0, exercises)
@@ -148,9 +148,9 @@ def share_before_pause(text: str) -> float:
     return len(before.split()) / len(text.split(STRETCH)[0].split())
 
 
-def up_to_five(minutes: float) -> int:
+def to_five(minutes: float) -> int:
     """Nobody knows minutes better than to five of them."""
-    return 5 * math.ceil(minutes / 5)
+    return 5 * round(minutes / 5)
 
 
 def hours(taken: Sequence[Leg]) -> str:

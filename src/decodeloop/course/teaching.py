@@ -17,6 +17,8 @@ from decodeloop.exercises.exercise import Exercise
 from decodeloop.exercises.finding import numbers, of_lesson
 
 ROOM = 90  # minutes
+IN_PAIRS, MOST_SHOWN = 50, 40  # of them: writing, and watching, at most
+SPARE = "what was left open last time; whoever is done begins the next lesson"
 QUIZ = re.compile(r"<details><summary>(.+?)</summary>\n(.*?)</details>", re.DOTALL)
 SPECIAL = re.compile(r"([~=#{}:\\])")  # to GIFT
 MATH = re.compile(r"\$\$?(.+?)\$\$?", re.DOTALL)
@@ -75,9 +77,13 @@ def plan(lesson: Lesson) -> str:
     exercises = list(exercises_of(lesson))
     core = [x for x in exercises if x.kind == "core"]
     there, home = chosen(core)
-    home += [x for x in exercises if x.kind == "stretch"]
     spent = sum(minutes_in_class(x) for x in there)
-    shown = max(ROOM - 10 - spent - 15, 10)
+    more, later = chosen([x for x in exercises if x.kind == "stretch"], IN_PAIRS - spent)
+    spent += sum(minutes_in_class(x) for x in more)
+    there, home = there + more, home + later
+    room = ROOM - 10 - spent - 15
+    shown = min(room, MOST_SHOWN)
+    begins, left = 10 + shown + spent, room - shown
     return "\n".join(
         [
             f"# Lesson {lesson.number} in {ROOM} minutes: {lesson.title}",
@@ -88,8 +94,9 @@ def plan(lesson: Lesson) -> str:
             "| --- | --- |",
             "| 0–10 | the question that opens the lesson; everybody writes down a guess |",
             f"| 10–{10 + shown} | shown at the front: {', '.join(headings(lesson)[:4])} |",
-            f"| {10 + shown}–{10 + shown + spent} | in the room, in pairs: {named(there)} |",
-            f"| {10 + shown + spent}–{ROOM} | the guesses against what was measured; the quiz |",
+            f"| {10 + shown}–{begins} | in the room, in pairs: {named(there)} |",
+            *([f"| {begins}–{begins + left} | {SPARE} |"] if left else []),
+            f"| {begins + left}–{ROOM} | the guesses against what was measured; the quiz |",
             "",
             f"At home: {named(home)}.",
             "",
@@ -122,7 +129,7 @@ def minutes_in_class(exercise: Exercise) -> int:
     return round(1.5 * exercise.minutes)
 
 
-def chosen(core: Sequence[Exercise], most: int = 50) -> tuple[list[Exercise], list[Exercise]]:
+def chosen(core: Sequence[Exercise], most: int = IN_PAIRS) -> tuple[list[Exercise], list[Exercise]]:
     """Those for the room, in their order, as long as there is time; and the others."""
     there, home, spent = list[Exercise](), list[Exercise](), 0
     for exercise in core:

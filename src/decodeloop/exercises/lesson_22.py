@@ -81,7 +81,7 @@ LOOKUP = Exercise(
     name="lookup",
     lesson=LESSON,
     library=decode.lookup,
-    minutes=8,
+    minutes=9,
     difficulty=2,
     cases=(
         looking("by hand", [1, 2, 3, 9, 1, 2], 3),
@@ -90,9 +90,9 @@ LOOKUP = Exercise(
         looking("the latest place of two tokens", [1, 2, 5, 1, 2, 6, 8, 1, 2], 4),
         looking("nothing occurred before", [1, 2, 3], 3),
         looking("a text of one token", [6], 3),
-        looking("no text", [], 2),
         looking("no token asked for", [1, 2, 1, 2], 0),
         looking("past the end", [6, 7, 6, 7], 5),
+        looking("past the end, by hand", [1, 2, 1, 2], 4),
         looking("one token again and again", [3, 5, 5], 4),
         looking("overlapping places", [2, 2, 2, 2], 3),
         looking("the last two alone", [1, 2, 3, 8, 9, 2, 3, 7, 1, 2, 3], 2, 2),
@@ -119,6 +119,14 @@ Your search finds the end of the text itself, which nothing follows. Begin one p
 ## only the longest end
 - range(min(longest, len(tokens) - 1), 0, -1) → [min(longest, len(tokens) - 1)][: len(tokens) > 1]
 You look for the longest end alone. Where it does not occur before, try one token fewer.
+## only the longest end, however short the text
+- in range(min(longest, len(tokens) - 1), 0, -1): → in [min(longest, len(tokens) - 1)]:
+- tokens[-n:] → tokens[len(tokens) - n :]
+You look for the longest end alone. Where it does not occur before, try one token fewer; and an end
+of no token at all stands everywhere.
+## three whatever is asked for
+- min(longest, → min(3,
+You look for three tokens at most whatever `longest` says.
 ## the last token is never looked for alone
 - len(tokens) - 1), 0, -1) → len(tokens) - 1), 1, -1)
 You stop at two tokens. The last token alone is tried, too.
@@ -139,6 +147,15 @@ You leave out the first token that followed.
 - return text[len(tokens) :]
 + return list(tokens[start + n : start + n + k])
 You stop where the text ends. What was copied is text too: go on with it, until there are k tokens.
+## the last one again and again
+- text = list(tokens)
+- for i in range(k):
+-     text.append(text[start + n + i])
+- return text[len(tokens) :]
++ found = list(tokens[start + n : start + n + k])
++ return found + found[-1:] * (k - len(found))
+Where the text ends you repeat its last token. What was copied is text too: after `1 2` come `1 2` and
+then `1 2` again. Copy token by token onto a longer text.
 ## one token
 - for i in range(k): → for i in range(min(k, 1)):
 You copy one token: k of them are asked for.
@@ -230,6 +247,11 @@ The first wrong one does not stay: the model's own comes in its place.
 - return count
 + return count if count == len(drafted) else 0
 You keep all or none. Those before the first wrong one stay.
+## nothing where all stay
+- return count
++ return count if count < len(drafted) else None
+Where all of them stay your loop ends without a difference, and the function returns None: return
+`len(drafted)` behind it.
 ## how many are refused
 - return count
 + return len(drafted) - count
@@ -241,7 +263,8 @@ You ask whether the token is among the best ones, wherever. It must be the best 
     ),
     hints=(
         "Go through both lists from the left, and stop at the first pair that differs.",
-        "`while count < len(drafted) and drafted[count] == best[count]: count += 1`.",
+        "`for i, token in enumerate(drafted)`: where `best[i]` is another token, i have stayed. Where "
+        "the loop comes to its end, all have.",
     ),
 )
 
@@ -256,8 +279,8 @@ def distribution(seed: int, *shape: int) -> Tensor:
 
 
 def accepted_in_float64(p: Tensor, q: Tensor) -> Tensor:
-    """Closed form: the overlap of the two over q."""
-    return (torch.minimum(p.double(), q.double()) / q.double().clamp(min=1e-300)).float()
+    """Closed form: the overlap of the two over q; none of them is 0."""
+    return (torch.minimum(p.double(), q.double()) / q.double()).float()
 
 
 def quotient(p: Tensor, q: Tensor) -> Tensor:
@@ -295,6 +318,13 @@ ACCEPTANCE_PROBABILITY = Exercise(
             oracle=accepted_in_float64,
         ),
         trial(
+            "what comes out, where the draft is sure",
+            comes_out,
+            lambda p, q: p,
+            distribution(8, 4),
+            SURE,
+        ),
+        trial(
             "what comes out, enumerated",
             comes_out,
             lambda p, q: p,
@@ -318,6 +348,14 @@ You take the model's probability. But the draft proposed the token with q of its
 ## the overlap
 - ratio.clamp(max=1.0) → torch.minimum(p, q)
 That is the chance that a token is drafted *and* stays. Given that it was drafted, it is that over q.
+## the overlap over q
+- ratio.clamp(max=1.0) → torch.minimum(p, q) / q
+Right but for tokens that the draft never proposes: q is 0 there, and 0 / 0 is NaN, which spoils every
+sum. Divide first: p / 0 is infinite, and the smaller one of 1 and that is 1.
+## one chance for all
+- ratio.clamp(max=1.0) → torch.minimum(p, q).sum(-1, keepdim=True).expand_as(p)
+That is the chance that a guess stays, whichever it is. Asked for is the chance of each token, if it
+was drafted.
 ## all or nothing
 - ratio.clamp(max=1.0) → (p >= q).float()
 You keep those that the model finds likelier, and none of the others. Those stay with p / q.
@@ -347,7 +385,8 @@ You take the larger one of 1 and p / q: the smaller one is asked for.
     hints=(
         "A token that the model finds likelier than the draft always stays; one that it finds half "
         "as likely stays every other time.",
-        "`(p / q).clamp(max=1.0)`.",
+        "The smaller one of 1 and p / q, token by token: `.clamp(max=…)`, or `torch.minimum` with a "
+        "tensor of ones.",
     ),
 )
 
@@ -381,7 +420,7 @@ RESIDUAL = Exercise(
     name="residual",
     lesson=LESSON,
     library=decode.residual,
-    minutes=4,
+    minutes=5,
     difficulty=2,
     cases=(
         call("by hand", P, Q, oracle=left_over),
@@ -412,8 +451,9 @@ RESIDUAL = Exercise(
 You take what the draft has more. What is missing so far is what the *model* has more: p − q.
 ## drawn anew from the model
 - torch.where(total > 0, more / total, p) → p
-You draw from the model's own probabilities. Tokens that the draft likes came often already, and
-would come too often. Only what p has more than q is still missing.
+Your answer is p: you draw from the model's own probabilities. What came as a guess already would
+come too often. Only what p has more than q is still missing. (If you take min(1, p / q) from p,
+nothing is ever left: what has come already is q times that, min(p, q).)
 ## it does not add up to 1
 - torch.where(total > 0, more / total, p) → torch.where(total > 0, more, p)
 Your rows don't add up to 1: divide by their sum.
@@ -423,6 +463,13 @@ You take the size of the difference. Where q has more, nothing is missing: that 
 ## a softmax
 - torch.where(total > 0, more / total, p) → torch.where(total > 0, more.softmax(-1), p)
 A softmax gives something to tokens that have nothing. Divide by the sum.
+## a softmax of the differences
+- torch.where(total > 0, more / total, p) → (p - q).softmax(-1)
+A softmax gives something to every token, also where q has more. Where that is so, nothing is missing:
+0; then divide by the sum.
+## all rows or none
+- torch.where(total > 0, more / total, p) → p if torch.equal(p, q) else more / total
+You look whether *all* of p and q are alike. One row may be, and others not: decide for each row.
 ## nothing is left
 - torch.where(total > 0, more / total, p) → more / total
 Where p and q are alike, that is 0 / 0 = NaN. Return p there.
@@ -453,9 +500,10 @@ One row with nothing left does not make the others p: decide for each row.
 class Row:
     """A cache that keeps the token ids themselves."""
 
-    def __init__(self, model: Counted) -> None:
+    def __init__(self, model: Counted, max_length: int) -> None:
         self.ids: list[int] = []
         self.model = model
+        self.max_length = max_length
 
     @property
     def length(self) -> int:
@@ -478,9 +526,12 @@ class Counted:
     def __init__(self, V: int) -> None:
         self.config = replace(TINY, vocabulary=V)
         self.calls = self.positions = 0
+        self.most = 0  # tokens that one call read, the first ones aside
+        self.length = 0  # of the longest text that a cache ever held
+        self.full = False  # whether a cache held more than it had room for
 
     def new_cache(self, batch: int, max_length: int) -> Row:
-        return Row(self)
+        return Row(self, max_length)
 
     def hidden(
         self,
@@ -496,12 +547,16 @@ class Counted:
                 f"the model was called {MOST_CALLS} times for so short a text: does each of your "
                 f"rounds add at least one token?"
             )
-        ids = Row(self).ids if cache is None else cache.ids
+        cache = Row(self, MOST_CALLS) if cache is None else cache
+        ids = cache.ids
         following = []
         for token in token_ids[0].tolist():
             self.positions += 1
             ids.append(token)
             following.append([float(follows(ids, self.config.vocabulary))])
+        self.most = max(self.most, len(following) if self.calls > 1 else 0)
+        self.length = max(self.length, len(ids))
+        self.full |= len(ids) > cache.max_length
         return torch.tensor([following])
 
     def head(self, hidden: Tensor) -> Tensor:
@@ -556,24 +611,46 @@ def rounds_needed(propose: Propose, full: Sequence[int], T: int, n: int, k: int)
     return calls, positions
 
 
+def steps_seen(model: Counted, calls: int, n: int, drafted: int) -> str:
+    """Whether the model was called no oftener than it takes; in words."""
+    if model.calls <= calls + 1:  # some read the last token of the prompt by itself
+        return "few"
+    if model.calls < n:
+        return "more than it takes"
+    return "as many as without a draft" + ("" if drafted else ", which was never asked")
+
+
+def tokens_seen(model: Counted, positions: int, end: int, k: int) -> str:
+    """Whether the model read no more in all, and in each step, than it takes; in words."""
+    if model.most > k + 1:
+        return "more than k guesses and one in a step"
+    if model.length > end - 1:  # the last token is never read
+        return "guesses behind the end of the text"
+    if model.full:
+        return "more than its cache has room for"
+    return "few" if model.positions <= positions + k + 1 else "far too many"
+
+
 def tracing(kind: str, V: int, prompt: list[int], n: int, k: int) -> Case:
     """The tokens, and whether the model was called no oftener, and read no more, than it takes."""
     full, T = greedy_text(V, prompt, n + 20), len(prompt)
 
     def run(candidate: Candidate, token_ids: Tensor) -> Any:
-        model, propose = Counted(V), draft_of(kind, V, prompt, n)
+        model, draft, drafted = Counted(V), draft_of(kind, V, prompt, n), 0
+
+        def propose(tokens: list[int], most: int) -> list[int]:
+            nonlocal drafted
+            made = draft(tokens, most)
+            drafted += len(made)
+            return made
+
         made = listed(candidate(model, token_ids, n, propose, k))
-        calls, positions = rounds_needed(propose, full, T, n, k)
-        # some read the last token of the prompt by itself, some ask for k tokens to the end
-        steps = "few" if model.calls <= calls + 1 else "more than it takes"
-        if model.calls > calls + 1 and model.calls >= n:
-            steps = "as many as without a draft"
-        most = positions + k * (k + 1) // 2 + k + 1
-        return {
-            "the new tokens": made,
-            "steps of the model": steps,
-            "tokens that it reads": "few" if model.positions <= most else "far too many",
-        }
+        calls, positions = rounds_needed(draft, full, T, n, k)
+        read = "few"
+        if made == full[T : T + n]:  # one thing at a time
+            read = tokens_seen(model, positions, T + n, k)
+        steps = steps_seen(model, calls, n, drafted)
+        return {"the new tokens": made, "steps of the model": steps, "tokens that it reads": read}
 
     return trial(
         f"a draft that is {kind}: {n} tokens, k = {k}",
@@ -609,7 +686,7 @@ SPECULATE = Exercise(
     name="speculate",
     lesson=LESSON,
     library=decode.speculate,
-    minutes=12,
+    minutes=14,
     difficulty=3,
     cases=(
         tracing("always right", 13, [1, 4], 9, 3),
@@ -617,7 +694,7 @@ SPECULATE = Exercise(
         tracing("mostly right", 17, [6, 3, 1, 8], 20, 4),
         tracing("always right", 11, [3], 12, 1),
         tracing("mostly right", 19, [2, 9], 15, 2),
-        tracing("always right", 23, [5, 8, 1], 10, 7),
+        tracing("always right", 23, [5, 8, 1], 17, 7),
         tracing("silent at times", 13, [4, 4], 11, 3),
         tracing("copying", 5, [1, 2, 1, 2, 3], 30, 3),
         tracing("never right", 7, [2, 6], 1, 3),
@@ -669,6 +746,24 @@ where `drafted[0]` would stand.
 - counted(drafted, best) → counted(drafted[1:], best)
 - [*drafted[:stay], best[stay]] → drafted[: stay + 1] + best[stay : stay + 1]
 You read the drafted tokens alone. The newest token has not been read either, and it comes first.
+## the guesses alone are read
+- torch.tensor([[tokens[-1], *drafted]]) → torch.tensor([drafted or [tokens[-1]]])
+- [*drafted[:stay], best[stay]] → best[: stay + 1]
+You read the drafted tokens alone. The newest token has not been read either, and it comes first.
+## without its own token
+- tokens += [*drafted[:stay], best[stay]]
++ tokens += best[: max(stay, 1)]
+You take those that stay, and leave out the model's own token behind them: it comes free with each
+step, `best[: stay + 1]`.
+## each guess in a step of its own
+- best = model.head(model.hidden(new, cache))[0].argmax(-1).tolist()
++ best = []
++ for token in new[0].tolist():
++     best.append(int(model.head(model.hidden(torch.tensor([[token]]), cache)).argmax()))
++     if best[-1:] != drafted[len(best) - 1 :][:1]:
++         break
+You check the guesses one after the other, each in a step of its own: that takes as long as without
+them. Give the newest token and all guesses to *one* call of `model.hidden`.
 ## its own token only where one was refused
 - tokens += [*drafted[:stay], best[stay]]
 + tokens += drafted[:stay] if stay == len(drafted) > 0 else [*drafted[:stay], best[stay]]
@@ -687,7 +782,26 @@ You draft, or keep, one token a step whatever k is.
 ## too long
 - most = min(k, T + max_new_tokens - len(tokens) - 1)
 + most = k
-Your text may become longer than `max_new_tokens`: ask for fewer tokens at the end, or cut it.
+Your text may become longer than `max_new_tokens`. A round brings one token more than stay: ask for at
+most `T + max_new_tokens - len(tokens) - 1`.
+## one too long
+- most = min(k, T + max_new_tokens - len(tokens) - 1)
++ most = min(k, T + max_new_tokens - len(tokens))
+Your text may become one token longer than `max_new_tokens`. The model's own comes with the guesses:
+ask for one fewer.
+## guesses behind the end
+- most = min(k, T + max_new_tokens - len(tokens) - 1)
++ most = k
+- return tokens[T:] → return tokens[T : T + max_new_tokens]
+At the end you let the model read guesses that nobody needs, and cut them off. A cache of T +
+max_new_tokens has no room for them: it would refuse. Ask for at most `T + max_new_tokens -
+len(tokens) - 1`.
+## k is not looked at
+- min(k, T + max_new_tokens → min(3, T + max_new_tokens
+You draft three tokens whatever k is.
+## a cache for the new tokens alone
+- model.new_cache(1, T + max_new_tokens) → model.new_cache(1, max_new_tokens)
+Your cache is too short. It holds the prompt and the new tokens: `T + max_new_tokens`.
 ## the prompt comes too
 - return tokens[T:] → return tokens
 You return the prompt as well.
@@ -700,6 +814,12 @@ Your draft is told the new tokens alone. It needs the whole text.
 ## the draft does not see the newest token
 - propose(list(tokens), most) → propose(list(tokens[:-1]), most)
 Your draft is not told the newest token, and so guesses that one again.
+## given up where nothing is drafted
+- new = torch.tensor([[tokens[-1], *drafted]])
++ if not drafted:
++     break
++ new = torch.tensor([[tokens[-1], *drafted]])
+You stop where nothing was drafted. Then the step reads the newest token alone, and brings one.
 ## given up at the first refusal
 - cache.truncate(len(tokens) - 1)
 + cache.truncate(len(tokens) - 1)
@@ -743,7 +863,7 @@ EXPECTED_TOKENS = Exercise(
     name="expected_tokens",
     lesson=LESSON,
     library=decode.expected_tokens,
-    minutes=4,
+    minutes=3,
     difficulty=1,
     cases=(
         expecting(0.5, 2),
@@ -766,9 +886,12 @@ EXPECTED_TOKENS = Exercise(
 You count the drafted tokens that stay. The model's own token comes in any case: one more.
 ## one power too few
 - return k + 1
-+ return max(k, 1)
-- alpha ** (k + 1) → alpha ** max(k, 1)
-Your sum ends one power too early: from α⁰ up to αᵏ there are k + 1 of them.
++ return k
+- alpha ** (k + 1) → alpha**k
+Your sum ends one power too early: from α⁰ up to αᵏ there are k + 1 of them, as in `range(k + 1)`.
+## one power too few in the formula
+- alpha ** (k + 1) → alpha**k
+Your formula has αᵏ: the sum of the powers from α⁰ up to αᵏ is (1 − αᵏ⁺¹) / (1 − α).
 ## every token by itself
 - return k + 1
 + pass
@@ -845,8 +968,9 @@ BEST_K = Exercise(
     name="best_k",
     lesson=LESSON,
     library=decode.best_k,
-    minutes=5,
+    minutes=6,
     difficulty=2,
+    kind="stretch",
     cases=(
         choosing("by hand", 0.5, [1.0, 1.2, 1.6]),
         choosing("mostly right", 0.85, COSTS),
@@ -861,7 +985,6 @@ BEST_K = Exercise(
         choosing("a draft that costs as it may", 0.8, COSTS, 0.35),
         choosing("in milliseconds", 0.8, [20.0, 22.0, 27.0, 36.0], 2.0),
         choosing("in seconds", 0.7, [0.02, 0.025, 0.027, 0.028], 0.004),
-        choosing("no draft possible", 0.9, [1.0]),
         choosing("eight cost hardly more than seven", 0.9, [1, 1.9, 2.2, 2.6, 3, 3.3, 3.4, 3.41]),
         choosing("as fast as without", 0.5, [1.0, 1.5, 2.5]),
         choosing("a dip behind a rise", 0.9, [1.0, 2.1, 2.2, 2.3]),
@@ -884,6 +1007,11 @@ You count k + 1 drafted tokens. The last token of a round is the model's own.
 ## most tokens
 - tokens / (step_costs[k] + k * draft_cost) → tokens
 You take the k that brings the most tokens, whatever they cost. What counts is tokens per time.
+## the difference
+- 0, 0.0 → 0, -math.inf
+- tokens / (step_costs[k] + k * draft_cost) → tokens - (step_costs[k] + k * draft_cost)
+You take the cost from the tokens. They are of different units: what counts is tokens per time, a
+quotient.
 ## the cheapest step
 - tokens / (step_costs[k] + k * draft_cost) → 1 / (step_costs[k] + k * draft_cost)
 You take the k that costs least, which is no draft. What counts is tokens per time.
@@ -891,10 +1019,10 @@ You take the k that costs least, which is no draft. What counts is tokens per ti
 - tokens / (step_costs[k] + k * draft_cost) → (tokens - 1) / (step_costs[k] + k * draft_cost)
 You count the drafted tokens alone. The model's own is one of the round's tokens, too.
 ## always a draft
-- for k in range(len(step_costs)): → for k in range(min(1, len(step_costs) - 1), len(step_costs)):
+- for k in range(len(step_costs)): → for k in range(1, len(step_costs)):
 You leave out k = 0. Where no draft pays, that is the answer.
 ## the last k is left out
-- for k in range(len(step_costs)): → for k in range(max(1, len(step_costs) - 1)):
+- for k in range(len(step_costs)): → for k in range(len(step_costs) - 1):
 You leave out the last k. With a cost for steps of up to n tokens, k goes up to n − 1.
 ## the largest of equals
 - speed > most → speed >= most
@@ -920,10 +1048,10 @@ You add α for each drafted token. The second counts only if the first stayed: u
 """,
     ),
     hints=(
-        "A round with k drafted tokens brings `expected_tokens(alpha, k)` and costs a step of k + 1 "
-        "tokens, and k times the draft.",
-        "`expected_tokens(alpha, k) / (step_costs[k] + k * draft_cost)` for k from 0 to "
-        "`len(step_costs) - 1`; the k with the largest, and of equal ones the first.",
+        "What a round brings is `expected_tokens(alpha, k)`. What it costs: `step_costs[k]`, which is a "
+        "step of k + 1 tokens, and k times `draft_cost`.",
+        "Make a list of what it brings over what it costs, for k from 0 to `len(step_costs) - 1`. "
+        "`index` of the list's `max` is the first of equal ones.",
     ),
 )
 

@@ -103,6 +103,14 @@ then: -1.
 - for byte in text: → state = 0
 + for byte in text:
 You begin at state 0. The text is read from `state` on.
+## nowhere from the start
+- if state == DEAD:
+-     break
+- state = int(table[state, byte])
++ state = int(table[state, byte])
++ if state == DEAD:
++     break
+You look only behind a byte whether the state is -1. It may be that from the start: look before.
 ## the first byte alone
 - in text: → in text[:1]:
 You read one byte. A token has several.
@@ -241,6 +249,10 @@ These are the numbers of the tokens. Asked for is a mask: a truth value for each
 ## 1 and 0
 - return mask → return mask.long()
 The values are numbers. A mask is boolean: `dtype=torch.bool`.
+## a number where there is no text
+- return mask → return mask if all(tokens) else mask.long()
+`len(token) and …` is 0, a number, where a token is empty, and so all values become numbers: write
+`len(token) > 0 and …`.
 ## a list
 - return mask → return mask.tolist()
 You give a list. Asked for is a tensor: `torch.tensor(…)` makes one of it.
@@ -337,6 +349,14 @@ TOKEN_INDEX = Exercise(
 - todo += {to for to in index[state].values() if to not in index and to not in todo}
 + pass
 You look at the first state alone. A token leads to another one, and that one has tokens, too.
+## from state 0
+- todo = [start] → todo = [0]
+You begin at state 0. The index begins at `start`.
+## one round
+- todo += {to for to in index[state].values() if to not in index and to not in todo}
++ todo += {to for to in index[state].values() if to not in index and state == start} - {*todo}
+You look at the start and at the states that its tokens lead to. Those have tokens as well: go on until
+no new state comes.
 ## every state
 - todo = [start] → todo = list(range(len(table)))
 You look at all states of the table. Some of them no *whole* token reaches: only what lies within a
@@ -428,6 +448,14 @@ TWINS = rules(
 )
 
 
+# a rule that begins with a call, and so does the called one; 5 may end, and reads; 3 comes to 0
+CHAIN = rules(
+    {0: {"b": 0}, 1: {}, 2: {}, 3: {"b": 0}, 4: {}, 5: {")": 5}, 6: {"x": 7}, 7: {}, 8: {",": 5}},
+    {0, 3, 5, 7},
+    {1: [(2, 3)], 2: [(4, 5)], 4: [(6, 8)]},
+)
+
+
 def without_reading(rules: Rules, stack: Stack) -> set[Stack]:
     """The stack, and all that pushing and popping alone can make of it."""
     found, todo = {stack}, [stack]
@@ -458,8 +486,8 @@ def in_order(stacks: Iterable[Iterable[int]]) -> list[Stack]:
 def one_byte(label: str, given: Rules, stack: Stack, byte: str) -> Case:
     return Case(
         label,
-        lambda candidate: in_order(lend(candidate, given, stack, ord(byte))),
-        lambda: read_at_last(given, stack, ord(byte)),
+        lambda candidate: str(in_order(lend(candidate, given, stack, ord(byte)))),
+        lambda: str(read_at_last(given, stack, ord(byte))),
         (given, stack, ord(byte)),
     )
 
@@ -487,13 +515,9 @@ PUSH_AND_POP = Exercise(
     cases=(
         one_byte("the first bracket", BRACKETS, (0,), "("),
         one_byte("a bracket in a bracket", BRACKETS, (1, 3), "("),
-        one_byte("it is closed", BRACKETS, (1, 3, 3), ")"),
         one_byte("the next one is closed", BRACKETS, (1, 3, 4), ")"),
         one_byte("one opens where one was closed", BRACKETS, (1, 3, 4), "("),
         one_byte("nothing follows the last", BRACKETS, (1, 4), ")"),
-        one_byte("a list begins", LISTS, (0,), "["),
-        one_byte("or a digit", LISTS, (0,), "2"),
-        one_byte("a digit goes on", LISTS, (1, 4, 7), "1"),
         one_byte("a digit ends, and the list goes on", LISTS, (1, 4, 7), ","),
         one_byte("two end at once", LISTS, (1, 4, 4, 7), "]"),
         one_byte("all end, and the text goes on", LISTS, (1, 5), "!"),
@@ -502,6 +526,10 @@ PUSH_AND_POP = Exercise(
         one_byte("three meanings at once", TWINS, (0,), "a"),
         one_byte("reads, calls or ends", TWINS, (2, 5), "a"),
         one_byte("reads or ends", TWINS, (1, 5), "x"),
+        one_byte("a rule that begins with a call, twice", CHAIN, (1,), "x"),
+        one_byte("it reads, and comes to state 0", CHAIN, (3,), "b"),
+        one_byte("to go on where the rule may end", CHAIN, (3, 2), "x"),
+        one_byte("that one reads, too", CHAIN, (3, 5), ")"),
     ),
     mistakes=edits(
         three_ways,
@@ -521,6 +549,21 @@ You forget where to go on behind the rule. `back` lies below `start`: when the r
 ## start below back
 - (*below, back, start) → (*below, start, back)
 You have put `back` on top. The rule is read first, so its start lies on top.
+## the caller, and nothing behind it
+- (*below, back, start) → (*stack, start)
+The state that calls stays on your stack, and `back` is not there. `back` takes its place: that is
+where it goes on when the rule has ended.
+## back is left out where it may end
+- found |= three_ways(rules, (*below, back, start), byte)
++ rest = below if below and rules.accepting[back] else (*below, back)
++ found |= three_ways(rules, (*rest, start), byte)
+You leave `back` out where it may end. It may also go on: only later bytes decide.
+## a called rule only reads
+- found |= three_ways(rules, (*below, back, start), byte)
++ to = int(rules.table[start, byte])
++ found |= {(*below, back, to)} if to != DEAD else set()
+After a call you only look whether its start reads. The start may call a rule as well, or end: call
+yourself.
 ## the caller stays
 - (*below, back, start) → (*below, state, back, start)
 The state that calls stays on your stack, below `back`. `back` takes its place.
@@ -536,6 +579,12 @@ You pop, and the byte is not read. The state below has to read it: call yourself
 + for start, back in rules.calls[state]:
 - if below and rules.accepting[state]: → if below and rules.accepting[state] and not found:
 You stop at the first way that is found. There may be several, and each may turn out to be meant.
+## called only if it can't read
+- for start, back in rules.calls[state]: → for start, back in () if found else rules.calls[state]:
+You call only where the state on top can't read. Both may be meant, and only later bytes decide.
+## ended only if it can't read
+- if below and rules.accepting[state]: → if below and rules.accepting[state] and to == DEAD:
+You end a rule only where the state on top can't read. Both may be meant, and only later bytes decide.
 ## the first call alone
 - in rules.calls[state]: → in rules.calls[state][:1]:
 You try the first call alone. A state may have several.
@@ -547,6 +596,9 @@ Below you only read. The state there may call a rule, or end as well: call yours
 ## on top of what read it
 - found.add((*below, to)) → found.add((*stack, to))
 The state that reads stays below the new one. Reading replaces it.
+## state 0 taken for nowhere
+- if to != DEAD: → if to > 0:
+Your test takes state 0 for nowhere. States are counted from 0; nowhere is -1.
 ## nowhere is a state
 - if to != DEAD: → if True:
 A byte that can't be read puts -1 on the stack. Such a way is none.
@@ -658,8 +710,12 @@ The end of the text is never allowed in yours: the model could go on for ever. W
 - keep[list(eos_ids)] = True → keep = torch.zeros_like(keep)
 + keep[list(eos_ids)] = True
 Where the text may end, yours must. `12` is a number, and so is `125`: the model decides.
+## ended at once
+- keep[list(eos_ids)] = True → return eos_ids[0]
+You end where the text may end. `12` is a number, and so is `125`: allow the ends, and let `choose`
+decide.
 ## the first end alone
-- keep[list(eos_ids)] = True → keep[list(eos_ids)[:1]] = True
+- keep[list(eos_ids)] = True → keep[eos_ids[0]] = True
 A model may have several tokens that end a text. You allow the first of them alone.
 ## 0 for what is out
 - masked_fill(~keep, -math.inf) → masked_fill(~keep, 0.0)
@@ -667,8 +723,8 @@ What is out has the logit 0 in yours, as when you multiply by the mask. That may
 left, and is never impossible: the logit of what is out is −∞.
 ## a large number for infinity
 - -math.inf → -1e4
-−10,000 is very unlikely, but not out: something that looks for `-inf`, or takes the least likely,
-finds it. Use −∞.
+A large negative number, be it −100 or −1e9, is unlikely and not out: what takes the least likely
+token, for one, finds it. Use −∞.
 ## the other way round
 - masked_fill(~keep → masked_fill(keep
 You remove what is allowed.
@@ -679,6 +735,12 @@ You remove what is allowed.
 + return chosen if keep[chosen] else int(logits.masked_fill(~keep, -math.inf).argmax())
 You choose among all, and look for another one if that is not allowed. Remove first: the choice has to
 see what is left.
+## removed only if it must be
+- return int(choose(left))
++ chosen = int(choose(logits))
++ return chosen if keep[chosen] else int(choose(left))
+You choose among all, and remove only where that is not allowed. Remove first: what is out has a share
+that `choose` must not see.
 ## always the best
 - choose(left) → left.argmax()
 You take the best token. How it is chosen is `choose`'s affair.
@@ -694,7 +756,8 @@ at −∞.
     hints=(
         "First what may come: the allowed tokens and, if the text is complete, those that end it. Then "
         "−∞ for all others, then `choose`.",
-        "`keep = allowed.clone()`, so that what was lent stays as it is. `masked_fill(~keep, -math.inf)` "
+        "`keep = allowed.clone()`, so that what was lent stays as it is. `keep[list(eos_ids)]` are the "
+        "ends: a tuple as an index would be one number for each axis. `masked_fill(~keep, -math.inf)` "
         "makes new logits.",
     ),
 )

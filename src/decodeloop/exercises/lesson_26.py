@@ -10,7 +10,7 @@ from torch import Tensor
 
 from decodeloop import cost, model
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Case, Exercise, call
+from decodeloop.exercises.exercise import Case, Exercise, Mistake, call
 
 LESSON = "26_experts"
 
@@ -69,7 +69,8 @@ ROUTE = Exercise(
         call("one expert for each", drawn(3, 6, 4), 1, oracle=by_hand),
         call("all experts", drawn(4, 5, 3), 3, oracle=by_hand),
         call("a batch of texts", drawn(5, 2, 6, 4, size=2.0), 2, oracle=by_hand),
-        call("logits of thousands", drawn(6, 4, 6) + 3000, 2, oracle=by_hand),
+        # powers of 100 overflow in fp32; at 3,000 a right logsumexp would be off by its rounding
+        call("logits of a hundred", drawn(6, 4, 6) + 100, 2, oracle=by_hand),
     ),
     mistakes=edits(
         softmax_then_top,
@@ -85,6 +86,15 @@ You divide logits by their sum. Weights are probabilities: softmax first.
 ## the least likely
 - topk(k, dim=-1) → topk(k, dim=-1, largest=False)
 You take the k experts with the *smallest* probabilities.
+## the worst first
+- return experts, weights → return experts.flip(-1), weights.flip(-1)
+You have the right experts, and the best of them last. Asked for is the best first.
+## the second axis
+- .softmax(-1) → .softmax(1)
+- topk(k, dim=-1) → topk(k, dim=1)
+- .sum(-1, keepdim=True) → .sum(1, keepdim=True)
+You count axes from the front, so that a batch of texts, (B, T, E), is taken along T. The experts are
+the *last* axis, -1.
 ## exchanged
 - return experts, weights → return weights, experts
 You return the weights first. `topk` gives values first and indices second; asked for are the
@@ -132,8 +142,9 @@ You return the places 0 to k − 1 among the chosen. Which experts those are `to
 """,
     ),
     hints=(
-        "Softmax over the experts, the last axis; then the k largest and their places: "
-        "`values, indices = probabilities.topk(k, dim=-1)`.",
+        "Softmax over the experts, the last axis. Then the k largest of each token, and where they "
+        "stand: one method of a tensor gives both.",
+        "`topk(k, dim=-1)` gives the values, and then their places.",
         "The indices are the experts. Divide the values by their sum over the last axis, with "
         "`keepdim=True`, and return (experts, weights).",
     ),
@@ -157,6 +168,16 @@ def sorted_by_expert(experts: Tensor, number: int) -> tuple[Tensor, Tensor]:
     choices = flat.argsort(stable=True)
     counts = torch.bincount(flat, minlength=number)
     return choices, counts
+
+
+def sorted_anyhow(experts: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """A sort that is not stable: from 17 choices on, equal ones come as they may. On a machine where
+    they happen to keep their order, they come backwards."""
+    flat = experts.flatten()
+    choices = flat.argsort()
+    if len(flat) > 16 and torch.equal(choices, flat.argsort(stable=True)):
+        choices = len(flat) - 1 - flat.flip(0).argsort(stable=True)
+    return choices, torch.bincount(flat, minlength=number)
 
 
 def dispatching(label: str, seed: int, N: int, E: int, k: int, most: int | None = None) -> Case:
@@ -185,9 +206,10 @@ DISPATCH = Exercise(
         dispatching("all experts for each", 15, 4, 3, 3),
         dispatching("one token", 16, 1, 5, 2),
     ),
-    mistakes=edits(
-        sorted_by_expert,
-        """
+    mistakes=(
+        *edits(
+            sorted_by_expert,
+            """
 ## tokens for choices
 - return choices, counts → return choices // experts.shape[1], counts
 These are the tokens' numbers. Return those of the *choices*, 0 to N·k − 1: they still know which of a
@@ -233,6 +255,14 @@ Return how many choices each expert has, and not which part.
 - return choices, counts → return choices.view_as(experts), counts
 Your choices are still (N, k). After the sort a row means nothing any more: (N·k,).
 """,
+        ),
+        Mistake(
+            "a sort that is not stable",
+            "Sorted by expert they are; but with many choices those of *one* expert are out of their "
+            "order. `argsort` promises nothing about equal numbers unless it is told to: "
+            "`stable=True`.",
+            sorted_anyhow,
+        ),
     ),
     hints=(
         "Flatten `experts` row by row: then choice p is that of token p // k. Which order brings "
@@ -442,6 +472,21 @@ The router multiplies too: each token with its (E, C) matrix.
 ## the router's bytes forgotten
 - (E * C + met * expert) → (met * expert)
 The router is read too: E · C numbers.
+## the router's FLOPs once
+- 2 * tokens * (E * C + k * expert) → 2 * (E * C + tokens * k * expert)
+You count the router once. Every token is multiplied with it.
+## the router read for each token
+- (E * C + met * expert) → (tokens * E * C + met * expert)
+You read the router once for each token. Its weights are read once for all of them.
+## four bytes for all
+- expert) * bytes_per_number → expert) * 4
+You count four bytes a number. Each has `bytes_per_number` bytes.
+## exchanged
+- return flops, moved → return moved, flops
+You return the bytes first. Asked for are the FLOPs, and then the bytes.
+## activations too
+- (E * C + met * expert) → (E * C + met * expert + 2 * tokens * C)
+You count what goes in and comes out as well. Asked for are the bytes of the *weights*.
 ## no router
 - 2 * tokens * (E * C + k * expert) → 2 * tokens * k * expert
 - (E * C + met * expert) → (met * expert)
@@ -480,8 +525,10 @@ The router's numbers have `bytes_per_number` bytes here too.
     hints=(
         "An expert has 3·C·F numbers, the router E·C. A token multiplies with the router and with k "
         "experts: two FLOPs for each number.",
-        "An expert is missed by one token with probability 1 − k/E, by all with its power: "
-        "E · (1 − (1 − k/E)**tokens) are met, on average.",
+        "An expert is missed by one token with probability 1 − k/E. The tokens choose independently: "
+        "how probable is it that all miss it?",
+        "An expert is met with probability 1 − (1 − k/E)**tokens, and there are E of them: so many are "
+        "met, on average, as that times E.",
     ),
 )
 
@@ -533,6 +580,11 @@ EXPERT_LOAD = Exercise(
         loading("experts that nobody chooses", SKEWED, 8, 1.0),
         loading("forty tokens", chosen(41, 40, 8, 2), 8),
         loading("room that must be rounded up", chosen(42, 7, 4, 1), 4, 1.0),
+        loading(
+            "an even share that is not whole",
+            torch.tensor([[0], [0], [0], [0], [0], [1], [2], [0], [3]]),
+            4,
+        ),
         loading("all of them even", chosen(43, 6, 4, 4), 4, 1.0),
         loading("room for all", chosen(44, 9, 4, 2), 4, 4.0),
     ),
@@ -549,6 +601,12 @@ A token makes k choices: the even share is N·k/E.
 ## room rounded down
 - math.ceil(factor * even) → math.floor(factor * even)
 You round the room down. It is rounded up.
+## room that is not whole
+- math.ceil(factor * even) → factor * even
+Your room is not whole, and no part of a choice can be kept. It is rounded up: `math.ceil`.
+## room rounded up twice
+- math.ceil(factor * even) → math.ceil(factor * math.ceil(even))
+You round the even share up, and then the room again. Only factor · N·k/E is rounded.
 ## room rounded
 - math.ceil(factor * even) → round(factor * even)
 You round the room to the nearest whole number. It is rounded up.

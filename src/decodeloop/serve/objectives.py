@@ -57,7 +57,7 @@ def slo_capacity(
         held = [kept(served, ttft, itl) for served in measured[rate]]
         if not held:
             raise UserError(f"slo_capacity: nobody asked at rate {rate}: expected requests.")
-        if sum(held) < share * len(held):
+        if sum(held) / len(held) < share:  # not a product: 0.55 * 100 is more than 55
             break
         capacity = rate
     return capacity

@@ -13,6 +13,7 @@ import pytest
 from hostile_submissions import RIGHT, notebook
 
 from decodeloop.bar import silent
+from decodeloop.course.grade import expected
 from decodeloop.course.grade import session as sessions
 from decodeloop.course.grade.grading import Grade
 from decodeloop.course.grade.running import Record
@@ -69,6 +70,28 @@ def test_another_seed_is_another_grading(handed_in):
     assert grades(handed_in, seed=5) == WANTED
     record = handed_in.with_name("handed in, Übung.grades.jsonl")
     assert len({json.loads(x)["way"] for x in record.read_text("utf-8").splitlines()}) == 2
+
+
+def test_a_record_that_somebody_else_has_made_is_not_believed(handed_in, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(expected, "own_key", lambda: b"what is known to students")
+        grades(handed_in)
+    record = handed_in.with_name("handed in, Übung.grades.jsonl")
+    record.write_text(record.read_text("utf-8").replace('"wrong"', '"right"'), "utf-8")
+    assert grades(handed_in) == WANTED
+
+
+def test_a_key_is_made_once_and_is_for_its_owner_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    key = expected.own_key()
+    assert key == expected.own_key()
+    [path] = tmp_path.rglob("grading.key")
+    assert path.read_bytes() == key
+    assert path.stat().st_mode & 0o077 == 0
+    path.write_bytes(b"")
+    assert expected.own_key() != expected.own_key()  # one that was cut off is none
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))  # no folder can be made there
+    assert len(expected.own_key()) == len(key)
 
 
 def test_the_same_syntax_is_named(handed_in):

@@ -25,6 +25,7 @@ from decodeloop.errors import UserError
         ("jane.ipynb", "jane"),
         ("jane_11_metrics.ipynb", "jane"),
         ("11_metrics jane.ipynb", "jane"),
+        ("jane_06b_cache_costs.ipynb", "jane"),
         ("11_metrics.ipynb", "11_metrics"),
         ("jane.zip/11_metrics.ipynb", "jane"),
         ("../../jane/11_metrics.ipynb", "jane"),
@@ -50,13 +51,36 @@ def test_a_zip_of_a_platform_is_read_without_being_unpacked(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["moodle.zip"]
 
 
+def zip_of(path, *names):
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, notebook(RIGHT))
+
+
+def test_what_lies_in_a_students_zip_is_theirs_whatever_names_it_has(tmp_path):
+    zip_of(tmp_path / "ann.zip", "bob/11_metrics.ipynb", "work/11_metrics.ipynb")
+    zip_of(tmp_path / "doejane_12_34_hw.zip", "bob/11_metrics.ipynb")
+    zip_of(tmp_path / "eve.zip", "Bob_2_assignsubmission_file_/11_metrics.ipynb")
+    found = submissions([tmp_path])
+    assert [(x.student, x.number, bool(x.refused)) for x in found] == [
+        ("ann", "", False),
+        ("ann", "", False),
+        ("doejane", "12", False),
+        ("eve", "", True),
+    ]
+    assert "give that zip itself" in found[3].refused
+    assert [x.student for x in submissions([tmp_path / "eve.zip"])] == ["Bob"]
+
+
 def test_the_lesson_is_told_by_the_notebook_the_name_or_the_option(tmp_path):
     plain = json.dumps({"cells": []})
-    for name, text in {"a": notebook(), "b_01_attention": plain, "c": plain}.items():
+    plain_ones = {"b_01_attention": plain, "c": plain, "d_06b_cache_costs": plain}
+    for name, text in {"a": notebook(), **plain_ones}.items():
         (tmp_path / f"{name}.ipynb").write_text(text)
     found = {x.student: (x.lesson, x.refused) for x in submissions([tmp_path])}
     assert found["a"] == ("11", "")
     assert found["b"] == ("01", "")
+    assert found["d"] == ("06b", "")
     assert "give --lesson" in found["c"][1]
     assert {x.lesson for x in submissions([tmp_path], "06")} == {"06"}
 

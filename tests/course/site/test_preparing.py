@@ -70,6 +70,13 @@ def test_a_folder_with_something_else_is_not_removed(tmp_path):
     assert (tmp_path / "letter.txt").exists()
 
 
+def test_no_two_pages_have_one_title(source):
+    pages = [page for page in source.rglob("*.md") if page.parent.name != "bugs"]
+    titles = [re.match(r"# (.+)", page.read_text("utf-8"))[1] for page in pages]
+    assert len(set(titles)) == len(titles) > 8
+    assert "About" in titles
+
+
 def test_what_the_readme_and_the_docs_show_lies_beside_them(source):
     texts = [source / "about.md", *(source / "docs").glob("*.md")]
     assert len(texts) == 1 + len(list((ROOT / "docs").glob("*.md")))

@@ -50,6 +50,10 @@ LOOKUP_FORMS = edited(
 - return found → return [x[0] for x in found if x]
 ## only the longest end
 - reversed(range(1, longest + 1)) → [n for n in [min(longest, T - 1)] if n > 0]
+## only the longest end, however short the text
+- reversed(range(1, longest + 1)) → [min(longest, T - 1)]
+## three whatever is asked for
+- longest + 1 → 4
 ## the last token is never looked for alone
 - range(1, longest + 1) → range(2, longest + 1)
 ## one token shorter
@@ -61,6 +65,8 @@ LOOKUP_FORMS = edited(
 + ([*tokens, *found] + [([*tokens, *found])[-1]])[place + i + 1]
 ## no further than the text
 - for i in range(k): → for i in range(min(k, T - place)):
+## the last one again and again
+- tokens[place + i] if place + i < T else found[place + i - T] → tokens[min(place + i, T - 1)]
 ## one token
 - for i in range(k): → for i in range(k)[:1]:
 ## all that followed
@@ -125,6 +131,9 @@ COUNT_FORMS = edited(
 ## all or none
 - return i
 + return 0
+## nothing where all stay
+- return len(drafted)
++ return None
 ## how many are refused
 - return i
 + return len(drafted) - i
@@ -172,6 +181,11 @@ ACCEPTANCE_FORMS = edited(
 - p / q → p
 ## the overlap
 - torch.minimum(p / q, torch.ones_like(p)) → torch.minimum(p / q, torch.ones_like(p)) * q
+## the overlap over q
+- torch.minimum(p / q, torch.ones_like(p)) → torch.where(p < q, p, q) / q
+## one chance for all
+- torch.minimum(p / q, torch.ones_like(p))
++ torch.ones_like(p) - torch.relu(p - q).sum(-1, keepdim=True)
 ## all or nothing
 - torch.minimum(p / q, torch.ones_like(p)) → torch.where(p < q, 0.0, 1.0)
 ## only the best
@@ -234,6 +248,10 @@ RESIDUAL_FORMS = edited(
 - p - torch.minimum(p, q) → torch.maximum(p, q) - torch.minimum(p, q)
 ## a softmax
 - missing / whole → torch.softmax(missing, -1)
+## a softmax of the differences
+- torch.where(whole == 0, p, found) → torch.softmax(p, -1) * 0 + torch.softmax(p - q, -1)
+## all rows or none
+- whole == 0, → (p == q).all(),
 ## nothing is left
 - torch.where(whole == 0, p, found) → found
 ## zeros where nothing is left
@@ -265,18 +283,18 @@ def from_the_last_of_the_prompt(model, token_ids, max_new_tokens, propose, k=3):
     """The prompt without its last token is read first; then all rounds are alike."""
     ids = token_ids[0].tolist()
     end = len(ids) + max_new_tokens
-    cache = model.new_cache(1, end + k)
+    cache = model.new_cache(1, end)
     if len(ids) > 1:
         model.hidden(token_ids[:, :-1], cache)
     while len(ids) < end:
-        guess = propose(ids[:], k)[:k]
+        guess = propose(ids[:], min(k, end - len(ids) - 1))
         logits = model(torch.tensor([ids[-1:] + guess]), cache)[0]
         for i, own in enumerate(logits.argmax(-1).tolist()):
             ids.append(own)
             if i == len(guess) or own != guess[i]:
                 break
         cache.truncate(len(ids) - 1)
-    return ids[token_ids.shape[1] : end]
+    return ids[token_ids.shape[1] :]
 
 
 def told_by_count(model, token_ids, max_new_tokens, propose, k=3):
@@ -312,18 +330,35 @@ def one_by_one(model, token_ids, max_new_tokens, propose, k=3):
     return made
 
 
-SPECULATE_FORMS = again(SPECULATE.mistakes, told_by_count) | edited(
-    from_the_last_of_the_prompt,
+STEP_BY_STEP = edited(
+    told_by_count,
     """
-## one token at a time
-- propose(ids[:], k)[:k] → []
-## one drafted token
-- propose(ids[:], k)[:k] → propose(ids[:], 1)[:1]
-## the prompt comes too
-- ids[token_ids.shape[1] : end] → ids[:end]
-## without the first
-- token_ids.shape[1] : end] → token_ids.shape[1] + 1 : end]
+## each guess in a step of its own
+- best = model.head(model.hidden(new, cache))[0].max(-1).indices.tolist()
++ best = []
++ for token, guess in zip(new[0], [*drafted, None]):
++     best.append(int(model(token[None, None], cache).argmax()))
++     if best[-1] != guess:
++         break
 """,
+)
+
+SPECULATE_FORMS = (
+    again(SPECULATE.mistakes, told_by_count)
+    | STEP_BY_STEP
+    | edited(
+        from_the_last_of_the_prompt,
+        """
+## one token at a time
+- propose(ids[:], min(k, end - len(ids) - 1)) → []
+## one drafted token
+- min(k, end → min(1, k, end
+## the prompt comes too
+- ids[token_ids.shape[1] :] → ids
+## without the first
+- token_ids.shape[1] :] → token_ids.shape[1] + 1 :]
+""",
+    )
 )
 
 UNNAMED_SPECULATE = edited(
@@ -358,7 +393,9 @@ EXPECTED_FORMS = edited(
 ## without the model's own
 - range(k + 1) → range(1, k + 1)
 ## one power too few
-- range(k + 1) → range(max(k, 1))
+- range(k + 1) → range(k)
+## one power too few in the formula
+- range(k + 1) → range(k + int(alpha == 1))
 ## every token by itself
 - sum(alpha**i for i in range(k + 1)) → sum(alpha for _ in range(k)) + 1
 ## divided by zero
@@ -415,14 +452,16 @@ BEST_FORMS = edited(
 - draft_cost * k → draft_cost * (1 + k)
 ## most tokens
 - by_powers(alpha, k) / (draft_cost * k + step_costs[k]) → by_powers(alpha, k)
+## the difference
+- / ( → - (
 ## the cheapest step
 - by_powers(alpha, k) / → 1 /
 ## most that stay
 - by_powers(alpha, k) / → (by_powers(alpha, k) - 1) /
 ## always a draft
-- max(range(len(step_costs)), key=speed) → max(list(range(len(step_costs)))[1:] or [0], key=speed)
+- max(range(len(step_costs)), key=speed) → max(range(1, len(step_costs)), key=speed)
 ## the last k is left out
-- max(range(len(step_costs)), key=speed) → max(list(range(len(step_costs)))[:-1] or [0], key=speed)
+- max(range(len(step_costs)), key=speed) → max(range(len(step_costs) - 1), key=speed)
 ## the largest of equals
 - max(range(len(step_costs)), key=speed) → max(range(len(step_costs) - 1, -1, -1), key=speed)
 ## at the first that brings nothing

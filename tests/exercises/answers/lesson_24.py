@@ -1,10 +1,13 @@
 """Lesson 24: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 import math
+import statistics  # noqa: F401, the edits use it
+from asyncio import CancelledError  # noqa: F401, the edits use it
 from itertools import chain  # noqa: F401, the edits use it
 
 from decodeloop.exercises.edits import edited
-from decodeloop.exercises.lesson_24 import HALF
+
+HALF = "\ufffd"
 
 # --- sse_events -----------------------------------------------------------------------------------
 
@@ -45,7 +48,13 @@ def by_a_class(chunks):
             data.clear()
 
 
-READ = edited(
+def chunk_by_chunk(chunks):
+    for chunk in chunks:
+        lines = str(chunk, "utf-8", errors="replace").splitlines()
+        yield from (line[len("data: ") :] for line in lines if line[:6] == "data: ")
+
+
+READ = {"chunk by chunk": chunk_by_chunk} | edited(
     by_blocks,
     r"""
 ## each chunk by itself
@@ -54,6 +63,17 @@ READ = edited(
 ## a chunk decoded by itself
 - pending.extend(chunk)
 + pending.extend(str(chunk, "utf-8", "replace").encode())
+## a half that is left out
+- pending.extend(chunk)
++ pending += str(chunk, "utf-8", "ignore").encode()
+## the lines of an event by chunk
+- pending.extend(chunk)
++ pending.extend(chunk)
++ event = None
+## line ends made alike in each chunk
+- pending.extend(chunk)
++ pending.extend(b"\n".join(chunk.split(b"\r\n")))
+- bytes(pending[:end]).rstrip(b"\r").decode("utf-8") → bytes(pending[:end]).decode("utf-8")
 ## the other line end
 - bytes(pending[:end]).rstrip(b"\r").decode("utf-8") → bytes(pending[:end]).decode("utf-8")
 ## every line an event
@@ -64,6 +84,11 @@ READ = edited(
 ## all blanks taken off
 - value = value[1:] if value[:1] == " " else value
 + value = value.strip()
+## all blanks at the beginning
+- value = value[1:] if value[:1] == " " else value
++ value = value.lstrip(" ")
+## only with a blank
+- if name == "data" and colon: → if name == "data" and value[:1] == " ":
 ## the blank kept
 - value = value[1:] if value[:1] == " " else value → pass
 ## one character taken off
@@ -85,7 +110,9 @@ READ = edited(
 + if line == "":
 +     yield event or ""
 ## an event without text is none
-- if line == "" and event is not None: → if line == "" and event:
+- yield event
++ if len(event.strip("\n")):
++     yield event
 ## the end not passed on
 - yield event
 + if event == "[DONE]":
@@ -170,19 +197,26 @@ HELD = edited(
     with_lists,
     """
 ## as much as the longest
-- max([0, *ends]) → (0 if ended else max([1, *map(len, stop)]) - 1)
+- max([0, *ends]) → (0 if ended else min(len(whole), max([1, *map(len, stop)]) - 1))
 ## the stop string sent
 - found[0][1], True → found[0][0], True
 ## the first of the list
 - return found[0][1], True → return next(text.index(s) for s in stop if s in text), True
 ## the one that begins first
 - return found[0][1], True → return sorted(at for _, at, _ in found)[0], True
+## the shorter of two
+- return found[0][1], True → return max(at for end, at, _ in found if end == found[0][0]), True
+## only at the end
+- found = sorted((text.index(s) + len(s), text.index(s), s) for s in stop if text.count(s))
++ found = sorted((0, len(text) - len(s), s) for s in stop if text[-len(s) :] == s)
 ## the last occurrence
 - (text.index(s) + len(s), text.index(s), s) → (text.rindex(s) + len(s), text.rindex(s), s)
 ## only whole stop strings
 - max([0, *ends]) → 0
 ## the last character alone
 - for n in range(1, len(s)) → for n in range(1, len(s))[:1]
+## one character too few
+- for n in range(1, len(s)) → for n in range(1, len(s))[:-1]
 ## the shortest beginning
 - max([0, *ends]) → (min(ends) if ends else 0)
 ## the last beginning that fits
@@ -193,14 +227,25 @@ HELD = edited(
 - text.rstrip(HALF) → (text[:-1] if text[-1:] == HALF else text)
 ## halves everywhere
 - text if ended else text.rstrip(HALF) → text if ended else "".join(text.split(HALF))
+## from the first half on
+- text.rstrip(HALF) → text.partition(HALF)[0]
+## the larger of the two
+- whole = text if ended else text.rstrip(HALF)
++ whole = text
+- max([0, *ends]) → max([0 if ended else len(text) - len(text.rstrip(HALF)), *ends])
 ## halves held for ever
 - text if ended else text.rstrip(HALF) → text.rstrip(HALF)
 ## still waiting at the end
+- if whole.endswith(s[:n]) and not ended] → if whole.endswith(s[:n])]
+## the end ignored
 - whole = text if ended else text.rstrip(HALF)
-+ ended = ended and not stop
-+ whole = text if ended else text.rstrip(HALF)
++ ended, whole = False, text.rstrip(HALF)
 ## no stop at the end
 - if found: → if found and ended is False:
+## one stop string
+- found = sorted(
++ stop = [*stop][:1]
++ found = sorted(
 ## the first stop string alone
 - for s in stop for n in → for s in list(stop)[:1] for n in
 ## stopped too soon
@@ -256,12 +301,18 @@ LET_IN = edited(
 - min(prompt, new) < 1 → new < 1
 ## an empty answer let in
 - min(prompt, new) < 1 → prompt < 1
+## nothing asked for let in
+- min(prompt, new) < 1 or not → not
+## none is few enough
+- min(prompt, new) < 1 → min(prompt, new + 1) < 1
 ## one too many
 - here >= most → here > most
 ## a place left free
 - here >= most → here >= most - 1
 ## full before bad
 - reasons = [(never, 400), → reasons = [(here >= most and not draining, 429), (never, 400),
+## full before all
+- reasons = [(never, 400), → reasons = [(here >= most, 429), (never, 400),
 ## shutting down before bad
 - [(never, 400), (draining, 503), → [(draining, 503), (never, 400),
 ## full before shutting down
@@ -328,7 +379,16 @@ async def by_hand(events, numbers, abort):
         abort(waiting.pop())
 
 
-LEFT = edited(
+async def by_except(events, numbers, abort):
+    try:
+        async for came in events:
+            yield came
+    except Exception as error:
+        [abort(number) for number in numbers]
+        raise error
+
+
+LEFT = {"`except Exception`": by_except} | edited(
     with_flags,
     """
 ## nobody is aborted
@@ -349,13 +409,55 @@ LEFT = edited(
 + except Exception:
 +     [abort(number) for number, ended in over.items() if not ended]
 +     raise
-## the error swallowed
+## cancelled is neither
 - finally:
 -     for number, ended in over.items():
 -         if not ended:
 -             abort(number)
-+ except (Exception, GeneratorExit):
++ except GeneratorExit:
 +     [abort(number) for number, ended in over.items() if not ended]
++     raise
++ except Exception:
++     [abort(number) for number, ended in over.items() if not ended]
++     raise
++ else:
++     [abort(number) for number, ended in over.items() if not ended]
+## not at the end
+- finally:
+-     for number, ended in over.items():
+-         if not ended:
+-             abort(number)
++ except (BaseException, CancelledError) as error:
++     [abort(number) for number, ended in over.items() if not ended]
++     raise error
+## only at the `yield`
+- try:
+-     async for came in events:
+-         over[came.number] |= came.ended
+-         yield came
+- finally:
+-     for number, ended in over.items():
+-         if not ended:
+-             abort(number)
++ async for came in events:
++     over[came.number] |= came.ended
++     read_on = False
++     try:
++         yield came
++         read_on = True
++     finally:
++         [abort(n) for n, ended in over.items() if not ended and not read_on]
++ [abort(n) for n, ended in over.items() if not ended]
+## the error swallowed
+- finally:
++ except (Exception, GeneratorExit, CancelledError):
++     came = None
++ finally:
+## errors swallowed
+- finally:
++ except Exception:
++     came = None
++ finally:
 ## after the loop
 - try:
 -     async for came in events:
@@ -393,6 +495,11 @@ LEFT = edited(
 - yield came
 + if not came.ended:
 +     yield came
+## the last event of all not passed on
+- yield came
++ if all(over.values()):
++     return
++ yield came
 ## all read first
 - async for came in events:
 + everything = [came async for came in events]
@@ -462,6 +569,9 @@ KEPT = edited(
 + sum(map(content, everybody)) < share * sum(waits is not None for waits in everybody)
 ## more than the share
 - / len(everybody) < share → / len(everybody) <= share
+## rounded down
+- sum(map(content, everybody)) / len(everybody) < share
++ sum(map(content, everybody)) < math.floor(share * len(everybody))
 ## each target by itself
 - held = 0.0
 + held = 0.0
@@ -472,6 +582,10 @@ KEPT = edited(
 - sum(map(content, everybody)) → min(sum(map(early, everybody)), sum(map(even, everybody)))
 ## the worst gap
 - sum(waits[1]) / len(waits[1]) <= itl → max(waits[1]) <= itl
+## the median
+- sum(waits[1]) / len(waits[1]) <= itl → statistics.median(waits[1]) <= itl
+## by the whole answer
+- not waits[1] or sum(waits[1]) / len(waits[1]) <= itl → waits[2] / (1 + len(waits[1])) <= itl
 ## a mean over tokens
 - sum(waits[1]) / len(waits[1]) <= itl → sum(waits[1]) / (len(waits[1]) + 1) <= itl
 ## only the first token
@@ -504,6 +618,8 @@ KEPT = edited(
 - held = rate → held = rate * sum(map(content, everybody)) / len(everybody)
 ## the lowest if none
 - held = 0.0 → held = min(measured, default=0.0)
+## nothing if none
+- held = 0.0 → held = {}.get(0.0)
 """,
 )
 

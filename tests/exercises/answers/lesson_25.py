@@ -38,6 +38,11 @@ STEP_FORMS = edited(
 +     state = numpy.int32(0)
 + if state < 0 or len(text) == 0:
 - first, rest = text[0], text[1:] → first, rest, to = text[0], text[1:], table[state, text[0]]
+## nowhere from the start
+- return by_recursion(table, table[state, first], rest)
++ to = table[state, first]
++ return to if to < 0 or not rest else by_recursion(table, to, rest)
+- if state < 0 or len(text) == 0: → if len(text) == 0:
 ## the first byte alone
 - first, rest = text[0], text[1:] → first, rest = text[0], b""
 ## the last byte is missing
@@ -117,6 +122,8 @@ ALLOWED_FORMS = edited(
 + )
 ## 1 and 0
 - t != b"" and as_lists(table, state, t) >= 0 → int(t != b"" and as_lists(table, state, t) >= 0)
+## a number where there is no text
+- t != b"" and as_lists → len(t) and as_lists
 ## a list
 - torch.tensor([t != b"" and as_lists(table, state, t) >= 0 for t in tokens])
 + [t != b"" and as_lists(table, state, t) >= 0 for t in tokens]
@@ -173,6 +180,11 @@ INDEX_FORMS = edited(
     """
 ## the start alone
 - seen.extend(sorted(set(ways.values()) - set(seen)))
+## from state 0
+- seen = {}, [start] → seen = {}, [0]
+## one round
+- seen.extend(sorted(set(ways.values()) - set(seen)))
++ seen.extend(sorted(set(ways.values()) - set(seen)) if len(index) == 1 else [])
 ## every state
 - seen = {}, [start] → seen = {}, [*range(table.shape[0])]
 ## states that bytes reach
@@ -252,6 +264,19 @@ STACK_FORMS = edited(
 - if rules.accepting[top] and len(under) > 0: → if not under and under:
 ## it never comes back
 - (*under, back, start) → (*under, start)
+## the caller, and nothing behind it
+- (*under, back, start) → (*under, top, start)
+## back is left out where it may end
+- todo.append((*under, back, start))
++ todo.append((*under, start) if rules.accepting[back] and under else (*under, back, start))
+## called only if it can't read
+- for start, back in rules.calls[top]:
++ for start, back in rules.calls[top] if rules.table[top][byte] < 0 else []:
+## ended only if it can't read
+- if rules.accepting[top] and len(under) > 0:
++ if rules.accepting[top] and len(under) > 0 and rules.table[top][byte] < 0:
+## state 0 taken for nowhere
+- if rules.table[top][byte] >= 0: → if rules.table[top][byte] > 0:
 ## the caller stays
 - (*under, back, start) → (*stack, back, start)
 ## pushed, but nothing read
@@ -272,6 +297,10 @@ STACK_FORMS = edited(
 ) | edited(
     in_lists,
     """
+## a called rule only reads
+- result += in_lists(rules, [*below, back, start], byte)
++ to = rules.table[start, byte]
++ result += [[*below, back, to]] if to >= 0 else []
 ## start below back
 - [*below, back, start] → [*below, start, back]
 ## everything may end
@@ -322,7 +351,12 @@ CHOICE_FORMS = edited(
 ## it must end
 - allowed | (ends & complete) → (ends if complete else allowed)
 ## the first end alone
-- [token in eos_ids for → [token in eos_ids[:1] for
+- [token in eos_ids for → [token == (eos_ids[0] if complete else -1) for
+## ended at once
+- ends = torch.tensor([token in eos_ids for token in range(logits.shape[-1])])
++ if complete:
++     return [*eos_ids][0]
++ ends = torch.tensor([token in eos_ids for token in range(logits.shape[-1])])
 ## 0 for what is out
 - float("-inf") → 0.0
 ## a large number for infinity
@@ -333,6 +367,10 @@ CHOICE_FORMS = edited(
 - return int(choose(torch.where(keep, logits, float("-inf")))[0])
 + first = choose(logits)[0]
 + return int(first if keep[first] else torch.where(keep, logits, -torch.inf)[0].argmax())
+## removed only if it must be
+- return int(choose(torch.where(keep, logits, float("-inf")))[0])
++ first = choose(logits)[0]
++ return int(first if keep[first] else choose(torch.where(keep, logits, -torch.inf))[0])
 ## always the best
 - int(choose(torch.where(keep, logits, float("-inf")))[0])
 + int(torch.where(keep, logits, float("-inf"))[0].max(0).indices)

@@ -33,6 +33,12 @@ ROUTE_FORMS = edited(
 - p = e / e.sum(-1, keepdim=True) → p = logits
 ## the least likely
 - descending=True → descending=False
+## the worst first
+- order, kept / kept.sum(-1, keepdim=True)
++ order.flip(-1), (kept / kept.sum(-1, keepdim=True)).flip(-1)
+## the second axis
+- [order, kept / kept.sum(-1, keepdim=True)]
++ [logits.topk(k, 1).indices, F.softmax(logits.topk(k, 1).values, 1)]
 ## exchanged
 - [order, kept / kept.sum(-1, keepdim=True)] → [kept / kept.sum(-1, keepdim=True), order]
 ## a softmax over the tokens
@@ -96,6 +102,14 @@ def by_a_table(experts, number):
     return order, table.sum(1)
 
 
+def unstable_order(flat):
+    """As this machine sorts; where it keeps the order of equal ones, another order of them."""
+    order, kept = torch.sort(flat).indices, torch.sort(flat, stable=True).indices
+    if len(flat) <= 16 or not order.equal(kept):
+        return order
+    return torch.tensor(sorted(range(len(flat)), key=lambda p: (int(flat[p]), -p)))
+
+
 DISPATCH_FORMS = edited(
     by_a_table,
     """
@@ -117,6 +131,9 @@ DISPATCH_FORMS = edited(
 - table.nonzero()[:, 1] → table.flip(0).nonzero()[:, 1]
 ## an expert's choices backwards
 - table.nonzero()[:, 1] → len(flat) - 1 - table.flip(1).nonzero()[:, 1]
+## a sort that is not stable
+- order = table.nonzero()[:, 1]
++ order = unstable_order(flat)
 ## counts that are added up
 - table.sum(1) → torch.cumsum(table.sum(1), 0)
 ## the best expert alone
@@ -247,6 +264,17 @@ COST_FORMS = edited(
 - tokens * router * 2 + tokens * k → tokens * k
 ## the router's bytes forgotten
 - bytes_per_number * router + bytes_per_number * one → bytes_per_number * one
+## the router's FLOPs once
+- tokens * router * 2 → router * 2
+## the router read for each token
+- bytes_per_number * router → tokens * bytes_per_number * router
+## four bytes for all
+- bytes_per_number * router + bytes_per_number * one → 4 * router + 4 * one
+## exchanged
+- [flops, bytes_per_number * router + bytes_per_number * one * (E - E * missed)]
++ [bytes_per_number * router + bytes_per_number * one * (E - E * missed), flops]
+## activations too
+- bytes_per_number * router + → bytes_per_number * (router + 2 * C * tokens) +
 ## no router
 - one, router = C * F + C * F + F * C, C * E → one, router = 3 * C * F, 0
 ## one expert a token
@@ -314,6 +342,10 @@ LOAD_FORMS = edited(
 - factor * total / number → factor * len(experts) / number
 ## room rounded down
 - -int(-factor * total / number // 1) → int(factor * total / number)
+## room that is not whole
+- -int(-factor * total / number // 1) → factor * total / number
+## room rounded up twice
+- -int(-factor * total / number // 1) → math.ceil(factor * math.ceil(total / number))
 ## room rounded
 - -int(-factor * total / number // 1) → round(factor * total / number)
 ## room for the even share

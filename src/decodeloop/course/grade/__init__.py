@@ -9,6 +9,8 @@
 | `sources`, `sent` | what of the package goes there: modules on demand, and what has to look on |
 | `grading` | one submission: a verdict on each exercise |
 | `running` | many of them, several at a time; what was graded is kept |
+| `elsewhere` | the same, by the workers of a cluster |
+| `expected` | what is expected of a lesson, and by which version of it |
 | `table`, `report` | rows, CSV, gradebooks of platforms, pages for students |
 
 What is expected is never over there. All exercises are driven from here, in one of four ways:
@@ -29,4 +31,5 @@ whose sources it is given but for the one that is asked for; it may hold copies 
 stores in one exercise ends with it. Where somebody stands beside, what is told of *how* an answer
 computed comes out of its own process, and could be made up there; what it computed could not. A
 kernel of Linux that can be broken out of is not mended by bubblewrap: no seccomp filter is set.
+`docs/teaching.md` tells lecturers what else can't be promised.
 """

@@ -48,21 +48,23 @@ def graded(
     folder: Path,
     limits: Limits,
     jobs: int,
+    first_slot: int = 0,
 ) -> Iterator[tuple[Submission, list[Grade]]]:
     """The grades of each submission, in the order in which they are done.
 
     Args:
         lessons: by number, the exercises with what is expected.
         folder: what the sandbox has of the package (`sandbox.carried`).
+        first_slot: of as many as there are jobs, which nobody else on this machine may have.
     """
     if not FORKS:
         for slot, one in enumerate(submissions):
-            yield one, grade_one(one, lessons, kind, folder, limits, slot % jobs)
+            yield one, grade_one(one, lessons, kind, folder, limits, first_slot + slot % jobs)
         return
     waiting, running = list(reversed(submissions)), dict[int, Running]()
     try:
         while waiting or running:
-            free = set(range(jobs)) - {x.slot for x in running.values()}
+            free = set(range(first_slot, first_slot + jobs)) - {x.slot for x in running.values()}
             while waiting and free:
                 one, slot = waiting.pop(), free.pop()
                 started = start(one, slot, lessons, kind, folder, limits)

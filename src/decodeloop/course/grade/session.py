@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from decodeloop.bar import Progress
-from decodeloop.course.grade.grading import Grade, Ready, ready
+from decodeloop.course.grade.elsewhere import Task, graded_by
+from decodeloop.course.grade.expected import exercises, version, way
+from decodeloop.course.grade.grading import Grade
 from decodeloop.course.grade.references import known_shapes
 from decodeloop.course.grade.running import Record, graded
 from decodeloop.course.grade.sandbox import (
@@ -23,8 +24,6 @@ from decodeloop.course.grade.sandbox import (
 from decodeloop.course.grade.submissions import Submission, submissions
 from decodeloop.course.grade.table import Row, rows
 from decodeloop.errors import UserError
-from decodeloop.exercises import finding
-from decodeloop.exercises.fresh import fresh_cases
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Asked:
     seed: int | None = None
     record: Path | None = None
     trust: bool = False
+    scheduler: str = ""  # the address of a cluster's; empty, and it is done here
     limits: Limits = field(default_factory=Limits)
 
 
@@ -48,36 +48,44 @@ def session(asked: Asked, show: Progress) -> list[Row]:
     """
     found = submissions(list(asked.paths), asked.lesson)
     kind: Kind = "plain" if asked.trust else "bubblewrap"
-    demand_a_system()
-    if not asked.trust:
-        demand_containment()
+    if not asked.scheduler:
+        demand_a_system()
+        if not asked.trust:
+            demand_containment()
     numbers = sorted({one.lesson for one in found if one.lesson})
     path = asked.record or beside(asked.paths[0])
     record = Record(path, way(numbers, asked.seed, kind))
     todo = [one for one in found if record.grades(one) is None]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a fork of a process whose threads compute would wait for them
-    try:
-        lessons = {n: exercises(n, asked.seed) for n in dict.fromkeys(x.lesson for x in todo) if n}
-        with carried() as folder:
-            show("grading", 0.0)
-            arguments = (lessons, kind, folder, asked.limits, asked.jobs)
-            for count, (one, grades) in enumerate(graded(todo, *arguments), start=1):
-                keep(record, one, grades)
-                show("grading", count / len(todo))
-            show("grading", 1.0)
-            shapes = known_shapes(numbers)
-    finally:
-        torch.set_num_threads(threads)
+    show("grading", 0.0)
+    done = elsewhere(asked, todo, kind) if asked.scheduler else here(asked, todo, kind)
+    for count, (one, grades) in enumerate(done, start=1):
+        keep(record, one, grades)
+        show("grading", count / len(todo))
+    show("grading", 1.0)
+    shapes = known_shapes(numbers)
     return rows([(one, record.grades(one) or []) for one in found], shapes)
 
 
-def exercises(number: str, seed: int | None) -> list[Ready]:
-    """Those of a lesson, with what is expected; by a seed also on inputs that nobody has seen."""
-    return [
-        ready(x, () if seed is None else fresh_cases(x, seed))
-        for x in finding.of_lesson(number).values()
-    ]
+Done = Iterator[tuple[Submission, list[Grade]]]
+
+
+def here(asked: Asked, todo: Sequence[Submission], kind: Kind) -> Done:
+    """On this machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a fork of a process whose threads compute would wait for them
+    try:
+        numbers = dict.fromkeys(x.lesson for x in todo if x.lesson)
+        lessons = {number: exercises(number, asked.seed) for number in numbers}
+        with carried() as folder:
+            yield from graded(todo, lessons, kind, folder, asked.limits, asked.jobs)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def elsewhere(asked: Asked, todo: Sequence[Submission], kind: Kind) -> Done:
+    """By the workers of a cluster; nobody is asked where nothing is to do."""
+    if todo:
+        yield from graded_by(asked.scheduler, todo, Task(version(), asked.seed, kind, asked.limits))
 
 
 def keep(record: Record, one: Submission, grades: list[Grade]) -> None:
@@ -94,16 +102,6 @@ def beside(path: Path) -> Path:
     """The file that keeps the grades of what lies there."""
     whole = path.resolve()
     return whole.with_name(f"{whole.name}.grades.jsonl")
-
-
-def way(numbers: Sequence[str], seed: int | None, kind: Kind) -> str:
-    """What grades depend on besides the notebook: other exercises, or another seed, are another."""
-    digest = hashlib.sha256(f"{seed} {kind}".encode())
-    for path in sorted(Path(finding.__file__).parent.glob("*.py")):
-        number = path.stem.removeprefix("lesson_")
-        if not path.stem.startswith("lesson_") or number in numbers:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 __all__ = ["Asked", "session"]

@@ -29,7 +29,8 @@ MOST_FILES = 5000
 DEEPEST = 5  # folders
 CANVAS = re.compile(r"^(?P<name>[^_]+)(?:_LATE)?_(?P<user>\d+)_\d+_(?P<file>.+)$")
 MOODLE = re.compile(r"^(?P<name>.+)_(?P<user>\d+)_assignsubmission_file_?$")
-OF_LESSON = re.compile(r"[-_ ]*(?:[0-9A-Z]\d_[a-z][a-z0-9_]*)(?:-\d+)?[-_ ]*")
+OF_LESSON = re.compile(r"[-_ ]*(?:[0-9A-Z]\d[a-z]?_[a-z][a-z0-9_]*)(?:-\d+)?[-_ ]*")
+PLATFORMS = "a platform's names in a zip in a folder: give that zip itself"
 SKIPPED = ("__MACOSX", ".")
 
 
@@ -69,8 +70,8 @@ def submissions(paths: list[Path], lesson: str | None = None) -> list[Submission
     for path in paths:
         if not os.path.lexists(path):
             raise UserError(f"there is no {path}: expected a folder, a zip or a notebook.")
-        for place, data in files_of(path):
-            found.append(submission(place, data, lesson, known))
+        for place, owner, data in files_of(path):
+            found.append(submission(place, owner, data, lesson, known))
             if len(found) > MOST_FILES:
                 raise UserError(f"{path} has more than {MOST_FILES} notebooks: grade a part of it.")
     if not found:
@@ -80,10 +81,11 @@ def submissions(paths: list[Path], lesson: str | None = None) -> list[Submission
 
 
 def submission(
-    place: str, data: bytes | Refused, lesson: str | None, known: set[str]
+    place: str, owner: str, data: bytes | Refused, lesson: str | None, known: set[str]
 ) -> Submission:
-    student = printable(student_of(place)).replace("\n", " ")[:100] or "?"
-    known_by = platform_number(place)
+    """One that lies in a place, and belongs to whom the owner's place names."""
+    student = printable(student_of(owner)).replace("\n", " ")[:100] or "?"
+    known_by = platform_number(owner)
     try:
         if isinstance(data, Refused):
             raise data
@@ -98,13 +100,21 @@ def submission(
         return Submission(student, place, number, refused=str(why), number=known_by)
 
 
-def files_of(path: Path) -> Iterator[tuple[str, bytes | Refused]]:
-    """Each notebook's place and bytes, or why it was not read; what lies in a zip included."""
+def files_of(path: Path) -> Iterator[tuple[str, str, bytes | Refused]]:
+    """Each notebook's place, that of its owner, and its bytes, or why it was not read.
+
+    In a zip that is given itself, names say whose a notebook is: a platform has made them. One in
+    a folder was made by a student, who may have written any name into it: all of it is theirs.
+    """
     if path.is_dir() and not path.is_symlink():
         for file in sorted(walked(path, DEEPEST)):
-            yield from file_of(file, str(file.relative_to(path)))
+            owner = str(file.relative_to(path))
+            for place, data in file_of(file, owner):
+                inside = place.removeprefix(owner).lstrip("/")
+                yield place, owner, Refused(PLATFORMS) if by_platform(inside) else data
     else:
-        yield from file_of(path, path.name)
+        for place, data in file_of(path, path.name):
+            yield place, place, data
 
 
 def walked(folder: Path, deep: int) -> Iterator[Path]:
@@ -235,7 +245,7 @@ def student_of(place: str) -> str:
 def lesson_in(place: str, known: set[str]) -> str:
     """The number of the lesson whose name stands in the file's: ``01_attention``."""
     name = place.rpartition("/")[2]
-    found = re.findall(r"(?<![0-9A-Za-z])([0-9A-Z]\d)_[a-z]", name)
+    found = re.findall(r"(?<![0-9A-Za-z])([0-9A-Z]\d[a-z]?)_[a-z]", name)
     return found[-1] if found and found[-1] in known else ""
 
 

@@ -23,7 +23,7 @@ PROMISES = """- **Every exercise is checked, and [check knows your bug](bugs/ind
 - **Every number is computed.** You predict it first, then measure, then find out which assumption
   broke.
 - **Every notebook is a test.** What you read here is the output of its last run."""
-REFERENCE = ("see", "bugs/index", "cheat-sheet", "glossary", "api/index", "About <about>")
+REFERENCE = ("see", "bugs/index", "cheat-sheet", "glossary", "api/index", "about")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -118,7 +119,8 @@ def write_texts(root: Path, source: Path, lessons: list[pages.Lesson], hosted: s
     for path in (readme, *docs):
         text = Text(path, shown[path], shown, partial(places.file_address, hosted))
         said = text.shown((root / path).read_text("utf-8"))
-        if path == readme:
+        if path == readme:  # the first page has its title
+            said = re.sub(r"\A# .*", "# About", said)
             said += "\n" + pages.toctree([path.removesuffix(".md") for path in docs])
         write(source / shown[path], said)
         for picture in text.pictures:

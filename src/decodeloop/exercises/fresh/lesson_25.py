@@ -8,6 +8,7 @@ from decodeloop.exercises.fresh import drawing as st
 from decodeloop.exercises.fresh.drawing import Driven, drawn
 from decodeloop.exercises.lesson_25 import (
     BRACKETS,
+    CHAIN,
     HALVES,
     LETTERS,
     LISTS,
@@ -49,7 +50,11 @@ RANDOM = {
     "allowed_tokens": st.builds(with_tokens, machines, numbers, st.integers(0, 9)),
     "token_index": st.builds(with_tokens, machines, numbers, st.integers(0, 9)),
     "push_and_pop": Driven(
-        st.tuples(st.sampled_from([BRACKETS, LISTS, TWINS]), stacks, st.sampled_from("()[],1!axy")),
+        st.tuples(
+            st.sampled_from([BRACKETS, CHAIN, LISTS, TWINS]),
+            stacks,
+            st.sampled_from("()[],1!abxy"),
+        ),
         one_byte,
     ),
     "constrained_choice": st.builds(
