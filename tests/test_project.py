@@ -298,7 +298,7 @@ def test_a_lesson_says_the_same_minutes_in_its_text():
 
 
 # What still weighs more than the measure; a lesson leaves this list when it is lighter, for good.
-HEAVY = {"17_parallelism", "A1_the_primer_checked"}
+HEAVY = {"17_parallelism"}
 
 
 @pytest.mark.parametrize("path", lesson_paths(ROOT), ids=lambda path: path.stem)

@@ -15,6 +15,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from decodeloop.decode import Draft
+from decodeloop.errors import UserError, one_line
 from decodeloop.serve.asking import LanguageModel, Speaker
 from decodeloop.serve.engine import Engine
 from decodeloop.serve.metrics import Metrics
@@ -64,14 +65,23 @@ def deploy(replica: Replica, count: int, host: str, port: int, most: int) -> Cal
 
     Args:
         most: texts that are with one replica at a time; the router holds further ones back.
+
+    Raises:
+        UserError: Ray does not start.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray import serve
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     threads = max(1, (os.cpu_count() or 1) // count)
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
-    ray.init(ignore_reinit_error=True, include_dashboard=False, logging_level="ERROR")
+    try:
+        ray.init(ignore_reinit_error=True, include_dashboard=False, logging_level="ERROR")
+    except Exception as error:  # it raises a bare one where its own processes take more than 30 s
+        raise UserError(
+            f"Ray does not start ({one_line(error, 120)}): try again when the machine is less "
+            f"busy, or begin it by 'ray start --head'."
+        ) from None
     serve.start(http_options={"host": host, "port": port})
 
     def build() -> ASGIApp:

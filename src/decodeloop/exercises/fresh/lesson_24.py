@@ -59,7 +59,7 @@ RANDOM = {
                 st.just(pieces),
                 st.just([0, 1, 2]),
                 st.integers(1, max(1, len(pieces))),
-                st.sampled_from(["closed", "error", "end"] if pieces else ["end"]),
+                st.sampled_from(["cancelled", "closed", "error", "end"] if pieces else ["end"]),
             )
         ),
         leaving,
