@@ -14,8 +14,8 @@ from decodeloop.course.figures import BLUE, GREY, ORANGE, token_labels
 def what_is_removed(
     pieces: Sequence[str], probabilities: Sequence[float], allowed: Sequence[bool]
 ) -> Axes:
-    """The probability of some tokens, on a logarithmic axis: those that are allowed, and those that
-    a mask removes, hatched."""
+    """The probability of some tokens: those that are allowed, and those that a mask removes,
+    hatched."""
     _, axis = plt.subplots(figsize=(7.0, 0.34 * len(pieces) + 1.3))
     bars = axis.barh(
         range(len(pieces)),
@@ -26,11 +26,11 @@ def what_is_removed(
     for bar, one in zip(bars, allowed, strict=True):
         bar.set_hatch("" if one else "///")
     for place, share in enumerate(probabilities):
-        axis.text(share * 1.15, place, f"{share:.1g}", va="center", fontsize=8)
-    axis.set_yticks(range(len(pieces)), token_labels(pieces))
+        axis.text(share, place, f" {share:.2g}", va="center", fontsize=9)
+    axis.set_yticks(range(len(pieces)), [f"“{label}”" for label in token_labels(pieces)])
     axis.invert_yaxis()
-    axis.set(xscale="log", xlabel="the model's own probability")
-    axis.set_xlim(min(probabilities) / 2, 2.5)
+    axis.set(xlabel="the model's own probability", ylabel="next token")
+    axis.set_xlim(0, 1.3 * max(probabilities))
     kinds = [Patch(facecolor=BLUE), Patch(facecolor=GREY, hatch="///", edgecolor="white")]
     axis.legend(kinds, ["allowed", "removed"], loc="lower right", fontsize=9)
     return axis
@@ -41,8 +41,12 @@ def surprise_at_each(pieces: Sequence[str], nats: Sequence[float]) -> Axes:
     _, axis = plt.subplots(figsize=(9.2, 3.0))
     colours = [ORANGE if one > 2 else BLUE for one in nats]
     axis.bar(range(len(nats)), nats, color=colours)
-    axis.set_xticks(range(len(nats)), token_labels(pieces), rotation=60, ha="right", fontsize=8)
-    axis.set(ylabel="surprise, nats", xlim=(-0.6, len(nats) - 0.4))
+    labels = token_labels(pieces)
+    axis.set_xticks(range(len(nats)), labels, fontsize=9)
+    for place, one in enumerate(nats):
+        if one > 2:
+            axis.text(place, one, f"{labels[place]}  {one:.1f}", ha="center", va="bottom")
+    axis.set(ylabel="surprise, nats", xlim=(-0.6, len(nats) - 0.4), ylim=(0, 1.15 * max(nats)))
     return axis
 
 

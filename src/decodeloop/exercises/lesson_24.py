@@ -92,7 +92,7 @@ SSE_EVENTS = Exercise(
     name="sse_events",
     lesson=LESSON,
     library=serve.sse_events,
-    minutes=8,
+    minutes=10,
     difficulty=2,
     cases=tuple(
         replace(trial(label, read_all, as_soon_as_whole, chunks, events), inputs=(chunks,))
@@ -104,9 +104,19 @@ SSE_EVENTS = Exercise(
             ("a byte at a time", cut_at("data: é 1\n\n", *range(1, 12)), ["é 1"]),
             ("cut within a character", cut_at("data: año\n\n", 8), ["año"]),
             (
+                "lines that end with \\r\\n",
+                cut_at("data: a\r\n\r\ndata: b\r\n\r\n", 9, 15),
+                ["a", "b"],
+            ),
+            (
                 "cut between \\r and \\n",
                 cut_at("data: one\r\n\r\ndata: two\r\n\r\n", 10, 23),
                 ["one", "two"],
+            ),
+            (
+                "\\r\\n, a byte at a time but for the empty line",
+                cut_at("data: a\r\n\r\ndata: b\r\n\r\n", *range(1, 10), *range(11, 21)),
+                ["a", "b"],
             ),
             ("an event of two lines", [b"data: one\ndata: two\n\ndata: 3\n\n"], ["one\ntwo", "3"]),
             (
@@ -119,6 +129,7 @@ SSE_EVENTS = Exercise(
             ("colons in the data", [b'data: {"text": "12:30"}\n\n'], ['{"text": "12:30"}']),
             ("the end that OpenAI says", [b"data: a\n\n", b"data: [DONE]\n\n"], ["a", "[DONE]"]),
             ("an event without text", [b"data:\n\ndata: a\n\n"], ["", "a"]),
+            ("its lines in two chunks", [b"data: a\n", b"data: b\n\n"], ["a\nb"]),
             ("broken off", [b"data: one\n\n", b"data: tw"], ["one"]),
             ("broken off behind its line", [b"data: one\n\ndata: two\n"], ["one"]),
             ("a field of another name", [b"database: x\n\ndata: a\n\n"], ["a"]),
@@ -310,7 +321,7 @@ HOLD_BACK = Exercise(
     name="hold_back",
     lesson=LESSON,
     library=serve.hold_back,
-    minutes=8,
+    minutes=10,
     difficulty=2,
     cases=tuple(
         asked(label, *inputs)
@@ -759,21 +770,24 @@ ON_DISCONNECT = Exercise(
     name="on_disconnect",
     lesson=LESSON,
     library=serve.on_disconnect,
-    minutes=8,
+    minutes=9,
     difficulty=2,
     cases=tuple(
         trial(label, leaving, as_it_should_be, pieces, numbers, read, how)
         for label, pieces, numbers, read, how in (
             ("read to its end", ONE, [0], 4, "end"),
+            ("left after two pieces", ONE, [0], 2, "closed"),
             ("left after the last piece", ONE, [0], 4, "closed"),
             ("cancelled as it waits for the next event", ONE, [0], 2, "cancelled"),
             ("two texts, cancelled when one has ended", TWO, [0, 1], 2, "cancelled"),
             ("cancelled as it waits for the first event", TWO, [0, 1], 0, "cancelled"),
             ("an error is thrown into it", ONE, [0], 1, "error"),
             ("two texts, left after the first piece", TWO, [0, 1], 1, "closed"),
+            ("two texts, left when one has ended", TWO, [0, 1], 2, "closed"),
             ("two texts, an error is thrown in a piece later", TWO, [0, 1], 3, "error"),
             ("two texts, read to their end", TWO, [0, 1], 4, "end"),
             ("two texts, both of which have spoken", BOTH, [0, 1], 2, "closed"),
+            ("two texts, the first of which still waits", FAILS, [0, 1], 1, "closed"),
             ("three texts, one of which still waits", TWO, [0, 1, 2], 3, "closed"),
             ("one that failed has ended too", FAILS, [0, 1], 3, "closed"),
             ("the source fails", TWO, [0, 1], 1, "source"),
@@ -1016,13 +1030,15 @@ SLO_CAPACITY = Exercise(
     name="slo_capacity",
     lesson=LESSON,
     library=serve.slo_capacity,
-    minutes=6,
+    minutes=9,
     difficulty=2,
+    kind="stretch",
     cases=tuple(
         call(label, measured, oracle=rates_that_hold, **options)
         for label, measured, options in (
             ("three rates", {1.0: [GOOD] * 4, 2.0: [GOOD] * 4, 4.0: [GOOD, LATE] * 2}, TARGETS),
             ("in any order", {4.0: [LATE] * 3, 1.0: [GOOD] * 3, 2.0: [GOOD] * 3}, TARGETS),
+            ("none holds", {1.0: [LATE] * 4, 2.0: [LATE] * 4}, TARGETS),
             ("all hold", {1.0: [GOOD] * 4, 8.0: [GOOD] * 4}, TARGETS),
             ("luck beyond a failure", {1.0: [GOOD], 2.0: [LATE], 4.0: [GOOD]}, TARGETS),
             ("just the share", {1.0: [GOOD] * 9 + [LATE]}, TARGETS),
@@ -1051,6 +1067,7 @@ SLO_CAPACITY = Exercise(
                 {1.0: [GOOD, LATE], 2.0: [LATE, LATE, GOOD]},
                 {**TARGETS, "share": 0.5},
             ),
+            ("all must", {1.0: [GOOD] * 99 + [LATE]}, {**TARGETS, "share": 1.0}),
             ("only the first token matters", {1.0: [SLOW] * 4, 2.0: [LATE]}, {"ttft": 1.0}),
             ("nothing was measured", {}, TARGETS),
         )
