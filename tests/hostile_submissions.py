@@ -84,7 +84,7 @@ ANSWERS = {  # name → source, verdict
             "    try: os.write(f, struct.pack('<II', len(h), 0) + h)\n    except OSError: pass\n"
             "os._exit(0)"
         ),
-        "wrong",
+        DIED_OR_LATE,
     ),
     "09 patched builtins": (
         body("return 0.0", "import builtins\nbuiltins.all = lambda *a: True"),

@@ -297,14 +297,9 @@ def test_a_lesson_says_the_same_minutes_in_its_text():
         assert f"about {lesson.minutes} minutes" in path.read_text("utf-8"), path
 
 
-# What still weighs more than the measure; a lesson leaves this list when it is lighter, for good.
-HEAVY = {"17_parallelism"}
-
-
 @pytest.mark.parametrize("path", lesson_paths(ROOT), ids=lambda path: path.stem)
 def test_no_lesson_exceeds_the_measure(path):
-    found = excess(weigh(read_lesson(path)))
-    assert bool(found) == (path.stem in HEAVY), found or "it is light: take it off the list"
+    assert not excess(weigh(read_lesson(path)))
 
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

@@ -113,12 +113,15 @@ def pictures(title: str, cell: Any) -> Iterator[Slide]:
 
 
 def recap(notebook: Any) -> Iterator[Slide]:
-    """The points of the recap, two on a slide."""
+    """The points of the recap, two on a slide, or one where two are a wall of text."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and heading(cell.source) == "Recap":
             points = [x for x in prose_lines(cell.source) if x.startswith("- ")]
-            for n in range(0, len(points), 2):
-                yield Slide("Recap", "\n".join(points[n : n + 2]))
+            while points:
+                both = "\n".join(points[:2])
+                text = both if len(both.split()) <= MOST_WORDS else points[0]
+                yield Slide("Recap", text)
+                points = points[len(text.splitlines()) :]
 
 
 def as_notebook(made: Sequence[Slide]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math  # noqa: F401, the edits use it
 from typing import Any
 
 import torch

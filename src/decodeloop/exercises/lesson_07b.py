@@ -159,7 +159,7 @@ You leave out the token written last. All that occur in token_ids are meant.
 - x.scatter(-1, ids, changed) → x.scatter_add(-1, ids, changed)
 You add the changed logits to the old ones. They take their place: `scatter`, not `scatter_add`.
 ## put out
-- changed) → torch.full_like(changed, -INF))
+- changed) → torch.full_like(changed, -torch.inf))
 You put the tokens that occurred out, whatever the penalty. They become less likely, not impossible:
 divide positive logits by it, multiply negative ones.
 ## subtracted

@@ -2,6 +2,7 @@
 
 import bisect
 import math
+import statistics  # noqa: F401, the edits use it
 from fractions import Fraction
 
 import numpy as np
