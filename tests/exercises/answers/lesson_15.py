@@ -5,7 +5,6 @@ import math
 import struct
 
 import torch
-from hypothesis import strategies as st
 
 from decodeloop.exercises import lesson_15
 from decodeloop.exercises.edits import edited
@@ -560,9 +559,6 @@ UNNAMED_ATTENDED = edited(
 )
 
 # --- tables ---------------------------------------------------------------------------------------
-
-ids = st.integers(0, 6)
-
 
 RIGHT = {
     "blocks_needed": [needed_by_rounding_up, needed_by_filling],
