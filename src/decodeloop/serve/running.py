@@ -21,6 +21,7 @@ from decodeloop.serve.metrics import Metrics
 from decodeloop.serve.patience import Patient
 from decodeloop.serve.server import app
 from decodeloop.serve.service import MOST_WAITING, Service
+from decodeloop.serve.teams import give_up_team
 
 HOST = "127.0.0.1"
 
@@ -148,6 +149,7 @@ class LiveServer:
             with contextlib.suppress(UserError):  # it stands in `error`
                 self.run()
 
+        give_up_team()
         self._thread = threading.Thread(target=run, name="server", daemon=True)
         self._thread.start()
         return self

@@ -20,6 +20,7 @@ from decodeloop.serve.admission import Refused, admission
 from decodeloop.serve.answer import Answer, Deliver, Piece
 from decodeloop.serve.engine import Engine
 from decodeloop.serve.taking import Event
+from decodeloop.serve.teams import give_up_team
 from decodeloop.serve.watching import Admitted, Watch
 
 MOST_WAITING = 64
@@ -59,6 +60,7 @@ class Service:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> Service:
+        give_up_team()  # this thread has loaded the model, say; now another one computes
         self._thread.start()
         return self
 
