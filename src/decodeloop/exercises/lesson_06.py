@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from decodeloop import decode
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Candidate, Case, Exercise, trial
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, beside, trial
 from decodeloop.exercises.lending import copied
 from decodeloop.exercises.oracles import decoder_by_pytorch, random_ids
 from decodeloop.model import (
@@ -121,6 +122,48 @@ def listed(*inputs: Any) -> list[Any]:
     return drive(ListedCache, *inputs)
 
 
+class Anew(TorchFunctionMode):
+    """Looks for the largest tensor that an operation makes anew; a view is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = [a for x in args for a in (x if isinstance(x, list | tuple) else [x])]
+        old = {a.untyped_storage().data_ptr() for a in given if type(a) is Tensor}
+        for made in out if isinstance(out, list | tuple) else [out]:
+            if type(made) is Tensor and made.untyped_storage().data_ptr() not in old:
+                self.largest = max(self.largest, made.numel())
+        return out
+
+
+@beside
+def grown_by_one(make: Candidate, config: ModelConfig, stored: int) -> dict[str, Any]:
+    """So many positions in all layers, then one more: what layer 0 gives back of it."""
+    cache = make(config, 1, stored + 1)
+    k = torch.arange(config.kv_heads * (stored + 1) * config.head_dim * 1.0)
+    k = k.view(1, config.kv_heads, stored + 1, config.head_dim)
+    for layer in range(config.layers):
+        cache.append(layer, k[:, :, :stored].clone(), -k[:, :, :stored])
+    cache.advance(stored)
+    new = k[:, :, stored:].clone(), -k[:, :, stored:]
+    with Anew() as anew:
+        keys, values = cache.append(0, *new)
+    return {
+        "keys": keys.clone(),
+        "values": values.clone(),
+        "nothing that was stored is copied": anew.largest < k.numel() / 2,
+    }
+
+
+def one_more(config: ModelConfig, stored: int) -> dict[str, Any]:
+    k = torch.arange(config.kv_heads * (stored + 1) * config.head_dim * 1.0)
+    k = k.view(1, config.kv_heads, stored + 1, config.head_dim)
+    return {"keys": k, "values": -k, "nothing that was stored is copied": True}
+
+
 class Buffered:
     """A right cache, without any checks."""
 
@@ -163,12 +206,17 @@ CONTIGUOUS_KV_CACHE = Exercise(
     name="ContiguousKVCache",
     lesson=LESSON,
     library=ContiguousKVCache,
-    minutes=17,
+    minutes=20,
     difficulty=3,
     part=True,
     cases=(
         trace("append 3 positions", SMALL, 1, 30, "append 3"),
         trace("append 3, 1 and 2 positions", SMALL, 2, 30, "append 3, append 1, append 2"),
+        trace("three layers, append 3 and 2", DEEPER, 3, 40, "append 3, append 2"),
+        trace("append 4 and 1, to the last place", SMALL, 1, 5, "append 4, append 1"),
+        trial("append 1 after 20, without a copy", grown_by_one, one_more, SMALL, 20),
+        trace("truncate to 2, then append", SMALL, 1, 40, "append 4, truncate 2, append 1"),
+        trace("truncate to the length it has", SMALL, 1, 40, "append 4, truncate 4, append 1"),
         trace("attend: a prompt of 4", SMALL, 1, 30, "attend 4"),
         trace(
             "attend: a prompt of 4, then one at a time",
@@ -184,7 +232,6 @@ CONTIGUOUS_KV_CACHE = Exercise(
             *(drive, listed, SMALL, 2, 40, [("attend", 3, None), ("attend", 1, ONE_ROW_OF_HOLES)]),
         ),
         trace("three layers, one KV head", DEEPER, 3, 40, "attend 3, append 2"),
-        trace("filled to the last place", SMALL, 1, 5, "append 4, append 1"),
         trace(
             "truncate to 3, then go on", SMALL, 1, 40, "append 5, truncate 3, append 2, attend 1"
         ),
@@ -196,7 +243,6 @@ CONTIGUOUS_KV_CACHE = Exercise(
             "truncate to 2, then one at a time",
             *(SMALL, 1, 40, "append 4, truncate 2, append 1, attend 1"),
         ),
-        trace("truncate to the length it has", SMALL, 1, 40, "append 4, truncate 4, append 1"),
         trace("select rows 1 and 0", SMALL, 2, 40, "append 3, select 1 0, append 1"),
         trace(
             "select a row twice",
@@ -248,6 +294,13 @@ write to the same places. Only `advance` moves on.
 - self.length += T → pass
 You move on when the last layer has appended, and `advance` does nothing. `append` and `attend` must
 not change the length: that is what `advance` is called for.
+## advanced by the first layer
+- self.values[layer, :, :, start:end] = v
++ self.values[layer, :, :, start:end] = v
++ self.length = end if layer == 0 else start
+- self.length += T → pass
+You move on when the first layer has appended, so all the others write T places too far right. `append`
+and `attend` must not change the length: that is what `advance` is called for, after the last layer.
 ## never advanced
 - self.length += T → pass
 The length stays what it was, so each token overwrites the one before. `advance(T)` adds T to the
@@ -283,6 +336,12 @@ score 0, which takes a share like any other. Cut at `length + T`.
 + return self.keys[:, :, :, :end], self.values[:, :, :, :end]
 You give back the keys and values of all layers, with an axis L in front: only those of `layer` are
 asked for, (B, G, S, D).
+## what is stored is copied
+- return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
++ return self.keys[layer, :, :, :end].clone(), self.values[layer, :, :, :end].clone()
+The numbers are right, but at each append all that is stored is copied, by `torch.cat`, `clone` or the
+like: the cost that the buffers are there to save. Write the new positions into the buffer, and give back
+slices of it: those are views.
 ## keys and values swapped
 - return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 + return self.values[layer, :, :, :end], self.keys[layer, :, :, :end]
@@ -332,8 +391,8 @@ has stored.
 ## the selection is dropped
 - self.keys = self.keys[:, rows] → self.keys.index_select(1, torch.as_tensor(rows))
 - self.values = self.values[:, rows] → self.values.index_select(1, torch.as_tensor(rows))
-`select` has no effect: `index_select` gives back a new tensor and leaves the old one as it is.
-Store what it gives.
+`select` has no effect: `self.keys[:, rows]` gives back a new tensor and leaves the old one as it is.
+Store what it gives: `self.keys = self.keys[:, rows]`.
 ## select overwrites before it reads
 - self.keys = self.keys[:, rows]
 - self.values = self.values[:, rows]
@@ -360,6 +419,19 @@ be shorter or longer than the batch, and so must the new buffers be: `self.keys 
 + self.keys, self.values = keys, values
 You do it the other way round: row rows[i] becomes what row i was. Row i of the new buffers is row
 rows[i] of the old ones.
+## the other way round, and the rest empty
+- self.keys = self.keys[:, rows]
+- self.values = self.values[:, rows]
++ keys, values = torch.zeros_like(self.keys), torch.zeros_like(self.values)
++ keys[:, rows], values[:, rows] = self.keys, self.values
++ self.keys, self.values = keys, values
+You do it the other way round: row rows[i] becomes what row i was, and a row that nobody is sent to
+stays empty. Row i of the new buffers is row rows[i] of the old ones: `self.keys[:, rows]`.
+## select forgets the length
+- self.values = self.values[:, rows]
++ self.values = self.values[:, rows]
++ self.length = 0
+`select` sets the length to 0. It reorders the rows, and each keeps all of its positions: the length stays.
 ## attend uses the whole buffer
 - keys, values = self.append(layer, k, v)
 + self.append(layer, k, v)
@@ -455,6 +527,18 @@ def hidden_with_cache(model: Decoder, token_ids: Tensor, cache: AnyCache) -> Ten
     return model.hidden(token_ids, cache)
 
 
+class CountingCache(ContiguousKVCache):
+    """A cache that writes down the T of each forward."""
+
+    def __init__(self, config: ModelConfig, batch: int, max_length: int) -> None:
+        super().__init__(config, batch, max_length)
+        self.forwards: list[int] = []
+
+    def advance(self, T: int) -> None:
+        super().advance(T)
+        self.forwards.append(T)
+
+
 Texts = Sequence[tuple[Tensor, Sequence[int]]]
 
 
@@ -529,7 +613,7 @@ HIDDEN_WITH_CACHE = Exercise(
     name="hidden_with_cache",
     lesson=LESSON,
     library=hidden_with_cache,
-    minutes=8,
+    minutes=11,
     difficulty=2,
     tolerance=1e-4,
     part=True,
@@ -622,6 +706,11 @@ Count them with `enumerate(model.layers)`.
 Every layer hands the number of the last one to `cache.attend`, so each overwrites what the one before
 has stored. Functions that are made first and called later all see the last value of the loop: make
 each where it is called.
+## every layer reads the embedding
+- x = block(x, layer → y = block(x, layer
+- return rms_norm(x, → return rms_norm(y,
+Every layer reads the embedding, and what all but the last give is thrown away: x is never replaced.
+Each layer reads what the one before gave: `x = block(x, …)`.
 ## the final norm is missing
 - return rms_norm(x, model.norm.weight, model.config.norm_eps) → return x
 The stream is right up to the last block, but it must be normalised once more before the head:
@@ -638,6 +727,11 @@ caller.
 - return rms_norm(x, model.norm.weight, model.config.norm_eps)
 + return rms_norm(x[:, -1], model.norm.weight, model.config.norm_eps)
 You give back the last position alone. All T new positions are asked for, (B, T, C).
+## no mask
+- cache.attend(number, q, k, v)
++ grouped_query_attention(q, *cache.append(number, k, v))
+Each new token sees those that come after it: there is no mask. `cache.attend(number, q, k, v)` makes the
+causal one; it appends, too.
 ## attends to the new tokens alone
 - cache.attend(number, q, k, v)
 + grouped_query_attention(q, k, v, causal_mask(q.shape[2]))
@@ -663,16 +757,18 @@ through `cache.attend(number, q, k, v)`, which stores the new keys and attends t
 def prefilled(candidate: Candidate, config: ModelConfig, token_ids: Tensor, cached: int = 0) -> Any:
     """The first `cached` tokens are in the cache already; the candidate reads the others."""
     model = random_decoder(config)
-    cache = ContiguousKVCache(config, token_ids.shape[0], 120)
+    cache = CountingCache(config, token_ids.shape[0], 120)
     if cached:
         model.hidden(token_ids[:, :cached], cache)
         token_ids = token_ids[:, cached:]
+        cache.forwards.clear()
     before = model.head_positions
     logits = candidate(model, token_ids, cache)
     return {
         "the logits": logits,
         "positions on which the head was run": model.head_positions - before,
         "the cache's length": cache.length,
+        "at most 2 forwards": len(cache.forwards) <= 2,
     }
 
 
@@ -683,6 +779,7 @@ def prefilled_expected(config: ModelConfig, token_ids: Tensor, cached: int = 0) 
         "the logits": F.linear(last, model.output.weight),
         "positions on which the head was run": token_ids.shape[0],
         "the cache's length": token_ids.shape[1],
+        "at most 2 forwards": True,
     }
 
 
@@ -734,7 +831,7 @@ PREFILL = Exercise(
     name="prefill",
     lesson=LESSON,
     library=decode.prefill,
-    minutes=4,
+    minutes=5,
     difficulty=1,
     tolerance=1e-4,
     part=True,
@@ -783,6 +880,16 @@ You read all but the last token of the prompt. What follows it can only be told 
 + hidden = model.hidden(token_ids, cache)
 You empty the cache first. It may hold the beginning of a text already, which these tokens go on:
 `model.hidden` counts on from there, and nothing is truncated.
+## positions from 0
+- model.hidden(token_ids, cache) → model.hidden(token_ids, cache, torch.arange(token_ids.shape[1]))
+Your positions start at 0, though the cache may hold a beginning already. `model.hidden` counts on from
+the cache's length by itself: give it no positions.
+## token by token
+- hidden = model.hidden(token_ids, cache)
++ for token in token_ids.split(1, dim=1):
++     hidden = model.hidden(token, cache)
+The logits are right, but you read the prompt token by token, a forward for each. The prompt is known:
+`model.hidden` takes all of it at once.
 ## the whole model, and no cache
 - hidden = model.hidden(token_ids, cache)
 - return model.head(hidden[:, -1])
@@ -845,7 +952,7 @@ DECODE_STEP = Exercise(
     name="decode_step",
     lesson=LESSON,
     library=decode.decode_step,
-    minutes=3,
+    minutes=1,
     difficulty=1,
     tolerance=1e-4,
     part=True,

@@ -12,12 +12,11 @@ from decodeloop import decode
 from decodeloop.cost import kv_cache_bytes, preset
 from decodeloop.exercises.edits import edits
 from decodeloop.exercises.exercise import Candidate, Case, Exercise, call, trial
-from decodeloop.exercises.lesson_06 import DEEPER, SMALL, random_decoder
+from decodeloop.exercises.lesson_06 import DEEPER, SMALL, CountingCache, random_decoder
 from decodeloop.exercises.oracles import decoder_by_pytorch, random_ids
 from decodeloop.model import (
     SMOLLM2_135M,
     TINY,
-    ContiguousKVCache,
     Decoder,
     ModelConfig,
 )
@@ -48,7 +47,7 @@ KV_CACHE_BYTES = Exercise(
         call("3 texts of 100 tokens, fp16", SMOLLM2_135M, 3, 100, 2, oracle=counted),
         call("Llama-2-7B: 2,048 tokens in fp16", LLAMA_2_7B, 1, 2_048, 2, oracle=counted),
         call("a head dimension that is not C / H", TINY, 2, 7, 1, oracle=counted),
-        call("one KV head, an empty text", DEEPER, 5, 0, 4, oracle=counted),
+        call("one KV head, 5 texts of 9 tokens", DEEPER, 5, 9, 4, oracle=counted),
     ),
     mistakes=edits(
         counted,
@@ -94,6 +93,16 @@ You take 2 bytes for each number, whatever is asked: `bytes_per_number` is 4 in 
 ## counted twice
 - numel() * bytes_per_number → numel() * bytes_per_number * 2
 Twice as much: a key and a value make a factor of 2, once.
+## kilobytes instead of bytes
+- * batch * length → * batch * length / 1e3
+That is in kB. Bytes are asked for: nothing is divided by a thousand.
+## kibibytes instead of bytes
+- * batch * length → * batch * length / 2**10
+That is in KiB. Bytes are asked for: nothing is divided by 1,024.
+## the lesson's model
+- sum(one for _ in ("key", "value") for _ in range(config.layers)) → 11520 * bytes_per_number
+Right for the lesson's model, and for no other: its numbers are written into your code. Take them from
+`config`.
 ## megabytes instead of bytes
 - * batch * length → * batch * length / 1e6
 That is in MB. Bytes are asked for: nothing is divided by a million.
@@ -136,35 +145,43 @@ def chunked_prefill(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: i
     return decode.prefill(model, last, cache)
 
 
-class CountingCache(ContiguousKVCache):
-    """A cache that writes down the T of each forward."""
+def chunked(
+    candidate: Candidate, config: ModelConfig, token_ids: Tensor, chunk: int, cached: int = 0
+) -> Any:
+    """The first `cached` tokens are in the cache already; the candidate reads the others."""
+    model, B = random_decoder(config), token_ids.shape[0]
+    cache = CountingCache(config, B, 120)
+    if cached:
+        model.hidden(token_ids[:, :cached], cache)
+        cache.forwards.clear()
+    before = model.head_positions
+    logits = candidate(model, token_ids[:, cached:], cache, chunk)
+    wasted = model.head_positions - before > B * len(cache.forwards)
+    return {
+        "the logits": logits,
+        "tokens in each forward": cache.forwards,
+        # where they are (B, V) only: another shape is another mistake, and tells of itself
+        "the head on one position of a chunk at most": not (
+            wasted and getattr(logits, "ndim", 0) == 2
+        ),
+    }
 
-    def __init__(self, config: ModelConfig, batch: int, max_length: int) -> None:
-        super().__init__(config, batch, max_length)
-        self.forwards: list[int] = []
 
-    def advance(self, T: int) -> None:
-        super().advance(T)
-        self.forwards.append(T)
-
-
-def chunked(candidate: Candidate, config: ModelConfig, token_ids: Tensor, chunk: int) -> Any:
-    cache = CountingCache(config, token_ids.shape[0], 120)
-    logits = candidate(random_decoder(config), token_ids, cache, chunk)
-    return {"the logits": logits, "tokens in each forward": cache.forwards}
-
-
-def chunked_expected(config: ModelConfig, token_ids: Tensor, chunk: int) -> Any:
-    model, T = random_decoder(config), token_ids.shape[1]
+def chunked_expected(config: ModelConfig, token_ids: Tensor, chunk: int, cached: int = 0) -> Any:
+    model, T = random_decoder(config), token_ids.shape[1] - cached
     last = decoder_by_pytorch(model, token_ids)[:, -1]
     return {
         "the logits": F.linear(last, model.output.weight),
         "tokens in each forward": [min(chunk, T - start) for start in range(0, T, chunk)],
+        "the head on one position of a chunk at most": True,
     }
 
 
-def chunking(label: str, config: ModelConfig, seed: int, B: int, T: int, chunk: int) -> Case:
-    return trial(label, chunked, chunked_expected, config, random_ids(config, seed, B, T), chunk)
+def chunking(
+    label: str, config: ModelConfig, seed: int, B: int, T: int, chunk: int, cached: int = 0
+) -> Case:
+    ids = random_ids(config, seed, B, T)
+    return trial(label, chunked, chunked_expected, config, ids, chunk, cached)
 
 
 def piece_after_piece(model: Decoder, token_ids: Tensor, cache: AnyCache, chunk: int) -> Tensor:
@@ -192,6 +209,7 @@ CHUNKED_PREFILL = Exercise(
         chunking("a batch of 2, 5 tokens in chunks of 2", SMALL, 22, 2, 5, 2),
         chunking("4 tokens, a chunk of 9", DEEPER, 23, 1, 4, 9),
         chunking("5 tokens one by one", DEEPER, 24, 3, 5, 1),
+        chunking("5 more in chunks of 2, behind 3 that are cached", SMALL, 25, 2, 8, 2, 3),
     ),
     mistakes=edits(
         piece_after_piece,
@@ -299,6 +317,16 @@ That is the last position's vector, (B, C): it still goes through `model.head`.
 - logits = decode.prefill(model, piece, cache) → logits = model.head(model.hidden(piece, cache))
 You give back the logits of every position of the last piece. Only those of the last one are wanted,
 (B, V).
+## the head on all positions
+- logits = decode.prefill(model, piece, cache) → logits = model(piece, cache)[:, -1]
+The logits are right, but the head is run on every position of each piece, and all but the last are
+thrown away. `prefill` runs it on the last one.
+## the cache emptied first
+- for piece
++ cache.truncate(0)
++ for piece
+You empty the cache first. It may hold the beginning of a text already, which these tokens go on:
+nothing is truncated.
 ## forgotten between the chunks
 - logits = decode.prefill(model, piece, cache)
 + cache.truncate(0)

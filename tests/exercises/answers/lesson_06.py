@@ -107,6 +107,18 @@ CACHES = {
 + self.length += T
 + return keys, values
 - self.length += T → pass
+## advanced by the first layer
+- return keys, values
++ if not layer:
++     self.length += T
++ return keys, values
+- self.length += T → pass
+## what is stored is copied
+- T = k.shape[2]
++ T = k.shape[2]
++ if self.length:
++     before = self.both[:, layer, :, :, : self.length]
++     self.both[:, layer, :, :, : self.length] = torch.cat((before,))
 ## always at the start
 - self.length : self.length + T] = torch → : T] = torch
 ## advanced by the last layer
@@ -129,6 +141,14 @@ CACHES = {
 + before, self.both = self.both, self.both.clone()
 + for i in range(len(rows)):
 +     self.both[:, :, rows[i]] = before[:, :, i]
+## the other way round, and the rest empty
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
++ before, self.both = self.both, torch.zeros_like(self.both)
++ self.both[:, :, torch.as_tensor(rows)] = before
+## select forgets the length
+- self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
++ self.both = self.both.index_select(2, torch.as_tensor(rows, device=self.both.device))
++ self.truncate(0)
 ## attend sees the new tokens alone
 - keys, values = self.append(layer, k, v)
 + _ = self.append(layer, k, v)
@@ -265,6 +285,12 @@ HIDDENS = {
 - x = F.embedding(token_ids, model.embedding.weight)
 + x = F.embedding(token_ids, model.embedding.weight)
 + cache.advance(T)
+## every layer reads the embedding
+- x = block(x, model → last = block(x, model
+- return F.rms_norm(x, → return F.rms_norm(last,
+## no mask
+- lambda *qkv: cache.attend(place, *qkv)
++ lambda *qkv: cache.attend(place, *qkv, mask=torch.ones(T, cache.length + T, dtype=torch.bool))
 ## the final norm is missing
 - return F.rms_norm(x, x.shape[-1:], model.norm.weight, model.config.norm_eps) → return x
 ## the cache emptied first
@@ -316,9 +342,6 @@ HIDDENS = {
 UNNAMED_HIDDENS = edited(
     with_partials,
     """
-## no mask
-- partial(cache.attend, number)
-+ partial(cache.attend, number, mask=torch.ones(T, cache.length + T, dtype=torch.bool))
 ## two mistakes at once
 - cache.length + torch.arange(T) → 1 + cache.length + torch.arange(T)
 - cache.advance(T) → cache.advance(T + T)
@@ -390,6 +413,13 @@ PHASES = {
 - hidden = with_partials
 + cache.truncate(0)
 + hidden = with_partials
+## positions from 0
+- with_partials(model, token_ids, cache)
++ model.hidden(token_ids, cache, positions=torch.arange(token_ids.shape[1]).expand_as(token_ids))
+## token by token
+- hidden = with_partials(model, token_ids, cache)
++ for t in range(token_ids.shape[1]):
++     hidden = with_partials(model, token_ids[:, t : t + 1], cache)
 ## at position 0
 - with_partials(model, token_ids, cache)
 + model.hidden(token_ids, cache, positions=torch.zeros(1, dtype=torch.long))

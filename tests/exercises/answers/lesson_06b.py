@@ -91,6 +91,12 @@ SIZES = edited(
 - (2, config.layers → (16, config.layers
 ## always 4 bytes
 - .numel() * bytes_per_number → .numel() * 4
+## kilobytes instead of bytes
+- .numel() * bytes_per_number → .numel() * bytes_per_number / 1000
+## kibibytes instead of bytes
+- .numel() * bytes_per_number → .numel() * bytes_per_number / 1024
+## the lesson's model
+- torch.Size(shape).numel() * bytes_per_number → 46_080 * batch * length * bytes_per_number // 4
 ## megabytes instead of bytes
 - .numel() * bytes_per_number → .numel() * bytes_per_number * 1e-6
 """,
@@ -167,6 +173,15 @@ CHUNKS = {
 - return model.head(hidden[:, -1]) → return hidden[:, -1]
 ## the logits of all positions
 - model.head(hidden[:, -1]) → model.head(hidden)
+## the head on all positions
+- return model.head(hidden[:, -1]) → return logits[:, -1]
+- start = end
++ start = end
++ logits = model.head(hidden)
+## the cache emptied first
+- start = 0
++ start = 0
++ cache.truncate(start)
 ## one token short
 - token_ids[:, start:end] → token_ids[:, start : min(start + chunk - 1, T)]
 ## from the beginning each time

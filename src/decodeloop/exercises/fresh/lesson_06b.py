@@ -21,7 +21,7 @@ RANDOM = {
     "kv_cache_bytes": st.tuples(
         st.sampled_from([SMALL, DEEPER, TINY, SMOLLM2_135M, LLAMA_2_7B]),
         st.integers(1, 64),
-        st.integers(0, 8_192),
+        st.integers(1, 8_192),
         st.sampled_from([1, 2, 4, 8]),
     ),
     "chunked_prefill": Driven(
