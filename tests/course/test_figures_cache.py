@@ -41,8 +41,11 @@ def test_a_cache_that_was_allocated_copies_nothing():
 
 
 def test_each_forward_has_its_mask():
-    titles = [axis.get_title() for axis in drawn(figures.masks_of_three_forwards())]
+    axes = drawn(figures.masks_of_three_forwards())
+    titles = [axis.get_title() for axis in axes]
     assert titles == ["a prompt of 5", "3 more at once", "1 more"]
+    queries = [[tick.get_text() for tick in axis.get_yticklabels()] for axis in axes]
+    assert queries == [list("01234"), list("567"), ["8"]]
 
 
 def test_bars_are_milliseconds():
@@ -56,3 +59,10 @@ def test_the_arrow_says_how_far_the_first_prediction_is_off():
     [text] = [text for text in words(axis) if text]
     assert "4 times too high" in text and "as much as 5" in text
     assert [list(line.get_ydata()) for line in axis.lines[:3]] == [[1, 4, 16], [1, 3], [1, 2, 4]]
+
+
+def test_before_it_is_measured_there_is_the_work_and_a_question():
+    axis = drawn(figures.speed_up_asked([1, 4, 16]))
+    assert words(axis) == ["?"]
+    assert [list(line.get_ydata()) for line in axis.lines] == [[1, 4, 16]]
+    assert "times" in axis.get_ylabel()

@@ -54,7 +54,7 @@ def computed(row: str) -> int:
 
 def growing_or_allocated() -> None:
     """A cache that is concatenated, and one that is allocated once, over five steps."""
-    steps = ["prompt of 4", "1 token", "1 token", "truncate to 4", "1 token"]
+    steps = ["prompt of 4", "token 5", "token 6", "truncate to 4", "another token 5"]
     _, axes = plt.subplots(1, 2, figsize=(11, 2.6))
     growing = ["NNNN", "CCCCN", "CCCCCN", "KKKK", "CCCCN"]
     allocated = ["NNNN····", "KKKKN···", "KKKKKN··", "KKKK····", "KKKKN···"]
@@ -66,9 +66,11 @@ def growing_or_allocated() -> None:
 def masks_of_three_forwards() -> None:
     """A prompt of five, three tokens more, and one more: who may see whom."""
     _, axes = plt.subplots(1, 3, figsize=(10.5, 2.9), width_ratios=[5, 8, 9])
-    mask_map(causal_mask(5), "a prompt of 5", axes[0])
-    mask_map(causal_mask(3, 8), "3 more at once", axes[1], first=6)
-    mask_map(causal_mask(1, 9), "1 more", axes[2], first=9)
+    forwards = ((5, 5, "a prompt of 5"), (3, 8, "3 more at once"), (1, 9, "1 more"))
+    for axis, (T, S, title) in zip(axes, forwards, strict=True):
+        mask_map(causal_mask(T, S), title, axis)
+        axis.set_xticks(range(S), [str(place) for place in range(S)])  # from 0, as places are
+        axis.set_yticks(range(T), [str(place) for place in range(S - T, S)])
     plt.show()
 
 
@@ -88,6 +90,32 @@ def wait_for_each_token(waits: Mapping[str, Sequence[float]], prompt: int) -> No
     plt.show()
 
 
+def speed_up_asked(lengths: Sequence[int]) -> None:
+    """The chart of `speed_up` before anything is measured: the work, and a question."""
+    _, axis = plt.subplots(figsize=(9, 3.4))
+    last = lengths[-1]
+    work_line(axis, lengths)
+    axis.fill_between(lengths, lengths, 0.5, color=PALE, alpha=0.5)
+    axis.text(last, last**0.4, "?", ha="center", va="center", fontsize=28)
+    finish_speed_up(axis, lengths)
+
+
+def work_line(axis: Axes, lengths: Sequence[int]) -> None:
+    axis.loglog(lengths, lengths, color=GREY, linestyle=":", label="A: positions computed")
+
+
+def finish_speed_up(axis: Axes, lengths: Sequence[int]) -> None:
+    """What both charts of speed-ups share."""
+    last = lengths[-1]
+    axis.set(xlabel="positions S, the new one included", ylabel="speed-up of one step, times")
+    axis.set(xlim=(0.7, 6.25 * last), ylim=(0.5, 1.6 * last))
+    doubling_axis(axis, lengths)
+    axis.set_yticks(list(lengths), [f"{length}" for length in lengths])
+    axis.minorticks_off()
+    axis.legend(loc="upper left")
+    plt.show()
+
+
 def speed_up(
     lengths: Sequence[int], measured: Sequence[float], by_read: Mapping[float, float], free: float
 ) -> None:
@@ -95,7 +123,7 @@ def speed_up(
     are not computed, and the slower one of reading and arithmetic (by length). `free` positions
     cost as much as one."""
     _, axis = plt.subplots(figsize=(9, 4.2))
-    axis.loglog(lengths, lengths, color=GREY, linestyle=":", label="A: positions computed")
+    work_line(axis, lengths)
     label = "B: the slower of reading and arithmetic"
     axis.loglog(list(by_read), list(by_read.values()), color=BLUE, label=label)
     axis.loglog(lengths, measured, "o", color="black", markersize=8, label="measured")
@@ -108,10 +136,4 @@ def speed_up(
         f"anyway, 1 position\ncosts as much as {max(free, 1):.0f}",
         va="center", fontsize=10,
     )  # fmt: skip
-    axis.set(xlabel="positions S, the new one included", ylabel="speed-up of one step")
-    axis.set(xlim=(0.7, 6.25 * last), ylim=(0.5, 1.6 * last))
-    doubling_axis(axis, lengths)
-    axis.set_yticks(list(lengths), [f"{length}" for length in lengths])
-    axis.minorticks_off()
-    axis.legend(loc="upper left")
-    plt.show()
+    finish_speed_up(axis, lengths)

@@ -490,8 +490,7 @@ use it whatever T is.
         "attend: append first. If `mask` is None, it is `causal_mask(T, S, device=q.device)` with S, "
         "the number of keys that append gave you. Then `grouped_query_attention(q, keys, values, "
         "mask)`.",
-        "advance, truncate: they change `self._length` and nothing else. select: it replaces both "
-        "buffers; `self.keys = self.keys[:, rows]` takes the rows along the second axis.",
+        "advance, truncate: they change `self._length` and nothing else.",
     ),
 )
 
