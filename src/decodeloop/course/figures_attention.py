@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -23,7 +24,7 @@ def what_the_last_token_takes(
     _, axis = plt.subplots(figsize=(9.5, 2.9))
     last = len(labels) - 1
     turns = [math.pi * step / 60 for step in range(61)]
-    look = {"color": BLUE, "linestyle": "-", "alpha": 0.7, "solid_capstyle": "butt"}
+    look: dict[str, Any] = {"color": BLUE, "linestyle": "-", "alpha": 0.7, "solid_capstyle": "butt"}
     for s, share in enumerate(weights.tolist()):
         if s < last:
             middle, half = (s + last) / 2, (last - s) / 2
