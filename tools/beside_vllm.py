@@ -3,7 +3,7 @@
 vLLM is in an environment of its own, since it brings its own PyTorch; ours is this one. All servers
 are up together, and rounds go from one to the next, so that whatever else the machine does meets
 all of them; each round asks what was never asked before. It ends in a table of medians and one line
-of JSON. Quality is how many of 20 prompts each continues, greedily, as our fp32 does.
+of JSON. Quality is how many of 20 prompts each continues, greedily, as the first of ours does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from decodeloop.bench.serving import LoadRow, LoadSettings, bench_server
 from decodeloop.exporting import export
 
 MODEL = "smollm2-135m"
-OURS = ("fp32", "int8")
+OURS = ("fp32", "int8", "w8a8")
 THEIRS = {"float32": "vLLM fp32", "bfloat16": "vLLM bf16"}
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -81,6 +81,7 @@ def summed(rows: list[LoadRow]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("environment", type=Path, help="where vLLM is installed")
+    parser.add_argument("--ours", nargs="+", default=OURS, help="types of our weights")
     parser.add_argument("--users", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--each", type=int, default=2, help="requests of a user in a round")
@@ -90,7 +91,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         export(MODEL, folder / "model")
-        commands = {name: ours("--dtype", name, "--max-batch", "16") for name in OURS}
+        commands = {name: ours("--dtype", name, "--max-batch", "16") for name in options.ours}
         for dtype, name in THEIRS.items():
             commands[name] = vllm(options.environment, folder / "model", dtype)
         servers = {
@@ -106,7 +107,7 @@ def main() -> None:
                     rows.setdefault((name, users), []).append(row)
                     print(f"{name}, {users} users: {row.tokens_per_s:.0f} tokens/s", flush=True)
         memory = {name: server.memory / 1e6 for name, server in servers.items()}
-    same = {n: sum(map(str.__eq__, own, said[OURS[0]])) for n, own in said.items()}
+    same = {n: sum(map(str.__eq__, own, said[options.ours[0]])) for n, own in said.items()}
     found = {key: summed(own) for key, own in rows.items()}
     print("\n| | users | tokens/s | TTFT P50, P90, ms | ITL P50, P90, ms | MB | same text of 20 |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

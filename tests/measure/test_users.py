@@ -104,3 +104,23 @@ def test_tokens_are_the_pieces_of_text_of_both_kinds_of_answer():
         {"choices": [], "usage": {}},
     ]
     assert list(tokens_from(event for event in events)) == ["a", "b"]
+
+
+def test_a_server_that_counts_its_tokens_is_believed():
+    events = [
+        {"choices": [{"text": "a"}], "usage": {"completion_tokens": 1}},
+        {"choices": [{"text": "bcd"}], "usage": {"completion_tokens": 4}},  # a draft was right
+        {"choices": [{"text": "é"}], "usage": {"completion_tokens": 6}},  # in two halves
+        {"choices": [{"text": "", "finish_reason": "length"}], "usage": {"completion_tokens": 7}},
+        {"choices": [], "usage": {"completion_tokens": 7}},
+    ]
+    assert list(tokens_from(event for event in events)) == ["a", "bcd", "", "", "é", "", ""]
+
+
+def test_a_server_that_counts_at_the_end_alone_is_believed_there():
+    events = [
+        {"choices": [{"text": "a"}], "usage": None},
+        {"choices": [{"text": "bcd"}]},
+        {"choices": [], "usage": {"completion_tokens": 4}},
+    ]
+    assert list(tokens_from(event for event in events)) == ["a", "bcd", "", ""]

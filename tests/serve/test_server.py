@@ -469,10 +469,14 @@ def test_with_a_draft_the_answers_are_the_same_in_fewer_steps(speaker):
                     model=NAME, **asked, **sampled, stream=True
                 ) as stream:
                     assert "".join(c.choices[0].text for c in stream) == told[-1][0]
-            steps.append(float(told_of(server)["decodeloop_steps_total"]))
+            seen = told_of(server)
+            steps.append(float(seen["decodeloop_steps_total"]))
+            accepted = float(seen["decodeloop_accepted_draft_tokens_total"])
+            assert accepted <= float(seen["decodeloop_draft_tokens_total"])
             wait_until(lambda: all_free(server))
     assert told[:2] == told[2:]
     assert steps[1] < 0.95 * steps[0]
+    assert accepted == steps[0] - steps[1]  # each of them saved a step
 
 
 # what it tells of itself

@@ -102,6 +102,7 @@ def body_of(settings: LoadSettings, number: int) -> dict[str, Any]:
         "max_tokens": settings.new_tokens,
         "temperature": 0,
         "ignore_eos": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
     }
 
 

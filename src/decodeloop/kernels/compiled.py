@@ -124,14 +124,14 @@ def add_rows(matrix: Array, scale: Array, pair: int, x: Array, out: Array) -> No
             out[t, last] += row_times(matrix[last], x[t]) * scale[last]
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@njit(cache=True, parallel=True, nogil=True, fastmath=REORDER)
 def add_product(matrix: Array, scale: Array, x: Array, out: Array) -> None:
     """out += x @ (scale · matrix)ᵀ. matrix (R, C), scale (R,), x (T, C), out (T, R)"""
     for pair in prange((matrix.shape[0] + 1) // 2):
         add_rows(matrix, scale, pair, x, out)
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@njit(cache=True, parallel=True, nogil=True, fastmath=REORDER)
 def query_key_value(
     w_query: Array,
     s_query: Array,
@@ -156,7 +156,7 @@ def query_key_value(
             add_rows(w_value, s_value, pair - query_pairs - key_pairs, x, to)
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@njit(cache=True, parallel=True, nogil=True, fastmath=REORDER)
 def gated(w_gate: Array, s_gate: Array, w_up: Array, s_up: Array, x: Array, out: Array) -> None:
     """silu(gate @ x) · (up @ x) for each token, in one parallel region. x (T, C); out (2, T, F)
     holds zeros, then that in out[0]; out[1] is room on the way."""
@@ -189,7 +189,7 @@ def turn(x: Array, cos: Array, sin: Array) -> None:
             x[n, i + half] = second * cos[i] + first * sin[i]
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@njit(cache=True, parallel=True, nogil=True, fastmath=REORDER)
 def attend_blocks(
     q: Array,
     keys: Array,
@@ -330,14 +330,14 @@ def decode_layer(
     add_product(w_down, s_down, inner[0], x)
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@njit(cache=True, parallel=True, nogil=True, fastmath=REORDER)
 def rms_norm_rows(x: Array, weight: Array, eps: float, out: Array) -> None:
     """`rms_norm` of each token. x and out (T, C), weight (C,)"""
     for t in prange(x.shape[0]):
         rms_norm(x[t], weight, eps, out[t])
 
 
-@njit(cache=True, parallel=True, fastmath=REORDER)
+@njit(cache=True, parallel=True, nogil=True, fastmath=REORDER)
 def turn_rows(x: Array, cos: Array, sin: Array) -> None:
     """`turn` for each token, in place. x (T, n, D), cos and sin (T, D/2)"""
     for t in prange(x.shape[0]):

@@ -36,11 +36,14 @@ def kernel(parallel: bool = False) -> Callable[[Function], Function]:
     Numba takes the code anew where the function's own file has changed, and misses edits of what it
     calls in other files. So here what is kept belongs to the state of all files of this room, and
     to the units that this process may use.
+
+    While it runs, other Python threads may, too: a server that talks to its clients would wait for
+    whole layers otherwise.
     """
 
     def compiled(function: Function) -> Function:
-        dispatcher = cast(Any, numba.njit(cache=True, parallel=parallel, fastmath=REORDER))(
-            function
+        dispatcher = cast(
+            Any, numba.njit(cache=True, parallel=parallel, nogil=True, fastmath=REORDER)(function)
         )
         with contextlib.suppress(AttributeError):  # a newer Numba may keep it elsewhere
             kept = dispatcher._cache._cache_file

@@ -121,9 +121,21 @@ def tokens_per_second(load: Load) -> float:
 
 
 def tokens_from(events: Iterator[Mapping[str, Any]]) -> Generator[str, None, None]:
-    """The pieces of text among the events of a streamed answer."""
+    """The text that came with each token of a streamed answer.
+
+    A server that counts as it goes is believed (`usage` in its events, which
+    ``continuous_usage_stats`` asks for): several tokens may come at once, whose text stands with
+    the first, and half a character has none. From others, each piece of text counts as a token.
+    """
     with closing(events) as coming:  # type: ignore[type-var]
+        told = 0
         for event in coming:
-            for choice in event.get("choices", ()):
-                if piece := choice.get("text") or (choice.get("delta") or {}).get("content"):
-                    yield piece
+            said = [
+                choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+                for choice in event.get("choices", ())
+            ]
+            pieces = [piece for piece in said if piece]
+            made = (event.get("usage") or {}).get("completion_tokens")
+            new = len(pieces) if made is None else made - told
+            told += new
+            yield from ([*pieces, *[""] * new])[:new]

@@ -33,6 +33,8 @@ class Metrics(Watch):
         self._found = self._made(Counter, "prefix_hit_tokens", "Of them, found in the cache.")
         self._tokens = self._made(Counter, "generation_tokens", "Tokens that were made.")
         self._back = self._made(Counter, "preemptions", "Texts that were sent back for blocks.")
+        self._checked = self._made(Counter, "draft_tokens", "Drafted tokens that were checked.")
+        self._stayed = self._made(Counter, "accepted_draft_tokens", "Of them, those that stayed.")
         self._steps = self._made(Counter, "steps", "Steps of the engine.")
         self._ttft = self._made(Histogram, "ttft_seconds", "To the first token.", buckets=LONG)
         self._itl = self._made(Histogram, "itl_seconds", "Between tokens.", buckets=SHORT)
@@ -66,6 +68,10 @@ class Metrics(Watch):
             self._queue.observe(text.waited)
             self._prompts.inc(text.prompt)
             self._found.inc(text.found)
+
+    def drafted(self, checked: int, accepted: int) -> None:
+        self._checked.inc(checked)
+        self._stayed.inc(accepted)
 
     def token(self, waited: float, first: bool) -> None:
         self._tokens.inc()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -127,7 +128,7 @@ class Service:
         try:
             while self._obey():
                 events = self.engine.step()
-                self._watch_step()
+                self._watch_step(events)
                 self._hand_out(events)
             self.state = "ended"
         except BaseException as error:
@@ -173,7 +174,7 @@ class Service:
             self._here -= 1
         self.watch.ended(outcome)
 
-    def _watch_step(self) -> None:
+    def _watch_step(self, events: Sequence[Event]) -> None:
         now, plan = time.perf_counter(), self.engine.plan
         admitted = []
         for request in plan.admitted:
@@ -182,6 +183,10 @@ class Service:
                 prompt = answer.texts[number].prompt.shape[1]
                 admitted.append(Admitted(now - answer.asked, prompt, request.shared))
         self.watch.stepped(admitted, len(plan.preempted))
+        came = Counter(event.number for event in events if event.error is None)
+        for piece in plan.pieces:
+            if piece.drafted and came[piece.request.number]:
+                self.watch.drafted(len(piece.drafted), came[piece.request.number] - 1)
 
     def _hand_out(self, events: list[Event]) -> None:
         now, pieces = time.perf_counter(), dict[Answer, list[Piece]]()

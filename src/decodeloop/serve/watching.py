@@ -20,6 +20,9 @@ class Watch:
     def stepped(self, admitted: Sequence[Admitted], preempted: int) -> None:
         """A step was computed: who came in for it, and how many were sent back."""
 
+    def drafted(self, checked: int, accepted: int) -> None:
+        """A step checked so many drafted tokens of a text, and so many of them stayed."""
+
     def token(self, waited: float, first: bool) -> None:
         """A token came, after so many seconds: since it was asked for, or since the last one."""
 
