@@ -196,9 +196,11 @@ class Sandbox:
             Broken: it did not start.
         """
         replies, writing = os.pipe()
+        self.control, controlling = os.pipe()
         contained = kind == "bubblewrap"
         settings = {
             "reply": writing,
+            "control": controlling,
             "limits": rlimits(limits, contained),
             "contained": contained,
             "uid": FIRST_UID + slot if contained and os.geteuid() == 0 else 0,
@@ -215,13 +217,14 @@ class Sandbox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=None if "GRADE_DEBUG" in os.environ else subprocess.DEVNULL,
-                pass_fds=(writing,),
+                pass_fds=(writing, controlling),
                 start_new_session=True,
                 env=environment,
                 cwd="/",
             )
         finally:
             os.close(writing)
+            os.close(controlling)
         assert self.process.stdin is not None
         os.set_blocking(self.process.stdin.fileno(), False)
         self.warm = False  # whether it has imported PyTorch
@@ -244,6 +247,16 @@ class Sandbox:
         self.pipe.receive()
         self.warm = True
 
+    def await_cleared(self) -> None:
+        """Until the process itself, not the task, says that all of the task has gone.
+
+        Raises:
+            Broken: it does not.
+        """
+        self.pipe.wait([self.control], [])
+        if not os.read(self.control, 1):
+            raise self.pipe.broke("end")
+
     def close(self) -> None:
         """End it, and whatever it has started."""
         with contextlib.suppress(ProcessLookupError):
@@ -253,6 +266,7 @@ class Sandbox:
         self.process.wait()
         self.until_all_ended()
         os.close(self.pipe.reading)
+        os.close(self.control)
 
     def until_all_ended(self) -> None:
         """Until nobody holds the pipe any more: the next to start must not be counted with them."""
@@ -272,7 +286,8 @@ def rlimits(limits: Limits, contained: bool) -> dict[str, int]:
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CORE": 0,
     }
-    return found | ({"RLIMIT_NPROC": limits.processes} if contained else {})
+    of_linux = {"RLIMIT_NPROC": limits.processes, "RLIMIT_MSGQUEUE": 0}
+    return found | (of_linux if contained else {})
 
 
 __all__ = ["Kind", "Limits", "Sandbox", "carried", "demand_containment", "probe"]
