@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
@@ -10,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decodeloop.checkpoints.download import user_cache
+from decodeloop.course.grade.drawn import telling_cases
 from decodeloop.course.grade.grading import Ready, ready
 from decodeloop.course.grade.sandbox import Kind
 from decodeloop.errors import UserError
 from decodeloop.exercises import finding
-from decodeloop.exercises.fresh import fresh_cases
 
 KEY_BYTES = 32
 EXERCISES, GRADER = Path(finding.__file__).parent, Path(__file__).parent
@@ -23,7 +24,7 @@ EXERCISES, GRADER = Path(finding.__file__).parent, Path(__file__).parent
 def exercises(number: str, seed: int | None) -> list[Ready]:
     """Those of a lesson, with what is expected; by a seed also on inputs that nobody has seen."""
     return [
-        ready(x, () if seed is None else fresh_cases(x, seed))
+        ready(x, () if seed is None else telling_cases(x, seed))
         for x in finding.of_lesson(number).values()
     ]
 
@@ -42,6 +43,7 @@ def way(numbers: Sequence[str], seed: int | None, kind: Kind) -> str:
     return digest.hexdigest()[:16]
 
 
+@functools.cache
 def own_key() -> bytes:
     """Bytes that stay with who grades; where they can't be kept, others each time."""
     made = secrets.token_bytes(KEY_BYTES)
@@ -67,4 +69,4 @@ def version() -> str:
     return digest.hexdigest()[:16]
 
 
-__all__ = ["exercises", "version", "way"]
+__all__ = ["exercises", "own_key", "version", "way"]

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -34,7 +35,9 @@ EMPTY = ("course/__init__.py", "course/grade/__init__.py")
 COMPILING = "prange = range  # Numba's in a notebook\n"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 PATIENCE_S = 10.0  # until processes that were ended have gone
-FIRST_UID = 60_000  # of those who are nobody, where the grader is root
+FIRST_UID = 1_000_000_000  # of those who are nobody, where the grader is root
+MANY_UIDS = 1_000_000_000
+FEW_UIDS = 60_000  # in a namespace that has no others
 CAN_GRADE = hasattr(os, "fork")
 CANT_GRADE = "grading forks processes, as Linux and macOS can"
 FIX = (
@@ -71,7 +74,7 @@ def probe() -> str:
     program = shutil.which("bwrap")
     if program is None:
         return "bubblewrap is not installed"
-    if os.geteuid() == 0 and not is_known(FIRST_UID):
+    if os.geteuid() == 0 and not is_known(FEW_UIDS):
         return "this is root in a namespace of its own (unshare -r), and can't become another user"
     try:
         command = [program, *namespaces(), "--die-with-parent", "--ro-bind", "/", "/", "true"]
@@ -93,6 +96,12 @@ def is_known(uid: int) -> bool:
         return True
     spans = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
     return any(first <= uid < first + count for first, count in spans)
+
+
+def nobody(slot: int) -> int:
+    """A user for one sandbox alone: the kernel keeps keys, and counts processes, by user."""
+    drawn = FIRST_UID + secrets.randbelow(MANY_UIDS)
+    return drawn if is_known(drawn) else FEW_UIDS + slot
 
 
 def namespaces() -> list[str]:
@@ -203,7 +212,7 @@ class Sandbox:
             "control": controlling,
             "limits": rlimits(limits, contained),
             "contained": contained,
-            "uid": FIRST_UID + slot if contained and os.geteuid() == 0 else 0,
+            "uid": nobody(slot) if contained and os.geteuid() == 0 else 0,
         }
         where = "/grading" if contained else str(folder)
         child = f"{where}/decodeloop/course/grade/inside/child.py"

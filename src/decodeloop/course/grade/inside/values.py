@@ -317,6 +317,8 @@ def fill_module(made: Any, state: Any) -> None:
     for name, value in state["own"].items():
         if not name.isidentifier() or name.startswith("_"):
             raise Unreadable("a part of a module that is none")
+        if callable(getattr(type(made), name, None)):  # it would take the place of a method
+            raise Unreadable(f"a module whose {name} is another")
         object.__setattr__(made, name, value)
 
 
