@@ -193,3 +193,30 @@ def test_an_answer_that_says_it_has_gone_and_stays_does_not_meet_the_next(graded
     grades = graded("11", cells, "latencies", "percentile")
     assert grades["latencies"].verdict == "timed out"
     assert (grades["percentile"].verdict, grades["percentile"].what) == ("right", "")
+
+
+LOOKED_AT = {
+    "split_rows": "def split_rows(weight, rank, ranks):\n"
+    "    if weight.shape[0] % ranks:\n"
+    "        raise ValueError('uneven')\n"
+    "    return weight.chunk(ranks)[rank]\n",
+    "flash_attention": "import torch\n"
+    "def flash_attention(q, k, v, *, causal=False, rows=128, columns=512):\n"
+    "    (T, S), D = (q.shape[2], k.shape[2]), q.shape[1] // k.shape[1]\n"
+    "    mask = torch.ones(T, S, dtype=torch.bool).tril(S - T) if causal else None\n"
+    "    k, v = k.repeat_interleave(D, 1), v.repeat_interleave(D, 1)\n"
+    "    return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask)\n",
+    "drop_layers": "import copy\n"
+    "def drop_layers(model, layers):\n"
+    "    gone = set(layers)\n"
+    "    model.layers = type(model.layers)(\n"
+    "        x for i, x in enumerate(model.layers) if i not in gone)\n"
+    "    return copy.deepcopy(model)\n",
+}
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_who_looks_on_stands_beside_the_answer(name, graded):
+    """Memory, operators and the caller's model are seen where the answer computes."""
+    number = find(name).lesson.split("_")[0]
+    assert graded(number, [LOOKED_AT[name]], name, seed=3)[name].verdict == "wrong"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import secrets
@@ -43,7 +42,6 @@ def way(numbers: Sequence[str], seed: int | None, kind: Kind) -> str:
     return digest.hexdigest()[:16]
 
 
-@functools.cache
 def own_key() -> bytes:
     """Bytes that stay with who grades; where they can't be kept, others each time."""
     made = secrets.token_bytes(KEY_BYTES)
