@@ -19,6 +19,7 @@ from decodeloop.checkpoints import PINNED, cache_folder, damage
 from decodeloop.decode import beam_search, generate, text_loss
 from decodeloop.loading import load
 from decodeloop.model import SMOLLM2_135M
+from decodeloop.quality.pinned_texts import held_out
 
 PROMPTS = {
     "prose": "The capital of France is Paris, which lies on the river Seine.",
@@ -240,9 +241,9 @@ def test_the_compiled_path_writes_what_transformers_writes(quick, oracle, name):
 
 @pytest.fixture(scope="module")
 def pieces(quick):
-    """Three texts of 512 tokens, with what the model loses on each."""
-    text = (Path(__file__).parents[2] / "lessons" / "01_attention.md").read_text("utf-8")
-    ids = torch.tensor(quick.tokenizer.encode(text)[:1536]).view(3, 512).tolist()
+    """Three stretches of 512 tokens of the pinned texts, with what the model loses on each."""
+    ids = quick.tokenizer.encode("\n\n".join(held_out("plain")))
+    ids = torch.tensor(ids[:1536]).view(3, 512).tolist()
     return [(some, text_loss(quick.model, some)) for some in ids]
 
 

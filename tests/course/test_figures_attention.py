@@ -26,6 +26,31 @@ def heights(axis):
     return [bar.get_height() for bar in axis.patches]
 
 
+def test_an_arc_is_as_wide_as_what_is_taken():
+    weights = torch.tensor([0.25, 0.0, 0.5, 0.25])
+    axis = drawn(figures.what_the_last_token_takes(weights, list("abcd"), {" x": 0.6, " y": 0.1}))
+    first, second, third = axis.lines  # the last token takes from itself without an arc
+    assert first.get_linewidth() < third.get_linewidth()
+    assert second.get_linewidth() < 1
+    assert [line.get_xdata()[0] for line in axis.lines] == [0, 1, 2]
+    assert all(line.get_xdata()[-1] == pytest.approx(3) for line in axis.lines)
+    said = [text.get_text() for text in axis.texts]
+    assert {"25%", "50%", "a", "d", "x 60%", "y 10%"} <= set(said)
+
+
+def test_five_masks_stand_in_the_order_of_the_text():
+    axes = drawn(figures.who_may_look_where())
+    assert [axis.get_title()[:1] for axis in axes] == list("12345")
+    shown = [axis.images[0].get_array() for axis in axes]
+    assert [mask.sum() for mask in shown] == [25, 15, 9, 12, 15]
+    assert shown[2].tolist() == [[True] * 4 + [False], [True] * 5]
+
+
+def test_each_head_has_a_number_of_keys():
+    axis = drawn(figures.keys_looked_at(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), 5))
+    assert [list(line.get_ydata()) for line in axis.lines] == [[1, 3], [2, 4], [5, 5]]
+
+
 def test_scores_spread_like_the_root_of_the_dimension():
     left, right = drawn(figures.why_scores_are_divided([1, 4], [1.1, 2.1], [0.2, 0.9], [0.2, 0.25]))
     assert [list(line.get_ydata()) for line in left.lines] == [[1, 2], [1.1, 2.1]]

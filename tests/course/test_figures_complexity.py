@@ -32,6 +32,12 @@ def test_shares_fill_the_whole_and_both_lengths_are_named():
     assert any("3,072" in word for word in words) and any("8,192" in word for word in words)
 
 
+def test_shares_of_a_prompt_are_percent_of_the_whole():
+    shares = figures.shares_of_prefill(SMOLLM2_135M, 128)
+    assert sum(shares.values()) == pytest.approx(100)
+    assert 3.9 < shares["scores"] + shares["weighted_sum"] < 4.1
+
+
 @pytest.mark.parametrize(
     ("one", "expected"), [([1, 16], 2.0), ([3, 9], 1.0), ([1, 2], 4.0), ([2, 9], 1.0)]
 )
@@ -40,15 +46,17 @@ def test_where_two_lines_cross_in_log_log_or_at_which_end_they_do_not(one, expec
 
 
 def test_the_line_of_the_flops_meets_the_linear_layers_where_it_should():
-    ways = {"plain": [0.1, 0.4], "products": [0.05, 0.2], "fused": [0.02, 0.1]}
-    axis = drawn(figures.attention_and_linear_layers([128, 256], ways, 1e-3, overtakes=1000))
-    linear, *measured, by_flops = axis.lines
+    ways = {"plain": [0.1, 0.4], "products": [0.05, 0.2], "softmax": [0.04, 0.1], "fused": [1, 2]}
+    seconds = {**ways, "linear layers": [0.2, 0.256]}  # at last 1 ms for each position
+    axis = drawn(figures.attention_and_linear_layers([128, 256], seconds, overtakes=1000))
+    linear, further, *measured, by_flops = axis.lines
+    assert list(linear.get_ydata()) == pytest.approx([200, 256])
     assert [list(line.get_ydata()) for line in measured] == [
-        pytest.approx([1e3 * s for s in seconds]) for seconds in ways.values()
+        pytest.approx([1e3 * s for s in row]) for row in ways.values()
     ]
-    for line in (linear, by_flops):
+    for line in (further, by_flops):
         x, y = line.get_xdata(), line.get_ydata()
-        slope = 1 if line is linear else 2
+        slope = 1 if line is further else 2
         assert y[0] * (1000 / x[0]) ** slope == pytest.approx(1e3 * 1e-3 * 1000)
 
 

@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
+import torch
 from torch import Tensor
 
-from decodeloop.course.figures import RED, attention_map, doubling_axis
+from decodeloop.course.figures import BLUE, RED, attention_map, doubling_axis, mask_map
+from decodeloop.model import causal_mask
 
 Place = tuple[int, int]  # layer, head
+
+
+def what_the_last_token_takes(
+    weights: Tensor, labels: Sequence[str], best: Mapping[str, float]
+) -> None:
+    """An arc from the last token to each other one, as wide as the share that it takes from it,
+    weights (T,); and the best next tokens, with their probabilities."""
+    _, axis = plt.subplots(figsize=(9.5, 2.9))
+    last = len(labels) - 1
+    turns = [math.pi * step / 60 for step in range(61)]
+    look: dict[str, Any] = {"color": BLUE, "linestyle": "-", "alpha": 0.7, "solid_capstyle": "butt"}
+    for s, share in enumerate(weights.tolist()):
+        if s < last:
+            middle, half = (s + last) / 2, (last - s) / 2
+            x = [middle - half * math.cos(turn) for turn in turns]
+            y = [0.3 + 0.26 * (last - s) * math.sin(turn) for turn in turns]
+            axis.plot(x, y, linewidth=0.4 + 22 * share, **look)
+        axis.text(s, -0.45, f"{share:.0%}", ha="center", va="center", color=BLUE, fontsize=10)
+    box = {"facecolor": "white", "edgecolor": "#bbbbbb", "pad": 3.0}
+    for s, label in enumerate(labels):
+        axis.text(s, 0, label, ha="center", va="center", bbox=box, zorder=3)
+    axis.annotate(
+        "", (last + 1.0, 0), (last + 0.35, 0), arrowprops={"arrowstyle": "-|>", "color": "black"}
+    )
+    expected = [f"{token.strip()} {p:.0%}" for token, p in best.items()]
+    axis.text(last + 1.1, 0, expected[0], va="center", fontsize=13, weight="bold")
+    axis.text(last + 1.1, -0.5, "\n".join(expected[1:]), va="top", fontsize=9)
+    axis.text(-0.6, -0.45, "share:", ha="right", va="center", color=BLUE, fontsize=10)
+    axis.set(xlim=(-1.5, last + 2.8), ylim=(-1.1, 2.6))
+    axis.axis("off")
+    plt.show()
+
+
+def who_may_look_where() -> None:
+    """Five masks, dark = may look: of an encoder, of a decoder, of a decoder with three tokens
+    kept, from an output to an input, and with padding."""
+    _, axes = plt.subplots(1, 5, figsize=(11.5, 3.1))
+    everyone = torch.ones(5, 5, dtype=torch.bool)
+    padded = everyone.clone()
+    padded[:, 3:] = False
+    mask_map(everyone, "1 bidirectional\n(BERT)", axes[0])
+    mask_map(causal_mask(5), "2 causal\n(GPT, Llama)", axes[1])
+    mask_map(causal_mask(2, 5), "3 causal, 2 new\ntokens after 3 kept", axes[2], first=4)
+    mask_map(everyone[:3, :4], "4 cross\n(T5)", axes[3], "query: the output", "key: the input")
+    mask_map(padded, "5 padding: the last\n2 are no tokens", axes[4])
+    plt.show()
 
 
 def why_scores_are_divided(
@@ -71,6 +121,17 @@ def time_and_memory(
     for axis in (left, right):
         doubling_axis(axis, lengths)
         axis.legend()
+    plt.show()
+
+
+def keys_looked_at(keys: Tensor, most: int) -> None:
+    """How many keys each head looks at, effectively (L, H), beside all of them."""
+    _, axis = plt.subplots()
+    for h in range(keys.shape[1]):
+        axis.plot(keys[:, h].tolist(), "o", color="black", alpha=0.4, markersize=4)
+    axis.axhline(most, color="grey", linewidth=1)
+    axis.text(0, most - 0.3, f"all {most} keys equally", va="top", fontsize=9)
+    axis.set(xlabel="layer", ylabel="keys looked at, effectively", ylim=(0, most + 1))
     plt.show()
 
 

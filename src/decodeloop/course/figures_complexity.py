@@ -22,6 +22,17 @@ TERMS = {
 LENGTHS = [2**e for e in range(4, 17)]
 
 
+def shares_of_prefill(config: ModelConfig, tokens: int) -> dict[str, float]:
+    """The shares of the five terms in the FLOPs of a prompt of so many tokens, in percent.
+
+    >>> from decodeloop.model import SMOLLM2_135M
+    >>> round(shares_of_prefill(SMOLLM2_135M, 128)["feed_forward"])
+    72
+    """
+    flops = forward_flops(config, 1, tokens, tokens)
+    return {term: 100 * count / sum(flops.values()) for term, count in flops.items()}
+
+
 def shares_of_terms(config: ModelConfig, overtakes: float) -> None:
     """The shares of the five terms in the FLOPs of a prefill and of a step, by the length; lines
     mark where attention overtakes the linear layers, and the model's context."""
@@ -75,38 +86,43 @@ def crossing(lengths: Sequence[float], one: Sequence[float], other: Sequence[flo
 
 def attention_and_linear_layers(
     lengths: Sequence[int],
-    ways: Mapping[str, Sequence[float]],
-    per_position: float,
+    seconds: Mapping[str, Sequence[float]],
     overtakes: float,
 ) -> None:
-    """Seconds of ways of attending, against the linear layers at so many seconds a position, and
-    against what attention's FLOPs would take at their speed."""
-    _, axis = plt.subplots(figsize=(8, 4.3))
+    """Seconds of one layer's attention and its parts, and of its "linear layers": these go on as a
+    line at the speed that they had last, beside what attention's FLOPs would take at it."""
+    figure, axis = plt.subplots(figsize=(10.5, 4.3))
     wide = [lengths[0], 2 ** math.ceil(math.log2(2 * overtakes))]
-    straight = [1e3 * per_position * T for T in wide]
-    axis.loglog(wide, straight, "-", color=BLUE, label="linear layers")
-    looks = (("black", "o"), (GREEN, "s"), (RED, "^"))
-    for (name, seconds), (colour, marker) in zip(ways.items(), looks, strict=False):
-        line = "--" if marker == "o" else ""
-        times = [1e3 * s for s in seconds]
-        axis.loglog(lengths, times, line, marker=marker, color=colour, label=name)
-    axis.loglog(
-        wide, [1e3 * per_position * T * T / overtakes for T in wide], ":", color=GREY,
-        linewidth=1.2, label="its FLOPs, at the linear layers' speed",
+    linear = seconds["linear layers"]
+    per_position = linear[-1] / lengths[-1]
+    axis.plot(lengths, [1e3 * s for s in linear], "-D", color=BLUE, label="linear layers")
+    axis.plot(
+        [lengths[-1], wide[1]], [1e3 * linear[-1], 1e3 * per_position * wide[1]], "-", color=BLUE,
+        linewidth=1,
     )  # fmt: skip
+    looks = (("black", "o", "--"), (GREEN, "s", "-"), (ORANGE, "d", "-"), (RED, "^", "-"))
+    ways = {name: row for name, row in seconds.items() if name != "linear layers"}
+    for (name, row), (colour, marker, line) in zip(ways.items(), looks, strict=False):
+        times = [1e3 * s for s in row]
+        axis.plot(lengths, times, line, marker=marker, color=colour, label=name)
+    axis.plot(
+        wide, [1e3 * per_position * T * T / overtakes for T in wide], ":", color=GREY,
+        linewidth=1.2, label="attention's FLOPs,\nat the linear layers' speed",
+    )  # fmt: skip
+    axis.set(xscale="log", yscale="log")
     meets = 1e3 * per_position * overtakes
     axis.annotate(
         f"by FLOPs:\n{overtakes:,} tokens", (overtakes, meets), (1.4 * overtakes, meets / 12),
         fontsize=10, arrowprops={"arrowstyle": "->", "color": "black"},
     )  # fmt: skip
-    shortest = min(s for seconds in ways.values() for s in seconds)
+    shortest = min(s for row in ways.values() for s in row)
     axis.set(
         xlabel="tokens T",
         ylabel="milliseconds for one layer",
         ylim=(0.3e3 * shortest, 4e3 * per_position * wide[1]),
     )
     doubling_axis(axis, [2**e for e in range(7, 14)])
-    axis.legend(fontsize=9, loc="upper left")
+    figure.legend(loc="outside right center")
     plt.show()
 
 

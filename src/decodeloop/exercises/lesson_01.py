@@ -42,7 +42,7 @@ SOFTMAX = Exercise(
     name="softmax",
     lesson=LESSON,
     library=softmax,
-    minutes=12,
+    minutes=15,
     difficulty=2,
     part=True,
     cases=(
@@ -175,6 +175,11 @@ Subtract the largest, so that no exponential is more than 1.
 - .clamp(min=1.0)
 The peaks have lost their axis, so they are subtracted along the wrong one: (3, 3) - (3,) subtracts
 from columns. Keep the axis with keepdim=True.
+## keepdim nowhere, and NaN made 0
+- x.amax(dim, keepdim=True).clamp(min=lowest) → x.amax(dim)
+- e / e.sum(dim, keepdim=True).clamp(min=1.0) → (e / e.sum(dim)).nan_to_num(0.0)
+Peaks and sums have lost their axis, so they meet the wrong one: (3, 3) - (3,) subtracts from columns.
+Keep the axis in both with keepdim=True.
 ## the sum along the last axis
 - e.sum(dim, → e.sum(-1,
 - .clamp(min=1.0) → .clamp(min=1e-30)
@@ -207,6 +212,11 @@ the scores the mean is -inf itself. Subtract the largest: then no exponential is
 ## divided by the peak
 - x - peak → x / peak
 - .clamp(min=1.0)
+You divide by the largest score. That changes the differences between scores, on which the shares
+depend: subtract it.
+## divided by the peak, and NaN made 0
+- x - peak → x / peak
+- e / e.sum(dim, keepdim=True).clamp(min=1.0) → (e / e.sum(dim, keepdim=True)).nan_to_num(0.0)
 You divide by the largest score. That changes the differences between scores, on which the shares
 depend: subtract it.
 ## zeros everywhere for a row of -inf
@@ -439,7 +449,7 @@ ATTENTION = Exercise(
     name="attention",
     lesson=LESSON,
     library=attention,
-    minutes=12,
+    minutes=10,
     difficulty=2,
     part=True,
     cases=(
@@ -783,21 +793,30 @@ def by_adding_up(maps: Tensor) -> tuple[int, int]:
     return max(paid, key=paid.__getitem__)
 
 
+WITHOUT_A_MASK = with_shares([[WEAK, [0.7] * 5], [[0.62] * 5, EVEN]])
+WITHOUT_A_MASK[1, 0, 0] = torch.eye(6)[-1]  # its first query looks at the last token alone
+
+
+def as_place(pair: Any) -> Any:
+    """A layer and a head in whatever holds two of them: a tensor of two unpacks as a tuple does."""
+    two = isinstance(pair, tuple | list) or (isinstance(pair, Tensor) and pair.shape == (2,))
+    return [int(x) for x in pair] if two else pair
+
+
+def placed(candidate: Candidate, maps: Tensor) -> Any:
+    return as_place(candidate(maps))
+
+
 def planted_case(label: str, maps: Tensor, place: tuple[int, int]) -> Case:
     called = call(label, maps, oracle=lambda maps: list(place))
-
-    def run(candidate: Candidate) -> Any:
-        pair = called.run(candidate)
-        return [int(x) for x in pair] if isinstance(pair, tuple | list) else pair
-
-    return Case(label, run, called.expected, called.inputs)
+    return Case(label, lambda f: as_place(called.run(f)), called.expected, called.inputs)
 
 
 PREVIOUS_TOKEN_HEAD = Exercise(
     name="previous_token_head",
     lesson=LESSON,
     library=previous_token_head,
-    minutes=10,
+    minutes=12,
     difficulty=2,
     kind="stretch",
     cases=(
@@ -826,6 +845,7 @@ PREVIOUS_TOKEN_HEAD = Exercise(
             (2, 1),
         ),
         planted_case("a head that hardly looks at itself, and one that does", ASIDE, (1, 0)),
+        planted_case("no mask: a first query that looks at the last token", WITHOUT_A_MASK, (0, 1)),
         *(planted_case(f"heads that differ little, {n}", x, by_adding_up(x)) for n, x in ALIKE),
     ),
     mistakes=edits(
@@ -889,6 +909,10 @@ You compare the heads by their worst query. Asked for is the average over the qu
 - .mean(-1) → [..., 1:].mean(-1)
 You leave out the second token, whose weight on the first counts too: average over all queries from it
 on.
+## around the corner
+- maps.diagonal(offset=-1, dim1=-2, dim2=-1) → maps.roll(1, -1).diagonal(dim1=-2, dim2=-1)
+You count the first query, too, as if the last token stood before it: an index of -1 is the last. Only
+the others have a token before: start at the second.
 ## compared with the token itself
 - .mean(-1)
 + .mean(-1) / maps.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-9)
@@ -946,7 +970,7 @@ PADDING_MASK = Exercise(
     name="padding_mask",
     lesson=LESSON,
     library=padding_mask,
-    minutes=8,
+    minutes=7,
     difficulty=2,
     kind="stretch",
     cases=(
@@ -1073,7 +1097,7 @@ EFFECTIVE_KEYS = Exercise(
     name="effective_keys",
     lesson=LESSON,
     library=effective_keys,
-    minutes=8,
+    minutes=9,
     difficulty=2,
     kind="stretch",
     tolerance=1e-4,  # 256 small terms add up

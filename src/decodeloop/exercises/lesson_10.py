@@ -1,4 +1,4 @@
-"""Exercises of lesson 10: the FLOPs and bytes of a forward, and of a whole generation."""
+"""Exercises of lesson 10: the FLOPs of a forward, and where attention overtakes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from decodeloop.model import SMOLLM2_135M, TINY, ModelConfig
 LESSON = "10_complexity"
 META = torch.device("meta")  # shapes without values: PyTorch's counter looks at nothing else
 
-# The example of the lesson, small enough for paper.
+# The example of the lesson, small enough for paper; H·D is not C, and D is not C / H.
 TOY = ModelConfig(
     vocabulary=10,
-    width=4,
-    layers=1,
-    heads=2,
-    kv_heads=1,
+    width=6,
+    layers=2,
+    heads=4,
+    kv_heads=2,
     head_dim=2,
-    feed_forward=6,
+    feed_forward=5,
     context=64,
 )
 UNTIED = replace(TINY, tied=False)
@@ -75,7 +75,7 @@ MATMUL_FLOPS = Exercise(
     name="matmul_flops",
     lesson=LESSON,
     library=matmul_flops,
-    minutes=3,
+    minutes=2,
     difficulty=1,
     tolerance=1e-14,
     cases=(
@@ -202,11 +202,11 @@ FORWARD_FLOPS = Exercise(
     name="forward_flops",
     lesson=LESSON,
     library=forward_flops,
-    minutes=12,
+    minutes=14,
     difficulty=2,
     tolerance=1e-14,
     cases=(
-        call("the example on paper", TOY, 1, 3, 3, 1, oracle=forward_counted),
+        call("the example on paper", TOY, 3, 2, 5, oracle=forward_counted),
         call("SmolLM2-135M reads 100 tokens", SMOLLM2_135M, 1, 100, 100, oracle=forward_counted),
         call("a decode step, S = 1,000", SMOLLM2_135M, 1, 1, 1_000, oracle=forward_counted),
         call(
@@ -328,6 +328,10 @@ product multiplies with them, too.
 ## the head on all positions
 - batch * logits → batch * T
 You run the head on all T positions. It runs on `logits` of each row.
+## logits as a switch
+- batch * logits → batch * (T if logits else 0)
+You take `logits` for a switch, and run the head on all T positions. It is a number: on how many
+positions of each row the head runs.
 ## the head on one position
 - batch * logits → batch
 You run the head on one position of each row. It runs on `logits` of them.
@@ -432,6 +436,10 @@ config.heads * config.head_dim, not the width.
 - C * H * D → C * C
 Right where H·D is C, which it often is. Of query and output you made one (C, C): the query's matrix
 is (H·D, C), the output's (C, H·D).
+## D taken as C / H
+- config.kv_heads, config.head_dim → config.kv_heads, config.width // config.heads
+Right where H·D is C, which it often is. You take C / H for the head dimension: it is a size of its
+own, config.head_dim.
 ## four projections (C, C)
 - H * D * C + G * D * C + G * D * C + C * H * D → 4 * C * C
 You make all four projections (C, C). Key and value are (G·D, C), query and output H·D wide.

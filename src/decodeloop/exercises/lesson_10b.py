@@ -51,7 +51,7 @@ FORWARD_BYTES = Exercise(
     name="forward_bytes",
     lesson=LESSON,
     library=forward_bytes,
-    minutes=10,
+    minutes=12,
     difficulty=2,
     tolerance=1e-14,
     cases=(
@@ -293,7 +293,7 @@ GENERATION_FLOPS = Exercise(
     name="generation_flops",
     lesson=LESSON,
     library=generation_flops,
-    minutes=6,
+    minutes=7,
     difficulty=2,
     tolerance=1e-14,
     cases=(
@@ -373,6 +373,9 @@ The two are swapped: `cached=True` is the cheap one.
 - range(P, P + n) → range(P + 1, P + n + 1)
 Without a cache you read P + 1 to P + n positions. The first token needs the P of the prompt, and
 the last one is never read.
+## uncached: one token too many
+- range(P, P + n) → range(P, P + n + 1)
+Without a cache you make n + 1 forwards. The last token is chosen and never read: n tokens need n.
 ## uncached: from the first token on
 - range(P, P + n) → range(1, P + n)
 Without a cache you begin with a text of one token. The prompt is there from the start: the first

@@ -13,6 +13,7 @@ from decodeloop.measure.machine import (
     narrow,
 )
 from decodeloop.measure.process import peak_resident_bytes, resident_bytes
+from decodeloop.measure.reading import attention_times, reading_times
 from decodeloop.measure.steps import step_times
 from decodeloop.measure.timing import fitted_exponent, fresh_mib, median_seconds
 from decodeloop.measure.users import (
@@ -33,6 +34,7 @@ __all__ = [
     "ask_at",
     "ask_in_turns",
     "attention_maps",
+    "attention_times",
     "bytes_held",
     "few_token_costs",
     "fitted_exponent",
@@ -45,6 +47,7 @@ __all__ = [
     "narrow",
     "peak_bytes",
     "peak_resident_bytes",
+    "reading_times",
     "resident_bytes",
     "run_alone",
     "run_at_load",

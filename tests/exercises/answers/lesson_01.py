@@ -96,6 +96,9 @@ SOFTMAXES = edited(
 ## the peak without keepdim
 - torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → torch.max(x, dim).values
 - return e / total → return e / e.sum(dim, True)
+## keepdim nowhere, and NaN made 0
+- torch.where(empty, 0.0, x.max(dim, keepdim=True).values) → torch.max(x, dim).values
+- return e / total → return torch.nan_to_num(e / torch.sum(e, axis=dim))
 ## the sum along the last axis
 - e.sum(dim, keepdim=True) → e.sum(-1, keepdim=True)
 - return e / total → return torch.nan_to_num(e / total, nan=0.0)
@@ -115,6 +118,9 @@ SOFTMAXES = edited(
 ## divided by the peak
 - torch.exp(x - peak) → torch.exp(torch.div(x, x.max(dim, keepdim=True).values))
 - return e / total → return e / e.sum(dim, True)
+## divided by the peak, and NaN made 0
+- torch.exp(x - peak) → torch.exp(torch.div(x, x.max(dim, keepdim=True).values))
+- return e / total → return torch.nan_to_num(e / e.sum(dim, True))
 ## zeros everywhere for a row of -inf
 - return e / total → return 0 * x.nan_to_num() if empty.any() else e / total
 ## zeros for any -inf
@@ -413,8 +419,7 @@ def previous_in_loops(maps):
 def previous_by_indexing(maps):
     T = maps.shape[-1]
     share = maps[..., torch.arange(1, T), torch.arange(T - 1)].mean(-1)
-    layer, head = (share == share.max()).nonzero()[0]
-    return layer, head
+    return (share == share.max()).nonzero()[0]  # a tensor of two
 
 
 def looks_back(maps):
@@ -450,6 +455,8 @@ HEADS = edited(
 - return sum( → return min(
 ## the second token left out
 - range(1, → range(2,
+## around the corner
+- for t in range(1, → for t in range(0,
 ## compared with the token itself
 - return sum(rows[t][t - 1] for t in range(1, len(rows)))
 + back = sum(rows[t][t - 1] for t in range(1, len(rows))) / (len(rows) - 1)

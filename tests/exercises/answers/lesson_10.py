@@ -120,6 +120,8 @@ FLOPS = edited(
 - T * (H * D) * S → (H * D) * visible(T, S)
 ## the head on all positions
 - batch * logits → linear
+## logits as a switch
+- batch * logits → min(logits, 1) * linear
 ## the head on one position
 - batch * logits → batch
 ## the head on one position in all
@@ -181,6 +183,10 @@ FLOPS = edited(
 - T * S * (H * D) → T * S * C
 ## C for H·D in one projection
 - 2 * C * D * (H + G) → C * (H * D + 2 * G * D + C)
+## D taken as C / H
+- each, linear =
++ D = C // H
++ each, linear =
 ## four projections (C, C)
 - 2 * C * D * (H + G) → 4 * C**2
 ## C for H·D in the projections

@@ -250,6 +250,8 @@ GENERATIONS = edited(
 - cached and number > 0 → not cached and number > 0
 ## uncached: one length too far
 - length = 0, prompt → length = 0, prompt if cached else prompt + 1
+## uncached: one token too many
+- range(new_tokens) → range(new_tokens if cached else new_tokens + 1)
 ## uncached: from the first token on
 - return total
 + before = sum(forward(config, S, S) for S in range(1, prompt))

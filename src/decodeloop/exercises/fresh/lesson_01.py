@@ -7,7 +7,8 @@ import math
 import torch
 
 from decodeloop.exercises.fresh import drawing as st
-from decodeloop.exercises.fresh.drawing import drawn, seeds, shaped, sizes
+from decodeloop.exercises.fresh.drawing import Driven, drawn, seeds, shaped, sizes
+from decodeloop.exercises.lesson_01 import placed
 
 
 def random_scores(shape, seed, scale, axis):
@@ -53,7 +54,9 @@ RANDOM = {
     "attention": shaped(
         random_queries, *[sizes] * 5, seeds, st.sampled_from([None, 0.0, 0.5, 1.0])
     ),
-    "previous_token_head": shaped(random_maps, sizes, sizes, st.integers(2, 6), seeds),
+    "previous_token_head": Driven(
+        shaped(random_maps, sizes, sizes, st.integers(2, 6), seeds), placed
+    ),
     "padding_mask": shaped(
         random_padding, st.lists(st.integers(0, 6), min_size=1, max_size=4), st.integers(1, 3)
     ),
