@@ -7,6 +7,8 @@ mistake meets its hint.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -19,11 +21,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from answer_tables import answers
 from attacking import Report, command_line, drawn
 
+from decodeloop.course.grade.drawn import telling_cases
 from decodeloop.course.grade.grading import Grader, Ready, ready
 from decodeloop.course.grade.sandbox import Limits, carried, probe
-from decodeloop.course.grade.sent import source_of
+from decodeloop.course.grade.sent import Bare, source_of
+from decodeloop.course.statements import needed_statements, only_used
+from decodeloop.exercises.edits import Edited
+from decodeloop.exercises.exercise import Candidate
 from decodeloop.exercises.finding import numbers, of_lesson
-from decodeloop.exercises.fresh import fresh_cases
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(times=12.0)  # a busy machine makes nobody late
@@ -63,6 +68,27 @@ def of(number: str) -> Iterator[Handed]:
         for name, source in sources.items():
             label = f"{number} {name}, right answer {place + 1}"
             yield Handed(label, number, [source], {name: ("right", "")}, 1)
+    for name, exercise in of_lesson(number).items():
+        for mistake in exercise.mistakes:
+            try:
+                source = source_of_mistake(mistake.wrong, name)
+            except (TypeError, OSError, AssertionError):  # what has no source can't be handed in
+                continue
+            label = f"{number} {name}, {mistake.name}"
+            yield Handed(label, number, [source], {name: ("wrong", mistake.name)}, 1)
+
+
+def source_of_mistake(wrong: Candidate, name: str) -> str:
+    """A named mistake as a student would hand it in: an edited answer in its own words."""
+    if not isinstance(wrong, Edited):
+        return source_named(wrong, name)
+    right = inspect.getsource(wrong.right)
+    module = inspect.getsource(sys.modules[wrong.right.__module__])
+    assert module.count(right) == 1
+    own = wrong.right.__name__
+    bare = ast.unparse(Bare().visit(ast.parse(module.replace(right, wrong.source()))))
+    source = ast.unparse(ast.Module(only_used(needed_statements(bare, own)), []))
+    return source if own == name else f"{source}\n{name} = {own}\n"
 
 
 def source_named(function: object, name: str) -> str:
@@ -78,7 +104,7 @@ def ready_for(handed: Handed, known: dict[tuple[str, int | None], Ready]) -> lis
         key = (name, handed.seed)
         if key not in known:
             exercise = of_lesson(handed.lesson)[name]
-            fresh = () if handed.seed is None else fresh_cases(exercise, handed.seed)
+            fresh = () if handed.seed is None else telling_cases(exercise, handed.seed)
             known[key] = ready(exercise, fresh)
         found.append(known[key])
     return found

@@ -11,6 +11,7 @@ import typer
 from decodeloop.commands.shared import check_at_least, interruptible, note
 
 if TYPE_CHECKING:
+    from decodeloop.course.grade.grading import Grade
     from decodeloop.course.grade.table import Row
 
 GUESSED = 1_000_000  # a table for each seed below it would not be too large
@@ -118,7 +119,11 @@ def show_table(made: list[Row]) -> None:
         for name in ("student", *names, "points"):
             table.add_column(name, overflow="fold")
         for student in dict.fromkeys(row.student for row in of_it):
-            mine = {row.grade.exercise: row.grade for row in of_it if row.student == student}
+            mine = dict[str, Grade]()
+            for row in of_it:  # the best of each, where somebody has handed in more than once
+                best = mine.get(row.grade.exercise)
+                if row.student == student and (best is None or best.points < row.grade.points):
+                    mine[row.grade.exercise] = row.grade
             marks = [MARKS[mine[n].verdict] if n in mine else "" for n in names]
             points = sum(g.points for g in mine.values())
             table.add_row(escape(student), *marks, str(points))

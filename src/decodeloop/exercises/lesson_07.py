@@ -11,7 +11,7 @@ from torch import Tensor
 
 from decodeloop.decode import min_p, sample, temperature, top_k, top_p
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Candidate, Case, Exercise, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, beside, call
 
 LESSON = "07_sampling"
 INF = math.inf
@@ -917,29 +917,31 @@ def shape_alone(*size: int) -> Case:
     return Case(f"logits {size}", run, lambda: expected, (logits,))
 
 
+@beside
+def one_seed_and_another(answer: Candidate) -> Any:
+    logits = torch.zeros(50, 20)
+
+    def drawn(generator: torch.Generator) -> list[int]:
+        got = answer(logits.clone(), generator)
+        return got.flatten().tolist() if isinstance(got, Tensor) else [got]
+
+    before = torch.get_rng_state()
+    first = drawn(seeded(5))
+    untouched = torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(99)  # the global one, which must not matter
+    one = seeded(5)
+    again, next_one = drawn(one), drawn(one)
+    return {
+        "the same seed, the same draws": first == again,
+        "another seed, other draws": drawn(seeded(6)) != first,
+        "the next call, other draws": again != next_one,
+        "the global generator left alone": untouched,
+        "ids inside the vocabulary": all(0 <= x < 20 for x in first),
+    }
+
+
 def by_the_generator(label: str) -> Case:
     """A seed means the same draws; two calls don't; and the global generator stands still."""
-
-    def run(answer: Candidate) -> Any:
-        logits = torch.zeros(50, 20)
-
-        def drawn(generator: torch.Generator) -> list[int]:
-            got = answer(logits.clone(), generator)
-            return got.flatten().tolist() if isinstance(got, Tensor) else [got]
-
-        before = torch.get_rng_state()
-        first = drawn(seeded(5))
-        untouched = torch.equal(before, torch.get_rng_state())
-        torch.manual_seed(99)  # the global one, which must not matter
-        one = seeded(5)
-        again, next_one = drawn(one), drawn(one)
-        return {
-            "the same seed, the same draws": first == again,
-            "another seed, other draws": drawn(seeded(6)) != first,
-            "the next call, other draws": again != next_one,
-            "the global generator left alone": untouched,
-            "ids inside the vocabulary": all(0 <= x < 20 for x in first),
-        }
 
     names = (
         "the same seed, the same draws",
@@ -948,7 +950,7 @@ def by_the_generator(label: str) -> Case:
         "the global generator left alone",
         "ids inside the vocabulary",
     )
-    return Case(label, run, lambda: dict.fromkeys(names, True))
+    return Case(label, one_seed_and_another, lambda: dict.fromkeys(names, True))
 
 
 def inside(drawn: Any, V: int) -> bool:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from decodeloop import cost, model
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Case, Exercise, Mistake, call, trial
+from decodeloop.exercises.exercise import Case, Exercise, Mistake, beside, call, trial
 from decodeloop.model import flash
 from decodeloop.model.flash import finish, merge, partial_attention
 
@@ -84,6 +84,7 @@ def passing(label: str, scores: Tensor, sizes: Sequence[int]) -> Case:
     return trial(label, run, by_logsumexp, scores)
 
 
+@beside
 def keeping_little(candidate: Any, scores: Tensor) -> list[Any]:
     """Its result, and whether it held more than a few tiles of 64 keys while they came."""
     held = 0
@@ -513,6 +514,7 @@ def flashing(label: str, *sizes: int, **options: Any) -> Case:
     return call(label, *heads(len(label), *sizes), oracle=by_pytorch, **options)
 
 
+@beside
 def watched(candidate: Any, q: Tensor, k: Tensor, v: Tensor) -> list[Any]:
     """The result, whether a large tensor was made, and whether more was multiplied than needed."""
     with Watching() as seen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from decodeloop.exercises.exercise import (
     Case,
     Exercise,
     Mistake,
+    beside,
     call,
     copies,
     lend,
@@ -59,19 +60,21 @@ def or_refused(run: Callable[[], Any]) -> Any:
 def part_or_refused(split: Candidate, weight: Tensor, rank: int, ranks: int) -> Any:
     """The part that a rank gets, how many bytes it keeps in memory, and whether they are the given
     matrix's; or that it was refused."""
+    return or_refused(lambda: lend(partial(looked_at, split), weight, rank, ranks))
 
-    def looked_at(given: Tensor, rank: int, ranks: int) -> dict[str, Any]:
-        part = split(given, rank, ranks)
-        if not isinstance(part, Tensor):
-            return {"part": part}
-        own, whole = part.untyped_storage(), given.untyped_storage()
-        return {
-            "part": part,
-            "bytes that it keeps in memory": own.nbytes(),
-            "a copy": own.data_ptr() != whole.data_ptr(),
-        }
 
-    return or_refused(lambda: lend(looked_at, weight, rank, ranks))
+@beside
+def looked_at(split: Candidate, given: Tensor, rank: int, ranks: int) -> dict[str, Any]:
+    """Memory is seen where it is: what comes over a pipe has its own."""
+    part = split(given, rank, ranks)
+    if not isinstance(part, Tensor):
+        return {"part": part}
+    own, whole = part.untyped_storage(), given.untyped_storage()
+    return {
+        "part": part,
+        "bytes that it keeps in memory": own.nbytes(),
+        "a copy": own.data_ptr() != whole.data_ptr(),
+    }
 
 
 def part_by_numpy(axis: int) -> Candidate:

@@ -17,7 +17,7 @@ from decodeloop import compress
 from decodeloop.compress import decoder_over
 from decodeloop.errors import ShapeError
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Case, Exercise, call, trial
+from decodeloop.exercises.exercise import Case, Exercise, beside, call, trial
 from decodeloop.model import Decoder, ModelConfig
 
 LESSON = "20_pruning"
@@ -558,6 +558,8 @@ def master(seed: int, layers: int = 4) -> Decoder:
 
 def told_of(smaller: Decoder) -> list[Any]:
     """What a model of another shape computes, and how large it says, and is, that it is."""
+    if not isinstance(smaller, Decoder):  # another could say anything of itself
+        raise TypeError(f"it gave {type(smaller).__name__}: expected a Decoder")
     config = smaller.config
     with torch.no_grad():
         logits = smaller(IDS)
@@ -574,6 +576,7 @@ def told_or_refused(candidate: Any, decoder: Decoder, numbers: Any) -> list[Any]
         return [str(error)]
 
 
+@beside
 def told_of_both(candidate: Any, decoder: Decoder, numbers: Any) -> list[Any]:
     """What a smaller model is, and the one that it was made of, afterwards."""
     mine = copy.deepcopy(decoder)

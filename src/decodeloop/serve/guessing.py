@@ -12,7 +12,8 @@ Language Models Using Goodput" (2024).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from decodeloop.decode import AdaptiveLength, Draft
@@ -23,6 +24,7 @@ from decodeloop.decode.drafts import Proposal
 from decodeloop.errors import UserError
 from decodeloop.serve.block_manager import BlockManager, NoRoom
 from decodeloop.serve.plan import Plan
+from decodeloop.serve.taking import Event
 
 MOST = len(STEP_COSTS) - 1  # drafted tokens of one text in a step
 
@@ -106,3 +108,12 @@ def add_guesses(
             continue
         plan.pieces[i] = replace(piece, drafted=tuple(drafted))
         left -= len(drafted)
+
+
+def checked_guesses(plan: Plan, events: Sequence[Event]) -> Iterator[tuple[int, int]]:
+    """Of each text whose drafted tokens a step has checked: how many, and how many of them stayed.
+    The token that the model itself chose last is none of them."""
+    came = Counter(event.number for event in events if event.error is None)
+    for piece in plan.pieces:
+        if piece.drafted and came[piece.request.number]:
+            yield len(piece.drafted), came[piece.request.number] - 1

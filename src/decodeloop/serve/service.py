@@ -10,7 +10,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -20,6 +19,7 @@ from decodeloop.errors import UserError
 from decodeloop.serve.admission import Refused, admission
 from decodeloop.serve.answer import Answer, Deliver, Piece
 from decodeloop.serve.engine import Engine
+from decodeloop.serve.guessing import checked_guesses
 from decodeloop.serve.taking import Event
 from decodeloop.serve.teams import give_up_team
 from decodeloop.serve.watching import Admitted, Watch
@@ -48,8 +48,7 @@ class Service:
         watch: Watch | None = None,
         died: Callable[[BaseException], object] = lambda error: None,
     ) -> None:
-        self.engine, self.watch, self.died = engine, watch or Watch(), died
-        self.draft = draft
+        self.engine, self.watch, self.died, self.draft = engine, watch or Watch(), died, draft
         self.most = engine.scheduler.most + most_waiting
         blocks = engine.scheduler.blocks
         self.longest = min(engine.model.config.context, blocks.count * blocks.size)
@@ -183,10 +182,8 @@ class Service:
                 prompt = answer.texts[number].prompt.shape[1]
                 admitted.append(Admitted(now - answer.asked, prompt, request.shared))
         self.watch.stepped(admitted, len(plan.preempted))
-        came = Counter(event.number for event in events if event.error is None)
-        for piece in plan.pieces:
-            if piece.drafted and came[piece.request.number]:
-                self.watch.drafted(len(piece.drafted), came[piece.request.number] - 1)
+        for checked, accepted in checked_guesses(plan, events):
+            self.watch.drafted(checked, accepted)
 
     def _hand_out(self, events: list[Event]) -> None:
         now, pieces = time.perf_counter(), dict[Answer, list[Piece]]()

@@ -108,3 +108,22 @@ def test_what_is_no_gradebook_is_one_sentence(tmp_path, text, lesson, said):
     with pytest.raises(UserError) as error:
         filled(path, lesson, [])
     assert said in str(error.value)
+
+
+def test_two_of_one_name_have_their_own_points_and_a_third_has_none(canvas):
+    text = CANVAS.replace('"Miller, Ann"', '"Doe, Jane"').replace('"Student, Test"', '"Doe, Jane"')
+    canvas.write_text(text, "utf-8", newline="")
+    totals = [Total("doejane", "1001", 6, 12, ""), Total("doejane", "1003", 12, 12, "")]
+    after = table(filled(canvas, "01_attention", totals).text)
+    assert [row[5] for row in after[2:]] == ["10.00", "1.0", "20.00", ""]
+
+
+def test_a_name_that_two_have_and_no_number_is_nobodys(canvas):
+    totals = [Total("doejane", "", 6, 12, ""), Total("Doe Jane", "", 12, 12, "")]
+    assert filled(canvas, "01_attention", totals).found == 0
+
+
+def test_one_number_of_two_is_one_sentence(canvas):
+    totals = [Total("mallory", "1001", 0, 12, ""), Total("doejane", "1001", 12, 12, "")]
+    with pytest.raises(UserError, match=r"'mallory' and 'doejane' have the number 1001"):
+        filled(canvas, "01_attention", totals)

@@ -119,3 +119,104 @@ def test_the_shape_of_an_answer_is_without_names_and_comments(graded):
         for cell in (PERCENTILE, other, different)
     ]
     assert shapes[0] == shapes[1] != shapes[2]
+
+
+LATENCIES = (
+    "    gaps = [b - a for a, b in zip(token_times, token_times[1:])]\n"
+    "    return token_times[0] - arrival, gaps, token_times[-1] - arrival\n"
+)
+
+
+def test_no_function_of_the_package_is_called_on_this_side_with_what_an_answer_chooses(
+    graded, tmp_path
+):
+    """A linked answer of another exercise runs here: it is given nothing of here to call."""
+    (tmp_path / "config.json").write_text('{"model_type": "the lecturer\'s secret"}')
+    cell = (
+        "from decodeloop.cost.config_file import find_architecture\n"
+        "def percentile(samples, p):\n"
+        "    try:\n"
+        f"        told = next(generate_without_cache(find_architecture, {str(tmp_path)!r}, 1))\n"
+        "    except Exception as error:\n"
+        "        told = error\n"
+        "    raise RuntimeError(f'{told}')"
+    )
+    grade = graded("11", [cell], "percentile")["percentile"]
+    assert grade.verdict == "wrong"
+    assert "secret" not in grade.what and "model_type" not in grade.what
+
+
+def test_what_an_answer_leaves_in_files_is_gone_for_the_next(graded):
+    cells = [
+        "import math, os",
+        "def latencies(arrival, token_times):\n"
+        "    os.makedirs('/tmp/deep/er', exist_ok=True)\n"
+        "    for name in ('/tmp/left', '/tmp/deep/er/left', '/dev/shm/left'):\n"
+        "        try:\n"
+        "            open(name, 'w').write('seen')\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    os.chmod('/tmp/deep', 0o500)\n" + LATENCIES,
+        PERCENTILE.replace(
+            "    rank", "    assert not os.listdir('/tmp') + os.listdir('/dev/shm')\n    rank"
+        ),
+    ]
+    grades = graded("11", cells, "latencies", "percentile")
+    assert grades["latencies"].verdict == "right"
+    assert (grades["percentile"].verdict, grades["percentile"].what) == ("right", "")
+
+
+def test_an_answer_that_says_it_has_gone_and_stays_does_not_meet_the_next(graded):
+    stay = (
+        "import gc, math\n"
+        "def stay():\n"
+        "    [peer] = [o for o in gc.get_objects() if type(o).__name__ == 'Inside']\n"
+        "    pipe, real = peer.pipe, peer.pipe.receive\n"
+        "    def receive():\n"
+        "        message, tensors = real()\n"
+        "        while message.get('do') in ('end', 'start'):\n"
+        "            if message['do'] == 'end':\n"
+        "                pipe.send({'value': None})\n"
+        "            message, tensors = real()\n"
+        "        return message, tensors\n"
+        "    pipe.receive = receive\n"
+        "    def define(name, source, links):\n"
+        "        raise RuntimeError('still here')\n"
+        "    peer.handlers['define'] = define\n"
+        "STAYS = []"
+    )
+    cells = [
+        stay,
+        "def latencies(arrival, token_times):\n    STAYS or STAYS.append(stay())\n" + LATENCIES,
+        PERCENTILE,
+    ]
+    grades = graded("11", cells, "latencies", "percentile")
+    assert grades["latencies"].verdict == "timed out"
+    assert (grades["percentile"].verdict, grades["percentile"].what) == ("right", "")
+
+
+LOOKED_AT = {
+    "split_rows": "def split_rows(weight, rank, ranks):\n"
+    "    if weight.shape[0] % ranks:\n"
+    "        raise ValueError('uneven')\n"
+    "    return weight.chunk(ranks)[rank]\n",
+    "flash_attention": "import torch\n"
+    "def flash_attention(q, k, v, *, causal=False, rows=128, columns=512):\n"
+    "    (T, S), D = (q.shape[2], k.shape[2]), q.shape[1] // k.shape[1]\n"
+    "    mask = torch.ones(T, S, dtype=torch.bool).tril(S - T) if causal else None\n"
+    "    k, v = k.repeat_interleave(D, 1), v.repeat_interleave(D, 1)\n"
+    "    return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask)\n",
+    "drop_layers": "import copy\n"
+    "def drop_layers(model, layers):\n"
+    "    gone = set(layers)\n"
+    "    model.layers = type(model.layers)(\n"
+    "        x for i, x in enumerate(model.layers) if i not in gone)\n"
+    "    return copy.deepcopy(model)\n",
+}
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_who_looks_on_stands_beside_the_answer(name, graded):
+    """Memory, operators and the caller's model are seen where the answer computes."""
+    number = find(name).lesson.split("_")[0]
+    assert graded(number, [LOOKED_AT[name]], name, seed=3)[name].verdict == "wrong"

@@ -145,9 +145,34 @@ def test_a_record_that_cant_be_written_is_one_sentence(handed_in, tmp_path):
 def test_a_line_of_a_record_that_says_nothing_is_passed_over(tmp_path):
     path = tmp_path / "record.jsonl"
     path.write_text('[]\n{"way": "w"}\n{"way": "w", "submission": "1 a", "grades": [{"x": 1}]}\n{')
-    record = Record(path, "w")
+    record = Record(path, "w", b"key")
     one = Submission("ann", "ann.ipynb", "11", digest="d")
     assert record.grades(one) is None
     record.add(one, [Grade("percentile", "right", points=1)])
-    assert Record(path, "w").grades(one) == [Grade("percentile", "right", points=1)]
-    assert Record(path, "another way").grades(one) is None
+    assert Record(path, "w", b"key").grades(one) == [Grade("percentile", "right", points=1)]
+    assert Record(path, "another way", b"key").grades(one) is None
+
+
+def test_a_line_that_was_written_or_changed_without_the_key_is_not_believed(tmp_path):
+    path = tmp_path / "record.jsonl"
+    one = Submission("ann", "ann.ipynb", "11", digest="d")
+    Record(path, "w", b"key").add(one, [Grade("percentile", "wrong")])
+    path.write_text(path.read_text().replace('"wrong"', '"right"'))
+    assert Record(path, "w", b"key").grades(one) is None
+    Record(path, "w", b"another").add(one, [Grade("percentile", "right", points=9)])
+    assert Record(path, "w", b"key").grades(one) is None
+
+
+def test_who_was_late_beside_others_is_tried_once_more_alone(handed_in, monkeypatch):
+    """Another's processes may have taken the cores."""
+    calls = []
+
+    def crowded(todo, lessons, kind, folder, limits, jobs):
+        calls.append(([one.student for one in todo], jobs))
+        for one in todo:
+            late = jobs > 1 and one.student == "cem"
+            yield one, [Grade("percentile", "timed out" if late else "right", points=1 - late)]
+
+    monkeypatch.setattr(sessions, "graded", crowded)
+    assert grades(handed_in) == dict.fromkeys(WANTED, "right")
+    assert calls == [(["ann", "bob", "cem", "dan"], 2), (["cem"], 1)]

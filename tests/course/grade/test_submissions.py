@@ -97,3 +97,37 @@ def test_no_notebook_is_one_sentence(tmp_path):
         submissions([tmp_path])
     with pytest.raises(UserError, match=r"there is no .*gone: expected a folder"):
         submissions([tmp_path / "gone"])
+
+
+def test_names_of_platforms_are_believed_at_the_top_alone(tmp_path):
+    """What lies deeper has its name from a student, who could write another's."""
+    for place in (
+        "Mallory_7_assignsubmission_file_/zzz_1001_6_11_metrics.ipynb",
+        "Mallory_7_assignsubmission_file_/Bob Miller_1002_assignsubmission_file_/11_x.ipynb",
+    ):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(notebook(RIGHT), "utf-8")
+    found = submissions([tmp_path], "11")
+    assert {(one.student, one.number) for one in found} == {("Mallory", "7")}
+
+
+def test_a_zip_of_thousands_is_refused_under_its_own_name_and_nobody_elses(tmp_path):
+    (tmp_path / "ann.ipynb").write_text(notebook(RIGHT), "utf-8")
+    with zipfile.ZipFile(tmp_path / "mallory.zip", "w") as archive:
+        for number in range(5001):
+            archive.writestr(f"{number}.ipynb", "")
+    found = {one.student: one.refused for one in submissions([tmp_path], "11")}
+    assert found == {"ann": "", "mallory": "a zip with more than 5,000 files: hand in fewer"}
+
+
+def test_one_student_has_at_most_twenty_notebooks(tmp_path):
+    (tmp_path / "mallory").mkdir()
+    for number in range(30):
+        (tmp_path / "mallory" / f"{number}.ipynb").write_text(notebook(RIGHT), "utf-8")
+    (tmp_path / "ann.ipynb").write_text(notebook(RIGHT), "utf-8")
+    found = submissions([tmp_path], "11")
+    assert [one.refused for one in found if one.student == "ann"] == [""]
+    mine = [one.refused for one in found if one.student == "mallory"]
+    assert mine[:20] == [""] * 20
+    assert len(mine) == 21 and mine[20].startswith("more than 20 notebooks")

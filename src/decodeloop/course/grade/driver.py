@@ -36,7 +36,6 @@ from decodeloop.exercises.exercise import Candidate, Exercise
 
 FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
 LENT = (*FUNCTIONS, GeneratorType)
-COMPUTES = ("decodeloop.model.", "decodeloop.cost.")
 OWN = "the exercise asks for yours"
 MOST_LENT = 200_000  # things, in one exercise
 
@@ -46,7 +45,7 @@ class Driver(Peer):
 
     def __init__(self, sandbox: Sandbox, seconds: float, exercise: Exercise | None = None) -> None:
         super().__init__(sandbox.pipe)
-        self.exercise = exercise
+        self.sandbox, self.exercise = sandbox, exercise
         self.pipe.patience = seconds
         self.pipe.send({"do": "start"})
         if exercise is not None:
@@ -55,7 +54,7 @@ class Driver(Peer):
     def end(self) -> None:
         """Tell that nothing more comes, and wait until the other side has cleared up."""
         self.pipe.send({"do": "end"})
-        self.pipe.receive()
+        self.sandbox.await_cleared()
 
     def read(self, cells: Sequence[str], names: Sequence[str], elsewhere: Sequence[str]) -> Any:
         """What the cells have for each exercise: see `inside/reading.py`."""
@@ -84,14 +83,13 @@ class Driver(Peer):
         return source_for(str(name), self.exercise)
 
     def find(self, name: str) -> Any:
-        """Classes of values, and functions that compute, which are imported here already: no name
-        from there is imported."""
+        """Classes of values, which are imported here already: no name from there is imported, and
+        no function is had by its name, since it would be called here, with what they choose."""
         module = name.partition(":")[0] if isinstance(name, str) else ""
         if module not in sys.modules:
             raise Unreadable(f"a value of {name!r}")
         thing = found(name)
-        computes = isinstance(thing, FunctionType | type) and module.startswith(COMPUTES)
-        if not (computes or is_value_class(thing)) or not known(thing):
+        if not is_value_class(thing) or not known(thing):
             raise Unreadable(f"a value of {name!r}")
         if self.exercise is not None and thing is inspect.unwrap(self.exercise.library):
             raise Unreadable(f"{name} is the library's own function: {OWN}")

@@ -73,17 +73,16 @@ def write_filled(path: Path, rows: Sequence[Row]) -> tuple[Path, Filled]:
 
 def totals_of(rows: Sequence[Row]) -> list[Total]:
     """By student; who has handed in more than once gets what was reached best."""
-    best: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        mine = best.setdefault(row.student, {})
+    best: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:  # two may have the same name
+        mine = best.setdefault((row.student, row.number), {})
         known = mine.get(row.grade.exercise)
         if known is None or known.grade.points < row.grade.points:
             mine[row.grade.exercise] = row
     totals = []
-    for student, found in best.items():
+    for (student, number), found in best.items():
         words = "; ".join(f"{name}: {row.grade.verdict}" for name, row in found.items() if name)
         points = sum(row.grade.points for row in found.values())
-        number = next(iter(found.values())).number
         totals.append(Total(student, number, points, possible(rows[0].lesson), words))
     return totals
 
@@ -121,8 +120,7 @@ def fill_canvas(
     path: Path, table: list[list[str]], lesson: str, totals: Sequence[Total]
 ) -> set[str]:
     column = canvas_column(path, table[0], lesson)
-    by_number = {total.number: total for total in totals if total.number}
-    by_name = {squeezed(total.student): total for total in totals}
+    by_number, by_name = by_number_and_name(totals)
     possible, found = None, set[str]()
     for row in table[1:]:
         if not row or len(row) <= column:
@@ -156,8 +154,7 @@ def canvas_column(path: Path, head: list[str], lesson: str) -> int:
 
 def fill_moodle(table: list[list[str]], totals: Sequence[Total]) -> set[str]:
     places: Mapping[str, int] = {name: n for n, name in enumerate(table[0])}
-    by_number = {total.number: total for total in totals if total.number}
-    by_name = {squeezed(total.student): total for total in totals}
+    by_number, by_name = by_number_and_name(totals)
     found = set[str]()
     for row in table[1:]:
         if len(row) < len(places):
@@ -171,6 +168,29 @@ def fill_moodle(table: list[list[str]], totals: Sequence[Total]) -> set[str]:
             row[places["Feedback comments"]] = total.feedback
         found.add(total.student)
     return found
+
+
+def by_number_and_name(totals: Sequence[Total]) -> tuple[dict[str, Total], dict[str, Total]]:
+    """Those that a platform has numbered, and the others by a name that is nobody else's.
+
+    Raises:
+        UserError: two have one number.
+    """
+    numbered = [total for total in totals if total.number]
+    names = [squeezed(total.student) for total in totals]
+    by_number = {total.number: total for total in numbered}
+    if len(by_number) < len(numbered):
+        twice = next(t for t in numbered if by_number[t.number] is not t)
+        raise UserError(
+            f"{twice.student!r} and {by_number[twice.number].student!r} have the number "
+            f"{twice.number}: one of them is another's: look at their files."
+        )
+    alone = {
+        squeezed(total.student): total
+        for total in totals
+        if not total.number and names.count(squeezed(total.student)) == 1
+    }
+    return by_number, alone
 
 
 def squeezed(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hmac
 import json
 import os
 import select
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from decodeloop.course.grade.grading import DIED, Grade, Grader, Ready
 from decodeloop.course.grade.sandbox import Kind, Limits
@@ -170,11 +172,12 @@ def grades_told(fork: Running, lessons: Mapping[str, Sequence[Ready]]) -> list[G
 class Record:
     """Grades on disk, a line for each submission, so that nothing is graded twice.
 
-    A line belongs to the bytes of a notebook, and to how it was graded (`way`).
+    A line belongs to the bytes of a notebook, and to how it was graded (`way`). Who has not got
+    the key can neither write one nor change it: it is not believed.
     """
 
-    def __init__(self, path: Path, way: str) -> None:
-        self.path, self.way = path, way
+    def __init__(self, path: Path, way: str, key: bytes) -> None:
+        self.path, self.way, self.secret = path, way, key
         self.known: dict[str, list[Grade]] = {}
         if path.exists():
             for line in path.read_text("utf-8", "replace").splitlines():
@@ -183,7 +186,8 @@ class Record:
     def take(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            if entry["way"] == self.way:
+            sealed = hmac.compare_digest(str(entry.pop("seal")), self.seal(entry))
+            if sealed and entry["way"] == self.way:
                 self.known[entry["submission"]] = [Grade(**grade) for grade in entry["grades"]]
         except (ValueError, KeyError, TypeError):
             return  # a line that was being written when all ended
@@ -194,12 +198,22 @@ class Record:
     def add(self, one: Submission, grades: list[Grade]) -> None:
         """Raises `OSError` where it can't be written."""
         self.known[self.key(one)] = grades
-        entry = {"way": self.way, "submission": self.key(one), "student": one.student}
-        line = json.dumps(entry | {"grades": [asdict(grade) for grade in grades]})
+        entry: dict[str, Any] = {
+            "way": self.way,
+            "submission": self.key(one),
+            "student": one.student,
+        }
+        entry["grades"] = [asdict(grade) for grade in grades]
+        line = json.dumps(entry | {"seal": self.seal(entry)})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"\n{line}\n" if self.torn() else f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def seal(self, entry: dict[str, Any]) -> str:
+        """A digest of an entry that nobody makes without the key."""
+        data = json.dumps(entry, sort_keys=True).encode()
+        return hmac.new(self.secret, data, "sha256").hexdigest()
 
     def torn(self) -> bool:
         """Whether the last line was cut off."""

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -34,7 +35,9 @@ EMPTY = ("course/__init__.py", "course/grade/__init__.py")
 COMPILING = "prange = range  # Numba's in a notebook\n"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 PATIENCE_S = 10.0  # until processes that were ended have gone
-FIRST_UID = 60_000  # of those who are nobody, where the grader is root
+FIRST_UID = 1_000_000_000  # of those who are nobody, where the grader is root
+MANY_UIDS = 1_000_000_000
+FEW_UIDS = 60_000  # in a namespace that has no others
 CAN_GRADE = hasattr(os, "fork")
 CANT_GRADE = "grading forks processes, as Linux and macOS can"
 FIX = (
@@ -71,7 +74,7 @@ def probe() -> str:
     program = shutil.which("bwrap")
     if program is None:
         return "bubblewrap is not installed"
-    if os.geteuid() == 0 and not is_known(FIRST_UID):
+    if os.geteuid() == 0 and not is_known(FEW_UIDS):
         return "this is root in a namespace of its own (unshare -r), and can't become another user"
     try:
         command = [program, *namespaces(), "--die-with-parent", "--ro-bind", "/", "/", "true"]
@@ -93,6 +96,12 @@ def is_known(uid: int) -> bool:
         return True
     spans = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
     return any(first <= uid < first + count for first, count in spans)
+
+
+def nobody(slot: int) -> int:
+    """A user for one sandbox alone: the kernel keeps keys, and counts processes, by user."""
+    drawn = FIRST_UID + secrets.randbelow(MANY_UIDS)
+    return drawn if is_known(drawn) else FEW_UIDS + slot
 
 
 def namespaces() -> list[str]:
@@ -196,12 +205,14 @@ class Sandbox:
             Broken: it did not start.
         """
         replies, writing = os.pipe()
+        self.control, controlling = os.pipe()
         contained = kind == "bubblewrap"
         settings = {
             "reply": writing,
+            "control": controlling,
             "limits": rlimits(limits, contained),
             "contained": contained,
-            "uid": FIRST_UID + slot if contained and os.geteuid() == 0 else 0,
+            "uid": nobody(slot) if contained and os.geteuid() == 0 else 0,
         }
         where = "/grading" if contained else str(folder)
         child = f"{where}/decodeloop/course/grade/inside/child.py"
@@ -215,13 +226,14 @@ class Sandbox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=None if "GRADE_DEBUG" in os.environ else subprocess.DEVNULL,
-                pass_fds=(writing,),
+                pass_fds=(writing, controlling),
                 start_new_session=True,
                 env=environment,
                 cwd="/",
             )
         finally:
             os.close(writing)
+            os.close(controlling)
         assert self.process.stdin is not None
         os.set_blocking(self.process.stdin.fileno(), False)
         self.warm = False  # whether it has imported PyTorch
@@ -244,6 +256,16 @@ class Sandbox:
         self.pipe.receive()
         self.warm = True
 
+    def await_cleared(self) -> None:
+        """Until the process itself, not the task, says that all of the task has gone.
+
+        Raises:
+            Broken: it does not.
+        """
+        self.pipe.wait([self.control], [])
+        if not os.read(self.control, 1):
+            raise self.pipe.broke("end")
+
     def close(self) -> None:
         """End it, and whatever it has started."""
         with contextlib.suppress(ProcessLookupError):
@@ -253,6 +275,7 @@ class Sandbox:
         self.process.wait()
         self.until_all_ended()
         os.close(self.pipe.reading)
+        os.close(self.control)
 
     def until_all_ended(self) -> None:
         """Until nobody holds the pipe any more: the next to start must not be counted with them."""
@@ -272,7 +295,8 @@ def rlimits(limits: Limits, contained: bool) -> dict[str, int]:
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CORE": 0,
     }
-    return found | ({"RLIMIT_NPROC": limits.processes} if contained else {})
+    of_linux = {"RLIMIT_NPROC": limits.processes, "RLIMIT_MSGQUEUE": 0}
+    return found | (of_linux if contained else {})
 
 
 __all__ = ["Kind", "Limits", "Sandbox", "carried", "demand_containment", "probe"]

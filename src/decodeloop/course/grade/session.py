@@ -10,7 +10,7 @@ import torch
 
 from decodeloop.bar import Progress
 from decodeloop.course.grade.elsewhere import Task, graded_by
-from decodeloop.course.grade.expected import exercises, version, way
+from decodeloop.course.grade.expected import exercises, own_key, version, way
 from decodeloop.course.grade.grading import Grade
 from decodeloop.course.grade.references import known_shapes
 from decodeloop.course.grade.running import Record, graded
@@ -54,7 +54,7 @@ def session(asked: Asked, show: Progress) -> list[Row]:
             demand_containment()
     numbers = sorted({one.lesson for one in found if one.lesson})
     path = asked.record or beside(asked.paths[0])
-    record = Record(path, way(numbers, asked.seed, kind))
+    record = Record(path, way(numbers, asked.seed, kind), own_key())
     todo = [one for one in found if record.grades(one) is None]
     show("grading", 0.0)
     done = elsewhere(asked, todo, kind) if asked.scheduler else here(asked, todo, kind)
@@ -76,8 +76,14 @@ def here(asked: Asked, todo: Sequence[Submission], kind: Kind) -> Done:
     try:
         numbers = dict.fromkeys(x.lesson for x in todo if x.lesson)
         lessons = {number: exercises(number, asked.seed) for number in numbers}
+        late = list[Submission]()
         with carried() as folder:
-            yield from graded(todo, lessons, kind, folder, asked.limits, asked.jobs)
+            for one, grades in graded(todo, lessons, kind, folder, asked.limits, asked.jobs):
+                if asked.jobs > 1 and any(grade.verdict == "timed out" for grade in grades):
+                    late.append(one)  # it may have waited for another's: once more, alone
+                else:
+                    yield one, grades
+            yield from graded(late, lessons, kind, folder, asked.limits, 1)
     finally:
         torch.set_num_threads(threads)
 

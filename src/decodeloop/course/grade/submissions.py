@@ -17,7 +17,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from decodeloop.errors import UserError, printable
 from decodeloop.exercises.finding import numbers
 
 LARGEST = 20 << 20  # bytes of a notebook
-MOST_FILES = 5000
+MOST_FILES = 5000  # in a zip
+MOST_OF_ONE = 20  # notebooks of one student
+TOO_MANY = f"more than {MOST_OF_ONE} notebooks, or {LARGEST >> 20} MB of code, of one student"
 DEEPEST = 5  # folders
 CANVAS = re.compile(r"^(?P<name>[^_]+)(?:_LATE)?_(?P<user>\d+)_\d+_(?P<file>.+)$")
 MOODLE = re.compile(r"^(?P<name>.+)_(?P<user>\d+)_assignsubmission_file_?$")
@@ -67,13 +69,20 @@ def submissions(paths: list[Path], lesson: str | None = None) -> list[Submission
             f"--lesson is {lesson!r}: expected the number of one that has exercises, such as 01."
         )
     found = list[Submission]()
+    counts, sizes = dict[tuple[str, str], int](), dict[tuple[str, str], int]()
     for path in paths:
         if not os.path.lexists(path):
             raise UserError(f"there is no {path}: expected a folder, a zip or a notebook.")
         for place, owner, data in files_of(path):
-            found.append(submission(place, owner, data, lesson, known))
-            if len(found) > MOST_FILES:
-                raise UserError(f"{path} has more than {MOST_FILES} notebooks: grade a part of it.")
+            one = submission(place, owner, data, lesson, known)
+            whose = (one.student, one.number)
+            counts[whose] = counts.get(whose, 0) + 1
+            sizes[whose] = sizes.get(whose, 0) + sum(map(len, one.cells))
+            if counts[whose] > MOST_OF_ONE or sizes[whose] > LARGEST:
+                one = replace(one, cells=(), digest="", refused=TOO_MANY)
+                if counts[whose] > MOST_OF_ONE + 1:
+                    continue  # it is said once
+            found.append(one)
     if not found:
         where = ", ".join(map(str, paths))
         raise UserError(f"there is no notebook in {where}: expected files that end in .ipynb.")
@@ -164,9 +173,12 @@ def zipped_in(data: bytes, place: str) -> Iterator[tuple[str, bytes | Refused]]:
     """The notebooks in a zip, which is never unpacked: sizes are counted, not believed."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if len(archive.namelist()) > MOST_FILES:
+                yield place, Refused(f"a zip with more than {MOST_FILES:,} files: hand in fewer")
+                return
             names = [
                 name
-                for name in archive.namelist()[: MOST_FILES + 1]
+                for name in archive.namelist()
                 if name.endswith(".ipynb")
                 and not any(part.startswith(SKIPPED) for part in name.split("/") if part != "..")
             ]
@@ -218,20 +230,20 @@ def by_platform(place: str) -> bool:
 
 def platform_number(place: str) -> str:
     """The number that a platform has given a student; empty where no name has it."""
-    found = [
-        match for part in place.split("/") for match in (MOODLE.match(part), CANVAS.match(part))
-    ]
+    parts = [x for x in place.split("/") if x not in ("", "..", ".")]
+    tops = [x for x in parts[:-1] if not x.endswith(".zip")][:1] or parts[-1:]
+    tops += [x for x in parts[:1] if x.endswith(".zip")]  # handed in as a zip
+    found = [match for part in tops for match in (MOODLE.match(part), CANVAS.match(part))]
     return next((match["user"] for match in found if match), "")
 
 
 def student_of(place: str) -> str:
     """Who handed it in, by the names of the file and of the folders that it lies in."""
     *folders, name = [x for x in place.split("/") if x not in ("", "..", ".")] or [""]
-    for folder in folders:
-        if found := MOODLE.match(folder):
+    top = [folder for folder in folders if not folder.endswith(".zip")][:1] or [name]
+    for kind in (MOODLE, CANVAS):  # what lies deeper has its name from a student
+        if found := kind.match(top[0]):
             return found["name"]
-    if found := CANVAS.match(name):
-        return found["name"]
     if folders and not folders[0].endswith(".zip"):
         return folders[0]
     if len(folders) > 1:

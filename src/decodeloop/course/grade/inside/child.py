@@ -3,11 +3,13 @@
     python -I -B child.py FOLDER SETTINGS
 
 FOLDER is where `decodeloop` is, as far as it is here; SETTINGS are JSON: ``reply``, the number of
-the pipe; ``limits``, by the names of `resource`; ``uid``, who to become; ``contained``, whether the
-processes that it sees are all its own.
+the pipe; ``control``, of another one, which no task has; ``limits``, by the names of `resource`;
+``uid``, who to become; ``contained``, whether the processes and files that it sees are all its own.
 
 Each task runs in a fork of this process, which thereby stays as it was: what an answer does to
-PyTorch, or to Python, ends with it. What it gives is judged elsewhere, by what is not here.
+PyTorch, or to Python, ends with it, and so do its processes and files. That it has ended is told on
+the control pipe, where no answer can say so. What it gives is judged elsewhere, by what is not
+here.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import types
 from typing import Any
 
 FILE = "<answer>"
+WRITABLE = ("/tmp", "/dev/shm", "/dev/mqueue")
+PR_SET_DUMPABLE = 4  # prctl(2)
 
 
 def main() -> None:
@@ -50,6 +54,7 @@ def main() -> None:
         task = os.fork()
         if not task:
             try:
+                os.close(settings["control"])
                 serve(pipe)
             finally:
                 os._exit(1)
@@ -57,9 +62,9 @@ def main() -> None:
         if settings["contained"]:
             with contextlib.suppress(OSError):
                 os.kill(-1, signal.SIGKILL)  # whatever it has left running; this process is spared
-        if status:
+        if status or (settings["contained"] and not cleared()):
             os._exit(1)
-        pipe.send({"value": None})
+        os.write(settings["control"], b".")
 
 
 def confine(settings: dict[str, Any]) -> None:
@@ -76,12 +81,37 @@ def confine(settings: dict[str, Any]) -> None:
         os.setgroups([])
         os.setresgid(*[settings["uid"]] * 3)
         os.setresuid(*[settings["uid"]] * 3)
+    if settings["contained"]:  # no task may look into this process, nor at its pipes
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
+
+
+def cleared() -> bool:
+    """Take away what a task has left in files and in memory that processes share; whether nothing
+    of it is left."""
+    for folder in WRITABLE:
+        for place, _, _ in os.walk(folder):  # a folder that nobody may read hides what is in it
+            with contextlib.suppress(OSError):
+                os.chmod(place, 0o700)
+        for place, folders, files in os.walk(folder, topdown=False):
+            for name in (*files, *folders):
+                path = os.path.join(place, name)
+                with contextlib.suppress(OSError):
+                    os.unlink(path) if name in files or os.path.islink(path) else os.rmdir(path)
+    shared = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
+    return not any(os.listdir(folder) for folder in WRITABLE if os.path.isdir(folder)) and all(
+        len(open(path).readlines()) <= 1 for path in shared if os.path.exists(path)
+    )
 
 
 def serve(pipe: Any) -> None:
     """One task: answer what is asked until the end of it is told."""
     from decodeloop.course.grade.inside import reading
     from decodeloop.course.grade.inside.peer import Peer
+    from decodeloop.course.grade.inside.values import Writer
+
+    Writer.by_name = (type,)
 
     class Inside(Peer):
         def describe_error(self, error: BaseException) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class Peer:
             reply = {"error": self.told(error)}
         reply["changed"] = snapshot.changed(writer)
         number = message.get("on")
-        if number in self.kept and message.get("name") == "__next__":
+        if type(number) is int and number in self.kept and message.get("name") == "__next__":
             reply["of"] = number
         self.pipe.send(reply, writer.tensors)
 

@@ -49,7 +49,13 @@ class Raised(Exception):
 
 
 class Writer:
-    """One message being written. `lend` gives the description of what does not go by value."""
+    """One message being written. `lend` gives the description of what does not go by value.
+
+    Of the package go classes and functions by their names; from inside a sandbox classes alone,
+    since a function would be called on the other side.
+    """
+
+    by_name: Any = (type, FunctionType)
 
     def __init__(self, lend: Callable[[Any], dict[str, Any]], mutables: list[Any] | None = None):
         self.lend, self.tensors = lend, dict[str, Any]()
@@ -101,7 +107,7 @@ class Writer:
             return {"data": name_of(type(x)), "state": self.write(fields, depth + 1)}
         if isinstance(x, enum.Enum) and known(type(x)):
             return {"enum": name_of(type(x)), "name": x.name}
-        if isinstance(x, type | FunctionType) and known(x):
+        if isinstance(x, self.by_name) and known(x):
             return {"name": name_of(x)}
         return self.write_rare(x, depth, torch)
 
@@ -311,6 +317,8 @@ def fill_module(made: Any, state: Any) -> None:
     for name, value in state["own"].items():
         if not name.isidentifier() or name.startswith("_"):
             raise Unreadable("a part of a module that is none")
+        if callable(getattr(type(made), name, None)):  # it would take the place of a method
+            raise Unreadable(f"a module whose {name} is another")
         object.__setattr__(made, name, value)
 
 
