@@ -119,7 +119,7 @@ def show_table(made: list[Row]) -> None:
         for name in ("student", *names, "points"):
             table.add_column(name, overflow="fold")
         for student in dict.fromkeys(row.student for row in of_it):
-            mine = dict[str, Grade]()
+            mine: dict[str, Grade] = {}
             for row in of_it:  # the best of each, where somebody has handed in more than once
                 best = mine.get(row.grade.exercise)
                 if row.student == student and (best is None or best.points < row.grade.points):

@@ -37,6 +37,7 @@ def main() -> None:
     from decodeloop.course.grade.inside.pipe import Broken, Pipe
 
     pipe = Pipe(0, settings["reply"])
+    before = written() if settings["contained"] else set[str]()
     pipe.send({"value": None})  # it stands
     while True:
         try:
@@ -62,7 +63,7 @@ def main() -> None:
         if settings["contained"]:
             with contextlib.suppress(OSError):
                 os.kill(-1, signal.SIGKILL)  # whatever it has left running; this process is spared
-        if status or (settings["contained"] and not cleared()):
+        if status or (settings["contained"] and not cleared(before)):
             os._exit(1)
         os.write(settings["control"], b".")
 
@@ -87,20 +88,37 @@ def confine(settings: dict[str, Any]) -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
 
 
-def cleared() -> bool:
-    """Take away what a task has left in files and in memory that processes share; whether nothing
-    of it is left."""
-    for folder in WRITABLE:
-        for place, _, _ in os.walk(folder):  # a folder that nobody may read hides what is in it
-            with contextlib.suppress(OSError):
-                os.chmod(place, 0o700)
-        for place, folders, files in os.walk(folder, topdown=False):
-            for name in (*files, *folders):
-                path = os.path.join(place, name)
-                with contextlib.suppress(OSError):
-                    os.unlink(path) if name in files or os.path.islink(path) else os.rmdir(path)
+def written() -> set[str]:
+    """The paths of all that lies where tasks can write; what is mounted there, such as Python, is
+    not looked into."""
+    found = set[str]()
+    for top in WRITABLE:
+        for place, folders, files in os.walk(top):
+            paths = [os.path.join(place, name) for name in (*folders, *files)]
+            found.update(paths)
+            device = os.lstat(place).st_dev
+            folders[:] = [x for x in folders if on_device(os.path.join(place, x), device)]
+    return found
+
+
+def on_device(path: str, device: int) -> bool:
+    """Whether a folder lies on a device; it is made readable, since one that is not hides its
+    contents."""
+    if os.lstat(path).st_dev != device or os.path.islink(path):
+        return False
+    with contextlib.suppress(OSError):
+        os.chmod(path, 0o700)
+    return True
+
+
+def cleared(before: set[str]) -> bool:
+    """Take away what a task has left in files, but for what was there before; whether nothing of
+    it is left, in memory that processes share neither."""
+    for path in sorted(written() - before, key=len, reverse=True):
+        with contextlib.suppress(OSError):
+            os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
     shared = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
-    return not any(os.listdir(folder) for folder in WRITABLE if os.path.isdir(folder)) and all(
+    return written() <= before and all(
         len(open(path).readlines()) <= 1 for path in shared if os.path.exists(path)
     )
 
