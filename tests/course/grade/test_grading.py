@@ -158,7 +158,9 @@ def test_what_an_answer_leaves_in_files_is_gone_for_the_next(graded):
         "            pass\n"
         "    os.chmod('/tmp/deep', 0o500)\n" + LATENCIES,
         PERCENTILE.replace(
-            "    rank", "    assert not os.listdir('/tmp') + os.listdir('/dev/shm')\n    rank"
+            "    rank",
+            "    there = os.listdir('/tmp') + os.listdir('/dev/shm')\n"
+            "    assert not {'left', 'deep'} & set(there), there\n    rank",
         ),
     ]
     grades = graded("11", cells, "latencies", "percentile")
