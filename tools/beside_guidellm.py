@@ -76,9 +76,9 @@ def main() -> int:
         folder = Path(name)
         export(MODEL, folder / "model")
         with running(ours("--dtype", options.dtype), folder / "log") as server:
-            for profile, load in loads.items():
+            for seed, (profile, load) in enumerate(loads.items()):
                 theirs = guidellm(options.environment, server, profile, count, folder)["metrics"]
-                row = own(server, load, count)
+                row = own(server, {**load, "seed": seed}, count)  # no prompt twice
                 ttft, itl = (
                     theirs[f"{what}_ms"]["successful"]["median"]
                     for what in ("time_to_first_token", "inter_token_latency")
