@@ -74,7 +74,7 @@ def felt_steps(server: Server, llm: LanguageModel) -> list[StepTime]:
             seed += 1  # another prompt: not one whose beginning is known
             settings = LoadSettings(MODEL, prompt_words=words, new_tokens=32, seed=seed)
             ask = asking(server.endpoint, settings)
-            load = ask_in_turns(lambda n, ask=ask: ask(n), users, 2 * users, max_seconds=600)
+            load = ask_in_turns(ask, users, 2 * users, max_seconds=600)
             gap = percentile([gap for one in load.latencies for gap in one.itl], 50)
             read = len(prompt_ids(llm, settings, 0)) + settings.new_tokens // 2
             steps.append(StepTime(users, users, users * read, gap))

@@ -11,7 +11,6 @@ import typer
 from decodeloop.commands.shared import check_at_least, interruptible, note
 
 if TYPE_CHECKING:
-    from decodeloop.course.grade.grading import Grade
     from decodeloop.course.grade.table import Row
 
 GUESSED = 1_000_000  # a table for each seed below it would not be too large
@@ -111,6 +110,8 @@ def show_table(made: list[Row]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from decodeloop.course.grade.table import best_of
+
     console = Console()
     for number in dict.fromkeys(row.lesson for row in made):
         of_it = [row for row in made if row.lesson == number]
@@ -119,12 +120,8 @@ def show_table(made: list[Row]) -> None:
         for name in ("student", *names, "points"):
             table.add_column(name, overflow="fold")
         for student in dict.fromkeys(row.student for row in of_it):
-            mine: dict[str, Grade] = {}
-            for row in of_it:  # the best of each, where somebody has handed in more than once
-                best = mine.get(row.grade.exercise)
-                if row.student == student and (best is None or best.points < row.grade.points):
-                    mine[row.grade.exercise] = row.grade
-            marks = [MARKS[mine[n].verdict] if n in mine else "" for n in names]
-            points = sum(g.points for g in mine.values())
+            mine = best_of(row for row in of_it if row.student == student)
+            marks = [MARKS[mine[n].grade.verdict] if n in mine else "" for n in names]
+            points = sum(row.grade.points for row in mine.values())
             table.add_row(escape(student), *marks, str(points))
         console.print(table)

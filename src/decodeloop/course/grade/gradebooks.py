@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decodeloop.course.grade.report import possible
-from decodeloop.course.grade.table import Row
+from decodeloop.course.grade.table import Row, best_of
 from decodeloop.errors import UserError
 from decodeloop.exercises import finding
 
@@ -73,14 +73,12 @@ def write_filled(path: Path, rows: Sequence[Row]) -> tuple[Path, Filled]:
 
 def totals_of(rows: Sequence[Row]) -> list[Total]:
     """By student; who has handed in more than once gets what was reached best."""
-    best: dict[tuple[str, str], dict[str, Row]] = {}
+    handed: dict[tuple[str, str], list[Row]] = {}
     for row in rows:  # two may have the same name
-        mine = best.setdefault((row.student, row.number), {})
-        known = mine.get(row.grade.exercise)
-        if known is None or known.grade.points < row.grade.points:
-            mine[row.grade.exercise] = row
+        handed.setdefault((row.student, row.number), []).append(row)
     totals = []
-    for (student, number), found in best.items():
+    for (student, number), own in handed.items():
+        found = best_of(own)
         words = "; ".join(f"{name}: {row.grade.verdict}" for name, row in found.items() if name)
         points = sum(row.grade.points for row in found.values())
         totals.append(Total(student, number, points, possible(rows[0].lesson), words))

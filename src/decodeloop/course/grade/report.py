@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from decodeloop.course.grade.table import Row
+from decodeloop.course.grade.table import Row, best_of
 from decodeloop.errors import UserError
 from decodeloop.exercises import finding
 
@@ -79,10 +79,7 @@ def student_page(student: str, rows: Sequence[Row], trust: bool) -> str:
     parts = []
     for lesson in dict.fromkeys(row.lesson for row in rows):
         mine = [row for row in rows if row.lesson == lesson]
-        best: dict[str, int] = {}
-        for row in mine:  # who has handed in twice has not reached it twice
-            best[row.grade.exercise] = max(best.get(row.grade.exercise, 0), row.grade.points)
-        points = sum(best.values())
+        points = sum(row.grade.points for row in best_of(mine).values())
         parts.append(
             f"<h2>Lesson {escape(lesson or '?')}: {points} of {possible(lesson)} points</h2>"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,17 @@ def rows(
     return made
 
 
+def best_of(made: Iterable[Row]) -> dict[str, Row]:
+    """Of each exercise the row with the most points, the first of equals: who has handed in twice
+    has not reached it twice."""
+    best: dict[str, Row] = {}
+    for row in made:
+        known = best.get(row.grade.exercise)
+        if known is None or known.grade.points < row.grade.points:
+            best[row.grade.exercise] = row
+    return best
+
+
 def write_csv(path: Path, made: Sequence[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -79,4 +90,4 @@ def write_csv(path: Path, made: Sequence[Row]) -> None:
         writer.writerows(row.cells() for row in made)
 
 
-__all__ = ["COLUMNS", "Row", "rows", "write_csv"]
+__all__ = ["COLUMNS", "Row", "best_of", "rows", "write_csv"]
