@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 
 import pytest
 import torch
@@ -139,6 +140,18 @@ def test_an_abort_is_done_before_the_next_step(served, decoder):
     service.abort(answer, 0)  # once more is nothing
     ends(ask(service, sequence([1]))[0])
     assert service.here == 0
+
+
+def test_the_step_that_lets_a_text_in_is_no_wait_in_the_queue(served, decoder):
+    model, watch = Paced(decoder), Noted()
+    service = served(model, watch=watch)
+    model.may_go.clear()
+    inbox, answer = ask(service, sequence([1, 2, 3]))
+    wait_until(lambda: model.held)
+    held = time.perf_counter() - answer.asked
+    model.may_go.set()
+    ends(inbox)
+    assert 0 <= watch.came[0].waited <= held
 
 
 def test_one_of_several_is_aborted_and_the_others_go_on(served, decoder):

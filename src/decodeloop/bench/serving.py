@@ -46,7 +46,11 @@ class LoadSettings:
 
 @dataclass(frozen=True)
 class LoadRow:
-    """What came of one round. Times are seconds."""
+    """What came of one round. Times are seconds: percentiles over requests, of `itl` over gaps.
+
+    Most gaps are a step that decodes, a few are longer by somebody's prompt: so the median of the
+    gaps is less than that of `tpot`, each request's mean gap, where prompts come in between.
+    """
 
     load: str
     answered: int
@@ -55,6 +59,7 @@ class LoadRow:
     tokens_per_s: float
     ttft: dict[str, float]
     itl: dict[str, float]
+    tpot: dict[str, float]
     end_to_end: dict[str, float]
     failure: str | None  # the first of them
 
@@ -124,6 +129,7 @@ def row(name: str, load: UserLoad) -> LoadRow:
         tokens_per_second(load),
         percentiles([one.ttft for one in waits]),
         percentiles([gap for one in waits for gap in one.itl] or [0.0]),
+        percentiles([one.tpot for one in waits]),
         percentiles([one.end_to_end for one in waits]),
         failure,
     )

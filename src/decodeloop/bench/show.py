@@ -186,9 +186,12 @@ def show_drafts(report: DraftReport, console: Console) -> None:
 
 def show_load(rows: Sequence[LoadRow], console: Console) -> None:
     """Print a row for each round of a load."""
-    table = plain_table("", "tokens/s", "TTFT P50/P90, ms", "ITL P50/P90, ms", "answered", "failed")
+    waits = [f"{name} P50/P90, ms" for name in ("TTFT", "ITL", "TPOT")]
+    table = plain_table("", "tokens/s", *waits, "answered", "failed")
     for row in rows:
-        waits = [f"{1e3 * of['p50']:.0f} / {1e3 * of['p90']:.0f}" for of in (row.ttft, row.itl)]
+        waits = [
+            f"{1e3 * of['p50']:.0f} / {1e3 * of['p90']:.0f}" for of in (row.ttft, row.itl, row.tpot)
+        ]
         counts = str(row.answered), str(row.failed)
         table.add_row(row.load, f"{row.tokens_per_s:.1f}", *waits, *counts)
     console.print(table, highlight=False)

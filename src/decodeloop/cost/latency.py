@@ -23,6 +23,12 @@ class Latencies(NamedTuple):
     itl: list[float]  # inter-token latencies: one fewer than tokens
     end_to_end: float  # from the arrival to the end
 
+    @property
+    def tpot(self) -> float:
+        """Time per output token, s: the mean gap between tokens, 0 where there is none. Some tools
+        (GuideLLM is one) call this the inter-token latency of a request."""
+        return sum(self.itl) / len(self.itl) if self.itl else 0.0
+
 
 def latencies(arrival: float, token_times: Sequence[float]) -> Latencies:
     """The waits of one request, from clock readings: TTFT, ITL and end-to-end latency.

@@ -41,6 +41,7 @@ from decodeloop.serve.simulation import (
     simulate_static,
 )
 from decodeloop.serve.step import BlockMemory, Span, Step
+from decodeloop.serve.step_table import StepTable, fit_step_table
 from decodeloop.serve.taking import Event
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "Span",
     "Step",
     "StepCost",
+    "StepTable",
     "StepTime",
     "Table",
     "admission",
@@ -77,6 +79,7 @@ __all__ = [
     "copy_on_write",
     "event",
     "fit_step_cost",
+    "fit_step_table",
     "generate_batch",
     "hold_back",
     "kept",

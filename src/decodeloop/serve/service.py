@@ -126,8 +126,9 @@ class Service:
     def _run(self) -> None:
         try:
             while self._obey():
+                began = time.perf_counter()
                 events = self.engine.step()
-                self._watch_step(events)
+                self._watch_step(began, events)
                 self._hand_out(events)
             self.state = "ended"
         except BaseException as error:
@@ -173,14 +174,15 @@ class Service:
             self._here -= 1
         self.watch.ended(outcome)
 
-    def _watch_step(self, events: Sequence[Event]) -> None:
-        now, plan = time.perf_counter(), self.engine.plan
+    def _watch_step(self, began: float, events: Sequence[Event]) -> None:
+        plan = self.engine.plan
         admitted = []
         for request in plan.admitted:
             if request.number in self._whose and not request.preempted:
                 answer, number = self._whose[request.number]
                 prompt = answer.texts[number].prompt.shape[1]
-                admitted.append(Admitted(now - answer.asked, prompt, request.shared))
+                waited = began - answer.asked  # until its step began, not until it was computed
+                admitted.append(Admitted(waited, prompt, request.shared))
         self.watch.stepped(admitted, len(plan.preempted))
         for checked, accepted in checked_guesses(plan, events):
             self.watch.drafted(checked, accepted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
@@ -127,8 +127,13 @@ class Life:
         return costs.Request(self.job.arrival, start, times, times[-1])
 
 
-def simulate(jobs: Sequence[Job], scheduler: Scheduler, cost: StepCost) -> Simulation:
+def simulate(
+    jobs: Sequence[Job], scheduler: Scheduler, cost: Callable[[int, int, int], float]
+) -> Simulation:
     """Continuous batching: who comes is in the next step, if there is room; who has ended is not.
+
+    Args:
+        cost: seconds of a step by its tokens, texts and positions: a `StepCost` or a `StepTable`.
 
     Raises:
         UserError: there is no job, or one that never fits.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Admitted(NamedTuple):
     """A text that came in for a step, for the first time."""
 
-    waited: float  # seconds, since it was asked for
+    waited: float  # seconds, from when it was asked for until this step began
     prompt: int  # tokens
     found: int  # of them, in the cache already
 
