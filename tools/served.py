@@ -145,7 +145,11 @@ def waits(llm: LanguageModel, server: Server, count: int) -> dict[str, Any]:
         jobs = [
             Job(at, prompt_ids(llm, short, n), 16) for n, at in zip(numbers, arrivals, strict=True)
         ]
-        for name, cost in {"table": fit_step_table(beside), "line": fit_step_cost(beside)}.items():
+        costs: dict[str, Callable[[int, int, int], float]] = {
+            "table": fit_step_table(beside),
+            "line": fit_step_cost(beside),
+        }
+        for name, cost in costs.items():
             run = simulate(jobs, Scheduler(BlockManager(BLOCKS), most=USERS), cost)
             clock.setdefault(name, []).extend(run.ttft)
     found: dict[str, Any] = {"rate": rate, "answered": answered}
