@@ -11,8 +11,8 @@ import ast
 import inspect
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from attacking import Report, command_line, drawn
 
 from decodeloop.course.grade.drawn import telling_cases
 from decodeloop.course.grade.grading import Grader, Ready, ready
-from decodeloop.course.grade.sandbox import Limits, carried, probe
+from decodeloop.course.grade.sandbox import Kind, Limits, carried, probe
 from decodeloop.course.grade.sent import Bare, source_of
 from decodeloop.course.statements import needed_statements, only_used
 from decodeloop.exercises.edits import Edited
@@ -46,11 +46,58 @@ class Handed:
 
 
 def everything() -> list[Handed]:
-    return [handed for number in dict.fromkeys(numbers().values()) for handed in of(number)]
+    return [
+        handed
+        for number in dict.fromkeys(numbers().values())
+        for handed in (*editions(number), *packed(single_answers(number)))
+    ]
 
 
-def of(number: str) -> Iterator[Handed]:
-    """What is graded of a lesson."""
+def packed(answers: Iterable[Handed]) -> list[Handed]:
+    """Answers to different exercises handed in together, as students do: a sandbox is begun for
+    each submission, and that takes longer than most answers. Not where one would take another's
+    helper of the same name."""
+    packs: list[Handed] = []
+    for one in answers:
+        own = statements(one)
+        for place, pack in enumerate(packs):
+            others = statements(pack)
+            alike = all(others.get(name, text) == text for name, text in own.items())
+            if alike and pack.seed == one.seed and not pack.deserved.keys() & one.deserved.keys():
+                packs[place] = replace(
+                    pack,
+                    name=f"{pack.name}; {one.name}",
+                    cells=pack.cells + one.cells,
+                    deserved=pack.deserved | one.deserved,
+                )
+                break
+        else:
+            packs.append(one)
+    return packs
+
+
+def statements(handed: Handed) -> dict[str, str]:
+    """What the cells bind at their top, and to what."""
+    bound = {}
+    for cell in handed.cells:
+        for statement in ast.parse(cell).body:
+            text = ast.unparse(statement)
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                names = {alias.asname or alias.name for alias in statement.names}
+            elif isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                names = {statement.name}
+            else:
+                names = {
+                    node.id
+                    for node in ast.walk(statement)
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                }
+            bound.update(dict.fromkeys(names, text))
+    return bound
+
+
+def editions(number: str) -> Iterator[Handed]:
+    """Whole notebooks of a lesson."""
     names = list(of_lesson(number))
     for edition, verdict in (("", "right"), ("lab", "not attempted")):
         [path] = (ROOT / "notebooks" / edition).glob(f"{number}_*.ipynb")
@@ -62,6 +109,11 @@ def of(number: str) -> Iterator[Handed]:
         for seed in (None, 1) if not edition else (None,):
             label = f"{number} {edition or 'worked'}, seed {seed}"
             yield Handed(label, number, cells, dict.fromkeys(names, (verdict, "")), seed)
+
+
+def single_answers(number: str) -> Iterator[Handed]:
+    """The right answers of a lesson's tests, and its named mistakes."""
+    names = list(of_lesson(number))
     right = answers(next(iter(of_lesson(number).values())).lesson).RIGHT
     for place in range(2):
         sources = {name: source_named(right[name][place], name) for name in names}
@@ -92,9 +144,15 @@ def source_of_mistake(wrong: Candidate, name: str) -> str:
 
 
 def source_named(function: object, name: str) -> str:
-    """The source of a function under the name that the exercise asks for."""
+    """The source of a function under the name that the exercise asks for.
+
+    Raises:
+        TypeError: it is a lambda, which stands in no statement of its own.
+    """
     source = source_of(function)  # type: ignore[arg-type]
     own = getattr(function, "__name__", name)
+    if own == "<lambda>":
+        raise TypeError(f"{name}: a lambda has no statement of its own")
     return source if own == name else f"{source}\n{name} = {own}\n"
 
 
@@ -112,7 +170,7 @@ def ready_for(handed: Handed, known: dict[tuple[str, int | None], Ready]) -> lis
 
 def attack(count: int | None, seed: int, report: Report) -> tuple[int, int]:
     torch.set_num_threads(1)
-    kind = "plain" if probe() else "bubblewrap"
+    kind: Kind = "plain" if probe() else "bubblewrap"
     tried, bad, known = 0, 0, dict[tuple[str, int | None], Ready]()
     with carried() as folder:
         for handed in drawn(everything(), count, seed):
@@ -121,7 +179,7 @@ def attack(count: int | None, seed: int, report: Report) -> tuple[int, int]:
             for grade in grades:
                 if (grade.verdict, grade.mistake) != handed.deserved[grade.exercise]:
                     bad += 1
-                    report(f"{handed.name}: {grade}")
+                    report(f"{handed.lesson} {handed.deserved[grade.exercise]}: {grade}")
     return tried, bad
 
 

@@ -50,6 +50,13 @@ def test_writing_into_what_is_lent_is_noticed(graded):
     assert (grade.verdict, grade.mistake) == ("wrong", "sorted in the caller's list")
 
 
+def test_what_pytorch_names_travels_as_the_tuple_that_it_is(graded):
+    """`max` and `topk` give tuples of a type of their own."""
+    cell = "def greedy(logits):\n    return logits.max(dim=-1)"
+    grade = graded("00", [cell], "greedy")["greedy"]
+    assert (grade.verdict, grade.mistake) == ("wrong", "the value and its place")
+
+
 def test_an_answer_takes_imports_helpers_and_constants_of_other_cells(graded):
     cells = [
         "%matplotlib inline\nimport math\nHUNDRED = 100",
@@ -59,6 +66,12 @@ def test_an_answer_takes_imports_helpers_and_constants_of_other_cells(graded):
         "def percentile(samples, p):\n    return sorted(samples)[rank(len(samples), p) - 1]",
         "percentile = check(percentile)\nraise SystemExit",
     ]
+    assert graded("11", cells, "percentile")["percentile"].verdict == "right"
+
+
+def test_a_helper_that_is_written_once_more_is_there_when_it_is_needed(graded):
+    mine = PERCENTILE.replace("percentile", "mine")
+    cells = ["import math", f"{mine}\npercentile = mine", "percentile = check(percentile)", mine]
     assert graded("11", cells, "percentile")["percentile"].verdict == "right"
 
 

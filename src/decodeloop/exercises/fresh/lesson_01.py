@@ -42,6 +42,8 @@ def random_weights(shape, seed):
     return (x.softmax(-1),)
 
 
+lengths = st.integers(1, 8) | st.integers(1, 50)
+
 RANDOM = {
     "softmax": shaped(
         random_scores,
@@ -50,7 +52,7 @@ RANDOM = {
         st.sampled_from([1.0, 30.0]),
         st.integers(-4, 3),
     ),
-    "causal_mask": shaped(random_lengths, st.integers(1, 8), st.none() | st.integers(0, 8)),
+    "causal_mask": shaped(random_lengths, lengths, st.none() | st.integers(0, 8) | lengths),
     "attention": shaped(
         random_queries, *[sizes] * 5, seeds, st.sampled_from([None, 0.0, 0.5, 1.0])
     ),

@@ -30,7 +30,7 @@ RANDOM = {
         lambda s, R, n: (drawn(s, R, 4 * n), drawn(s + 1, R, 4 * n)), seeds, rows, fours
     ),
     "drop_layers": Driven(
-        st.tuples(st.integers(1, 4), st.sets(st.integers(0, 3), max_size=3)),
+        st.tuples(seeds, st.sets(st.integers(0, 3), max_size=3)),
         lambda candidate, seed, layers: told_of(candidate(master(seed), sorted(layers))),
     ),
     "narrow_feed_forward": Driven(

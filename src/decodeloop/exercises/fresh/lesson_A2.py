@@ -28,7 +28,7 @@ RANDOM = {
         seeds,
     ),
     "mean_pool": shaped(random_pool, sizes, sizes, sizes, seeds),
-    "prefix_mask": st.integers(1, 8).flatmap(
+    "prefix_mask": (st.integers(1, 8) | st.integers(1, 50)).flatmap(
         lambda T: st.tuples(st.just(T), st.integers(0, T)),
     ),
 }

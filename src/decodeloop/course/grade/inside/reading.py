@@ -105,7 +105,21 @@ def needed(
                 continue
             found = own or [s for s in body if other in bound_names(s) and not checks(s)]
             wanted += [s for s in found if s not in wanted]
+        wanted += earlier(body, wanted)
     return wanted, links
+
+
+def earlier(body: list[ast.stmt], wanted: list[ast.stmt]) -> list[ast.stmt]:
+    """Definitions that statements need when they are run, where those that are wanted come later:
+    ``percentile = mine`` is run before a further cell defines ``mine`` once more."""
+    found = list[ast.stmt]()
+    for place, statement in enumerate(body):
+        if statement in wanted and not isinstance(statement, DEFINITIONS):
+            before = [s for s in body[:place] if s in wanted]
+            bound = set().union(*map(bound_names, before))
+            for name in sorted(missing_names([statement]) - bound):
+                found += [s for s in definitions(body[:place], name) if s not in found]
+    return found
 
 
 def checks(statement: ast.stmt) -> bool:

@@ -127,6 +127,8 @@ class Writer:
         if torch is not None:
             if isinstance(x, torch.Size):
                 return {"tuple": list(x)}
+            if type(x).__module__ == "torch.return_types":  # what topk gives, say
+                return {"tuple": [self.write(y, depth + 1) for y in x]}
             if isinstance(x, torch.dtype):
                 return {"dtype": str(x).removeprefix("torch.")}
             if isinstance(x, torch.device):
