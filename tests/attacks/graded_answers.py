@@ -8,6 +8,7 @@ mistake meets its hint.
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
 import sys
@@ -139,7 +140,7 @@ def source_of_mistake(wrong: Candidate, name: str) -> str:
     assert module.count(right) == 1
     own = wrong.right.__name__
     bare = ast.unparse(Bare().visit(ast.parse(module.replace(right, wrong.source()))))
-    source = ast.unparse(ast.Module(only_used(needed_statements(bare, own)), []))
+    source = inlined(ast.unparse(ast.Module(only_used(needed_statements(bare, own)), [])))
     return source if own == name else f"{source}\n{name} = {own}\n"
 
 
@@ -149,11 +150,34 @@ def source_named(function: object, name: str) -> str:
     Raises:
         TypeError: it is a lambda, which stands in no statement of its own.
     """
-    source = source_of(function)  # type: ignore[arg-type]
+    source = inlined(source_of(function))  # type: ignore[arg-type]
     own = getattr(function, "__name__", name)
     if own == "<lambda>":
         raise TypeError(f"{name}: a lambda has no statement of its own")
     return source if own == name else f"{source}\n{name} = {own}\n"
+
+
+def inlined(source: str) -> str:
+    """A source whose imports from the exercises are replaced by what they import: students have no
+    such modules.
+
+    Raises:
+        TypeError: among that is a whole exercise.
+    """
+    parts = []
+    for statement in ast.parse(source).body:
+        room = statement.module if isinstance(statement, ast.ImportFrom) else None
+        if room is None or not room.startswith("decodeloop.exercises"):
+            parts.append(ast.unparse(statement))
+            continue
+        module = inspect.getsource(importlib.import_module(room))
+        bare = ast.unparse(Bare().visit(ast.parse(module)))
+        for alias in statement.names:
+            wanted = ast.Module(only_used(needed_statements(bare, alias.name)), [])
+            parts.append(inlined(ast.unparse(wanted)))
+    if any(" = Exercise(" in part for part in parts):
+        raise TypeError("it stands on a whole exercise, which nobody hands in")
+    return "\n".join(dict.fromkeys(parts))
 
 
 def ready_for(handed: Handed, known: dict[tuple[str, int | None], Ready]) -> list[Ready]:

@@ -96,8 +96,14 @@ def recognise(
 def agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
     """Whether two answers give the same on a case, be it the type of an exception."""
     if one.error is not None or other.error is not None:
-        return type(one.error) is type(other.error)
+        return pythons_own(one.error) is pythons_own(other.error)
     return alike(one.value, other.value, tolerance)
+
+
+def pythons_own(error: BaseException | None) -> type:
+    """The class of an exception, or the nearest above it that is Python's own: all that is left of
+    one that comes out of another process."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
 
 
 __all__ = ["Verdict", "judge", "recognise"]

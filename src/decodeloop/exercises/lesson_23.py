@@ -87,6 +87,10 @@ class Single(np.float32):
         self.watch.wide |= isinstance(other, float)
         return self.watch.number(np.float32(self) * np.float32(other))
 
+    def __float__(self) -> float:
+        self.watch.wide = True
+        return np.float32(self).item()
+
     __radd__, __rmul__ = __add__, __mul__
 
 
@@ -686,6 +690,14 @@ def gate_case(
     return into(label, *inputs, shape=(rows,), oracle=torch_gated, filler=filler)
 
 
+LARGE_GATES = (
+    np.array([[100], [-100]], np.float32),
+    np.ones(2, np.float32),
+    np.ones((2, 1), np.float32),
+    np.ones(2, np.float32),
+    np.ones(1, np.float32),
+)
+
 GATED = Exercise(
     name="gated",
     lesson=LESSON,
@@ -699,6 +711,7 @@ GATED = Exercise(
         gate_case("fp32, (3, 3)", 3, 3, normal),
         gate_case("int8, (5, 4)", 5, 4, whole),
         gate_case("one row", 1, 2, normal),
+        into("gates of 100 and of -100", *LARGE_GATES, shape=(2,), oracle=torch_gated),
     ),
     mistakes=edits(
         gated,
@@ -724,6 +737,10 @@ The SiLU goes around the wrong one: silu(gate) · up.
 ## the sign in the exponent
 - np.exp(-gate) → np.exp(gate)
 exp(gate) in place of exp(-gate): large gates should pass, and yours close.
+## infinity over infinity
+- gate / (np.float32(1) + np.exp(-gate)) → gate * np.exp(gate) / (np.float32(1) + np.exp(gate))
+Right, but for large gates: exp(100) is infinite in 32 bits, and infinity over infinity is NaN.
+gate / (1 + exp(-gate)) is the same, and there an infinite exponential only makes it 0.
 ## no gate function
 - gate / (np.float32(1) + np.exp(-gate)) * up → gate * up
 You multiply the two sums. The gate goes through SiLU first.

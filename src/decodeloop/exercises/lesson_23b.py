@@ -103,6 +103,8 @@ ROWS = torch.tensor([[0.0, -2.54, 1.0], [0.635, 0.1, -0.3]])
 SQUARE = torch.tensor([[1.0, -0.52, 0.3], [0.01, 0.0262, -0.02], [-30.0, 11.0, 44.0]])
 NEGATIVE = torch.tensor([[-1.0, -0.5041, -0.25], [-3.0, 1.01, 2.2]])
 ZEROS = torch.tensor([[0.0, 0.0], [1.27, -0.407], [0.0, 0.5]])
+# its sum is 0, and all its numbers are not; and one so small that somebody might take it for zeros
+NO_SUM = torch.tensor([[1.0, -1.0, 0.4, -0.4], [3e-7, -2e-7, 1.1e-7, 0.0]])
 TINY_ROW = torch.tensor([[1e-6, -3e-7, 4.4e-7, 0.0], [100.0, 5.1, -77.7, 8.0]])
 
 QUANTIZE = Exercise(
@@ -119,6 +121,7 @@ QUANTIZE = Exercise(
         rounding("a row of zeros", ZEROS),
         rounding("rows without a positive number", -SQUARE.abs()),
         rounding("a tiny row and a large one", TINY_ROW),
+        rounding("a row that sums to zero, and a tiny one", NO_SUM),
         rounding("one number", torch.tensor([[-0.3]])),
     ),
     mistakes=edits(

@@ -50,6 +50,18 @@ def test_writing_into_what_is_lent_is_noticed(graded):
     assert (grade.verdict, grade.mistake) == ("wrong", "sorted in the caller's list")
 
 
+def test_a_mistake_that_the_library_refuses_has_its_hint(graded):
+    """`attention` raises a class of the package's own, here and in the sandbox."""
+    cell = (
+        "from decodeloop.model import attention\n"
+        "def multi_head_attention(x, w_query, w_key, w_value, w_output, H, mask=None):\n"
+        "    q, k, v = x @ w_query.T, x @ w_key.T, x @ w_value.T\n"
+        "    return attention(q, k, v, mask) @ w_output.T"
+    )
+    grade = graded("02", [cell], "multi_head_attention")["multi_head_attention"]
+    assert (grade.verdict, grade.mistake) == ("wrong", "never split")
+
+
 def test_what_pytorch_names_travels_as_the_tuple_that_it_is(graded):
     """`max` and `topk` give tuples of a type of their own."""
     cell = "def greedy(logits):\n    return logits.max(dim=-1)"

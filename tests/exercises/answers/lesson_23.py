@@ -423,6 +423,9 @@ SECOND_FORMS = {
         "the sigmoid alone": filling(of_both(lambda gate, up: logistic(gate) * up)),
         "gate and up exchanged": filling(of_both(lambda gate, up: gate * silu(up))),
         "the sign in the exponent": filling(of_both(lambda gate, up: -silu(-gate) * up)),
+        "infinity over infinity": filling(
+            of_both(lambda gate, up: up * gate * np.exp(gate) / (1 + np.exp(gate)))
+        ),
         "no gate function": filling(of_both(lambda gate, up: up * gate)),
         "a minus in the denominator": filling(
             of_both(lambda gate, up: up * gate / (1 - np.exp(-gate)))
