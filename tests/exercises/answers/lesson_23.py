@@ -309,6 +309,10 @@ def silu(x):
     return torch.nn.functional.silu(torch.as_tensor(x)).numpy()
 
 
+def opened(grown):
+    return grown / (1 + grown)
+
+
 def two_products(w_gate, s_gate, w_up, s_up, x):
     return scaled_dots(w_gate, s_gate, x), scaled_dots(w_up, s_up, x)
 
@@ -424,7 +428,7 @@ SECOND_FORMS = {
         "gate and up exchanged": filling(of_both(lambda gate, up: gate * silu(up))),
         "the sign in the exponent": filling(of_both(lambda gate, up: -silu(-gate) * up)),
         "infinity over infinity": filling(
-            of_both(lambda gate, up: up * gate * np.exp(gate) / (1 + np.exp(gate)))
+            of_both(lambda gate, up: up * gate * opened(np.exp(gate.astype(np.float32))))
         ),
         "no gate function": filling(of_both(lambda gate, up: up * gate)),
         "a minus in the denominator": filling(
