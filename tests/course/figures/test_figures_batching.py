@@ -6,17 +6,10 @@ import matplotlib
 import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from decodeloop.cost import Request
 from decodeloop.course import figures_batching as figures
 from decodeloop.serve import StepCost, StepTime, pad_waste, static_batch_time
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def widths(axis, hatch):

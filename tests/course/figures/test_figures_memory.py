@@ -1,18 +1,11 @@
 """The pictures of lesson 09: what stands in them."""
 
 import matplotlib
-import pytest
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from decodeloop.course import figures_memory as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def axes():

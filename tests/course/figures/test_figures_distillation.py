@@ -4,16 +4,9 @@ import matplotlib
 import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from decodeloop.course import figures_distillation as figures
 from decodeloop.quality import Interval
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_targets_have_a_bar_for_each_token_and_one_for_the_rest():

@@ -4,23 +4,12 @@ import matplotlib
 import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+
+from pictures import drawn
 
 from decodeloop.cost import forward_bytes, preset
 from decodeloop.course import figures_complexity as figures
 from decodeloop.model import SMOLLM2_135M
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def drawn(_):
-    """What a picture left behind: its axes, or the only one."""
-    axes = plt.gcf().axes
-    return axes[0] if len(axes) == 1 else axes
 
 
 def test_shares_fill_the_whole_and_both_lengths_are_named():

@@ -5,16 +5,9 @@ import pytest
 import torch
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from decodeloop.course import figures_quantization as figures
 from decodeloop.quality import Interval
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_every_number_has_a_cross_on_a_grid_line():

@@ -1,11 +1,9 @@
 """The pictures of lesson 20: what stands in them."""
 
 import matplotlib
-import pytest
 import torch
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.colors import to_hex
 
 from decodeloop.course import figures_pruning as figures
@@ -13,12 +11,6 @@ from decodeloop.course.figures import BLUE, GREY
 from decodeloop.quality import Interval
 
 ONE, TWO = Interval(1.2, 1.1, 1.4), Interval(30.0, 20.0, 50.0)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def ends_of(axis, dimension):

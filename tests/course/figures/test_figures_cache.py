@@ -1,24 +1,12 @@
 """The pictures of lessons 06 and 06b: what stands in them."""
 
 import matplotlib
-import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+
+from pictures import drawn
 
 from decodeloop.course import figures_cache as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def drawn(_):
-    """What a picture left behind: its axes, or the only one."""
-    axes = plt.gcf().axes
-    return axes[0] if len(axes) == 1 else axes
 
 
 def words(axis):

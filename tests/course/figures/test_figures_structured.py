@@ -1,19 +1,11 @@
 """The pictures of lesson 25: what stands in them."""
 
 import matplotlib
-import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from decodeloop.course import figures_structured as figures
 from decodeloop.course.figures import BLUE, ORANGE
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_what_is_removed_is_hatched_and_the_best_stands_above():

@@ -1,26 +1,14 @@
 """The pictures of lessons 12 and 12b: what stands in them."""
 
 import matplotlib
-import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+
+from pictures import drawn
 
 from decodeloop.cost import Phase, Prediction, accelerator, compute_bound_length, preset
 from decodeloop.course import figures_machines as machines
 from decodeloop.course import figures_roofline as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def drawn(_):
-    """What a picture left behind: its axes, or the only one."""
-    axes = plt.gcf().axes
-    return axes[0] if len(axes) == 1 else axes
 
 
 def words(axis):

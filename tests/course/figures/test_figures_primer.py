@@ -1,18 +1,11 @@
 """The pictures of appendix A1: what stands in them."""
 
 import matplotlib
-import pytest
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from decodeloop.course import figures_primer as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def lines():

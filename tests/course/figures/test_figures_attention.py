@@ -5,21 +5,10 @@ import pytest
 import torch
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+
+from pictures import drawn
 
 from decodeloop.course import figures_attention as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def drawn(_):
-    """What a picture left behind: its axes, or the only one."""
-    axes = plt.gcf().axes
-    return axes[0] if len(axes) == 1 else axes
 
 
 def heights(axis):

@@ -17,8 +17,6 @@ from decodeloop.model import causal_mask, skip_tiles
 @pytest.fixture(autouse=True)
 def kept(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: None)
-    yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,6 @@ import matplotlib.pyplot as plt
 from decodeloop.course import figures_generating as figures
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def axes():
     return plt.gcf().axes
 

@@ -6,24 +6,12 @@ import matplotlib
 import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+
+from pictures import drawn
 
 from decodeloop.cost import Request, percentile
 from decodeloop.course import figures_queues as figures
 from decodeloop.measure import Load, Shared
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def drawn(_):
-    """What a picture left behind: its axes, or the only one."""
-    axes = plt.gcf().axes
-    return axes[0] if len(axes) == 1 else axes
-
 
 REQUESTS = (
     Request(0.0, 0.0, (1.0,), 2.0),

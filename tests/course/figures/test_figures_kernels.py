@@ -9,12 +9,6 @@ import matplotlib.pyplot as plt
 from decodeloop.course import figures_kernels as figures
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def test_the_parts_of_a_step_lie_one_behind_the_other():
     figures.parts_of_a_step({"read": 0.002, "products": 0.001, "rest": 0.004})
     bars = plt.gca().patches

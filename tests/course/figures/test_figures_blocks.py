@@ -1,19 +1,12 @@
 """The pictures of lessons 03 and 03b: what stands in them."""
 
 import matplotlib
-import pytest
 import torch
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from decodeloop.course import figures_blocks as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def axes():

@@ -4,15 +4,8 @@ import matplotlib
 import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from decodeloop.course import figures_speculative as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_each_token_has_a_box_that_says_who_made_it():
