@@ -100,6 +100,14 @@ def bends_and_a_gate() -> None:
     plt.show()
 
 
+def one_block() -> None:
+    """A block with its norms in the branches."""
+    _, axis = plt.subplots(figsize=(8.0, 2.4))
+    block_diagram("pre-norm", axis)
+    axis.set_title("")
+    plt.show()
+
+
 def both_orders() -> None:
     """A block with its norms in the branches, and one with its norms on the line."""
     _, axes = plt.subplots(1, 2, figsize=(13.0, 2.3))

@@ -289,6 +289,7 @@ ROPE = Exercise(
         turning(
             "one new token in each row", tensors(3, 2, 1, 4), torch.tensor([[6], [2], [9]]), 9.0
         ),
+        turning("positions between the whole ones", tensors(1, 2, 5, 6), torch.arange(5) / 2, 30.0),
     ),
     mistakes=edits(
         by_halves,
@@ -308,6 +309,9 @@ paired with channel i + D/2 from the start: `x.chunk(2, dim=-1)`.
 - first * sin), -1) → first * sin), -1).flatten(-2)
 You turn the right pairs, but put them together as neighbours. The halves come one after the other:
 `torch.cat`.
+## positions rounded down
+- positions[..., None] → positions.long()[..., None]
+Right but for positions between the whole ones: you round 0.5 down to 0. A position may be any number.
 ## the halves swapped at the end
 - torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
 + torch.cat((second * cos + first * sin, first * cos - second * sin), -1)

@@ -103,6 +103,7 @@ TEMPERATURE = Exercise(
         call("t = 1 changes nothing", BATCH, 1.0, oracle=scaled),
         call("t = 0.1, large logits", 100.0 + 50 * BATCH, 0.1, oracle=scaled),
         call("some tokens are out already, t = 0.7", SOME_OUT, 0.7, oracle=scaled),
+        call("t = 0.02, which is not 0", BATCH, 0.02, oracle=scaled),
         at_zero("t = 0, logits (6,)", scores(6)),
         at_zero("t = 0, logits (2, 3, 7)", BATCH),
         at_zero("t = 0, all logits below 0", BELOW_ZERO),
@@ -165,6 +166,9 @@ At t = 0 you put out the best token too, and nothing is left: out is what is *le
 - x.masked_fill(x < x.amax(-1, keepdim=True), -INF) → (x == x.amax(-1, keepdim=True)).float()
 At t = 0 you return 1 for the best and 0 for the others. Those are probabilities: return logits, the best
 with its own, the others -inf.
+## greedy for small t
+- if t == 0: → if t < 0.05:
+Right but for small t: you take them for 0. Only t = 0 is greedy; every other t divides.
 ## the worst at 0
 - x < x.amax → x > x.amin
 At t = 0 you keep the worst token of each row. It is the largest logit that stays.
@@ -529,6 +533,20 @@ probability.
 - m.cumsum(-1) - m >= p → m.cumsum(-1) >= p
 You drop the token with which the sum reaches p: what you keep has less than p. Ask of each token how
 much stood *before* it: cumsum minus its own probability.
+## the crossing token dropped, at exactly p too, but for the best
+- out = m.cumsum(-1) - m >= p
++ out = m.cumsum(-1) >= p
++ out[..., 0] = False
+You drop the token with which the sum reaches p, unless it is the best: what you keep has less than p.
+Ask of each token how much stood *before* it: cumsum minus its own probability.
+## the crossing token dropped, at exactly p too, but for the best, and the tail at p = 1
+- if p == 1: → if p > 1:
+- out = m.cumsum(-1) - m >= p
++ out = m.cumsum(-1) >= p
++ out[..., 0] = False
+Two things. You drop the token with which the sum reaches p, unless it is the best: ask of each token
+how much stood *before* it, cumsum minus its own probability. And p = 1 keeps all: leave the logits
+alone there.
 ## the crossing token dropped, and the tail at p = 1
 - m.cumsum(-1) - m >= p → m.cumsum(-1) >= p
 - if p == 1: → if p > 1:
@@ -641,7 +659,7 @@ keeps its logit.
         "Four steps: sort in descending order, softmax, cumulative sum, and the mask brought back to "
         "the order of the vocabulary. Do them on paper for 0.1, 0.4, 0.2, 0.3 and p = 0.65.",
         "A token is out if those *before* it already have p: `before = probabilities.cumsum(-1) - "
-        "probabilities`, and out is `before >= p`. The best has 0 before it, so it always stays.",
+        "probabilities`, and out is `before >= p`. p is above 0, so the best, with 0 before it, always stays.",
         "`ordered, order = logits.sort(descending=True)`; with `out` in sorted order, "
         "`out.scatter(-1, order, out)` has every entry at the place of its token.",
         "Rounded sums may reach 1 too early: if p is 1, return the logits as they are. In the end "
@@ -953,6 +971,36 @@ def by_the_generator(label: str) -> Case:
     return Case(label, one_seed_and_another, lambda: dict.fromkeys(names, True))
 
 
+@beside
+def global_seeds(answer: Candidate) -> Any:
+    logits = torch.zeros(50, 20)
+
+    def drawn(seed: int) -> list[int]:
+        torch.manual_seed(seed)
+        got = answer(logits.clone())
+        return got.flatten().tolist() if isinstance(got, Tensor) else [got]
+
+    before = torch.get_rng_state()
+    first = drawn(5)
+    seen = {
+        "the same global seed, the same draws": drawn(5) == first,
+        "another global seed, other draws": drawn(6) != first,
+        "ids inside the vocabulary": all(0 <= x < 20 for x in first),
+    }
+    torch.set_rng_state(before)
+    return seen
+
+
+def by_the_global_generator(label: str) -> Case:
+    """Without a generator, `torch.manual_seed` decides what is drawn."""
+    names = (
+        "the same global seed, the same draws",
+        "another global seed, other draws",
+        "ids inside the vocabulary",
+    )
+    return Case(label, global_seeds, lambda: dict.fromkeys(names, True))
+
+
 def inside(drawn: Any, V: int) -> bool:
     """Whether these are token ids of a vocabulary of V."""
     return isinstance(drawn, Tensor) and bool(((drawn >= 0) & (drawn < V)).all())
@@ -1016,6 +1064,7 @@ SAMPLE = Exercise(
         shape_alone(1, 7),
         shape_alone(2, 3, 7),
         by_the_generator("what the seed means"),
+        by_the_global_generator("without a generator, after torch.manual_seed"),
         in_32_bits("logits of 16 bits (bfloat16)"),
         leaves_its_logits("the caller's logits stay as they are", SPREAD_ROWS),
     ),
@@ -1126,6 +1175,14 @@ logits.shape[:-1], which for logits (V,) means no axis at all.
 ## seeded where none is given
 - generator=generator → generator=generator or torch.Generator().manual_seed(0)
 Without a generator every call gives the same draws: you make one with a fixed seed. None means
+PyTorch's global generator, and multinomial understands generator=None.
+## a new generator where none is given
+- weights = logits.float().softmax(-1)
++ weights = logits.float().softmax(-1)
++ if generator is None:
++     generator = torch.Generator()
++     generator.seed()
+Without a generator you make a new one, so torch.manual_seed has no effect on your draws. None means
 PyTorch's global generator, and multinomial understands generator=None.
 ## an axis too many
 - .reshape(logits.shape[:-1]) → .reshape(*logits.shape[:-1], 1)
@@ -1344,7 +1401,8 @@ You take the best of the noise alone: every token comes up equally often. Add it
 You add the noise to probabilities. It belongs to the logits.
 ## no noise
 - (logits - (-uniform.log()).log()) → logits
-You take the best of the logits: that is greedy.
+The best of the logits wins: that is greedy. Either you add no noise, or the same to all tokens of a
+row, which changes nothing: each token has a u of its own.
 """,
     ),
     hints=(

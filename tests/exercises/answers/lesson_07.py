@@ -1,6 +1,7 @@
 """Lesson 07: right answers, named mistakes in other words, and wrong answers nobody named."""
 
 import math
+import os  # noqa: F401
 
 import torch
 from torch.nn import functional as F
@@ -50,6 +51,8 @@ TEMPERATURES = edited(
 - torch.where(best, logits, OUT) → torch.full_like(logits, OUT)
 ## one-hot at 0
 - torch.where(best, logits, OUT) → best * 1.0
+## greedy for small t
+- if t == 0: → if t <= 0.03:
 ## the worst at 0
 - torch.where(best, logits, OUT)
 + torch.where(logits == logits.min(-1, keepdim=True).values, logits, OUT)
@@ -229,6 +232,10 @@ TOP_PS = edited(
 - (before < p) → (shares.cumsum(-1) <= p) | (before == 0)
 ## the crossing token dropped, at exactly p too
 - before < p → shares.cumsum(-1) < p
+## the crossing token dropped, at exactly p too, but for the best
+- (before < p) → (shares.cumsum(-1) < p) | (before == 0)
+## the crossing token dropped, at exactly p too, but for the best, and the tail at p = 1
+- (before < p) | (p == 1) → (shares.cumsum(-1) < p) | (before == 0)
 ## the crossing token dropped, and the tail at p = 1
 - before < p → shares.cumsum(-1) < p
 -  | (p == 1)
@@ -454,6 +461,10 @@ DRAWS = {
 + shares = F
 ## seeded where none is given
 - generator=generator → generator=generator or torch.Generator().manual_seed(42)
+## a new generator where none is given
+- waits = torch
++ generator = generator or torch.Generator().manual_seed(int.from_bytes(os.urandom(4), "big"))
++ waits = torch
 ## an axis too many
 - .argmax(-1) → .argmax(-1).unsqueeze(-1)
 ## the probability of the draw
