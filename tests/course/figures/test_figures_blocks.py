@@ -52,6 +52,17 @@ def test_a_gate_is_shut_on_the_left():
     assert all(abs(line[0]) < 0.2 < abs(line[-1]) for line in lines(right))
 
 
+def test_one_block_has_two_sublayers_each_behind_a_norm():
+    figures.one_block()
+    words = [text.get_text() for text in axes()[0].texts]
+    assert [words.count(word) for word in ("norm", "attention", "feed-forward", "+")] == [
+        2,
+        1,
+        1,
+        2,
+    ]
+
+
 def test_both_orders_stand_side_by_side():
     figures.both_orders()
     assert [axis.get_title() for axis in axes()] == ["pre-norm", "post-norm"]
