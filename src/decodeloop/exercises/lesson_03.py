@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from decodeloop.exercises.edits import edits
-from decodeloop.exercises.exercise import Case, Exercise, call
+from decodeloop.exercises.exercise import Candidate, Case, Exercise, call
 from decodeloop.exercises.oracles import (
     rope_by_complex_numbers,
 )
@@ -239,6 +240,23 @@ def turning(label: str, x: Tensor, positions: Tensor, base: float) -> Case:
     return call(label, x, positions, base, oracle=rope_by_complex_numbers)
 
 
+def in_16_bits(label: str) -> Case:
+    """Whether x of 16 bits is turned by angles of 32: as a float32 copy is, but for x's rounding."""
+    short = tensors(1, 2, 3, 8).bfloat16()
+    positions, base = torch.tensor([257, 301, 403]), 2.0
+    turned = rope_by_complex_numbers(short.float(), positions, base)
+
+    def run(answer: Candidate) -> Any:
+        out = answer(short.clone(), positions.clone(), base)
+        near = isinstance(out, Tensor) and out.shape == turned.shape
+        near = near and torch.allclose(out.float(), turned, atol=0.06)
+        copy = answer(short.float(), positions.clone(), base)
+        return {"a float32 copy": copy, "x itself as that copy": near}
+
+    expected = {"a float32 copy": turned, "x itself as that copy": True}
+    return Case(label, run, lambda: expected, (short, positions, base))
+
+
 def by_halves(x: Tensor, positions: Tensor, base: float) -> Tensor:
     """A right one."""
     D = x.shape[-1]
@@ -259,7 +277,7 @@ ROPE = Exercise(
     difficulty=2,
     tolerance=1e-4,  # angles in fp32 are off by 1e-7 of themselves
     part=True,
-    cases=(  # angles stay below 100 even with a positive exponent: fp32 tells them apart
+    cases=(  # angles stay below 700 even with a positive exponent: fp32 tells them apart
         turning(
             "the vector (1, 0) at positions 0 to 3",
             torch.tensor([1.0, 0.0]).expand(1, 1, 4, 2).clone(),
@@ -289,6 +307,7 @@ ROPE = Exercise(
         turning(
             "one new token in each row", tensors(3, 2, 1, 4), torch.tensor([[6], [2], [9]]), 9.0
         ),
+        in_16_bits("x of 16 bits (bfloat16), positions 257, 301 and 403"),
         turning("positions between the whole ones", tensors(1, 2, 5, 6), torch.arange(5) / 2, 30.0),
     ),
     mistakes=edits(
@@ -309,6 +328,10 @@ paired with channel i + D/2 from the start: `x.chunk(2, dim=-1)`.
 - first * sin), -1) → first * sin), -1).flatten(-2)
 You turn the right pairs, but put them together as neighbours. The halves come one after the other:
 `torch.cat`.
+## angles in the dtype of x
+- torch.arange(0, D, 2) → torch.arange(0, D, 2, dtype=x.dtype)
+Right where x has 32 bits. Where it has 16, so have your angles, and those can't tell position 257
+from 256. Make the speeds in float32, whatever x is.
 ## positions rounded down
 - positions[..., None] → positions.long()[..., None]
 Right but for positions between the whole ones: you round 0.5 down to 0. A position may be any number.

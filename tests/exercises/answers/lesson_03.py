@@ -183,6 +183,8 @@ ROPES = edited(
 - frequencies(2 * h, base) → frequencies(2 * h, 10_000.0)
 ## positions ignored
 - h = x.shape[-1] // 2 → h, positions = x.shape[-1] // 2, torch.arange(x.shape[2])
+## angles in the dtype of x
+- positions.float(), speeds.to(x.device) → positions.to(x.dtype), speeds.to(x)
 ## positions rounded down
 - positions.float() → positions.float().floor()
 ## turned the other way
