@@ -141,7 +141,7 @@ def source_of_mistake(wrong: Candidate, name: str) -> str:
     own = wrong.right.__name__
     bare = ast.unparse(Bare().visit(ast.parse(module.replace(right, wrong.source()))))
     source = inlined(ast.unparse(ast.Module(only_used(needed_statements(bare, own)), [])))
-    return source if own == name else f"{source}\n{name} = {own}\n"
+    return alias(source, own, name)
 
 
 def source_named(function: object, name: str) -> str:
@@ -154,7 +154,20 @@ def source_named(function: object, name: str) -> str:
     own = getattr(function, "__name__", name)
     if own == "<lambda>":
         raise TypeError(f"{name}: a lambda has no statement of its own")
-    return source if own == name else f"{source}\n{name} = {own}\n"
+    return alias(source, own, name)
+
+
+def alias(source: str, own: str, name: str) -> str:
+    """A source whose function has the name that the exercise asks for.
+
+    Raises:
+        TypeError: another function in it has that name, and a definition counts before an alias.
+    """
+    if own == name:
+        return source
+    if any(getattr(node, "name", None) == name for node in ast.parse(source).body):
+        raise TypeError(f"{own} stands on another {name}")
+    return f"{source}\n{name} = {own}\n"
 
 
 def inlined(source: str) -> str:

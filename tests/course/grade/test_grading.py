@@ -50,6 +50,18 @@ def test_writing_into_what_is_lent_is_noticed(graded):
     assert (grade.verdict, grade.mistake) == ("wrong", "sorted in the caller's list")
 
 
+def test_what_a_generator_writes_after_its_last_item_is_noticed(graded):
+    cell = (
+        "def generate_without_cache(model, token_ids, max_new_tokens):\n"
+        "    for _ in range(max_new_tokens):\n"
+        "        token = int(model(token_ids)[0, -1].argmax())\n"
+        "        yield token\n"
+        "        token_ids[0, -1] = token"
+    )
+    grade = graded("05", [cell], "generate_without_cache")["generate_without_cache"]
+    assert (grade.verdict, grade.mistake) == ("wrong", "the last token overwritten")
+
+
 def test_a_mistake_that_the_library_refuses_has_its_hint(graded):
     """`attention` raises a class of the package's own, here and in the sandbox."""
     cell = (

@@ -160,11 +160,16 @@ class Peer:
             kwargs = {str(k): reader.read(v) for k, v in message.get("named", ())}
             snapshot = Snapshot(reader.mutables)
             value = self.done(message, args, kwargs)
-            snapshot, writer = self.looked_at(message, value, snapshot)
+            if isinstance(value, GeneratorType):
+                self.lend(value)
+                self.kept[self.numbers[id(value)]] = (snapshot, snapshot.mutables)
+            snapshot = self.looked_at(message, snapshot)
+            writer = Writer(self.lend, snapshot.mutables)
             reply["value"] = writer.write(value)
         except Broken:
             raise
-        except BaseException as error:
+        except BaseException as error:  # the end of a generator is one
+            snapshot = self.looked_at(message, snapshot)
             writer = Writer(self.lend, snapshot.mutables)
             reply = {"error": self.told(error)}
         reply["changed"] = snapshot.changed(writer)
@@ -173,18 +178,13 @@ class Peer:
             reply["of"] = number
         self.pipe.send(reply, writer.tensors)
 
-    def looked_at(
-        self, message: Message, value: Any, snapshot: Snapshot
-    ) -> tuple[Snapshot, Writer]:
+    def looked_at(self, message: Message, snapshot: Snapshot) -> Snapshot:
         """Of what may have changed: what this call was given; for an item of a generator, what the
         call that made it was given."""
         number = message.get("on")
-        if isinstance(value, GeneratorType):
-            self.lend(value)
-            self.kept[self.numbers[id(value)]] = (snapshot, snapshot.mutables)
-        elif message.get("name") == "__next__" and number in self.kept:
-            snapshot = self.kept[number][0]
-        return snapshot, Writer(self.lend, snapshot.mutables)
+        if message.get("name") == "__next__" and number in self.kept:
+            return self.kept[number][0]
+        return snapshot
 
     def done(self, message: Message, args: list[Any], kwargs: dict[str, Any]) -> Any:
         what, name = message.get("do"), str(message.get("name"))
