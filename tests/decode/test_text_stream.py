@@ -45,6 +45,12 @@ def split_texts(draw, alphabet):
     return text, [data[a:b] for a, b in itertools.pairwise([0, *cuts, len(data)])]
 
 
+def test_a_stop_string_in_a_token_that_ends_in_half_a_character_is_not_given_out():
+    pieces, state = stream([b"Hi", b" " + "日".encode()[:2]], [" "])
+    assert pieces == ["Hi", "", ""]
+    assert state.stopped
+
+
 @given(split_texts(st.characters(codec="utf-8")))
 def test_the_pieces_of_any_text_split_anywhere_make_the_text(case):
     text, chunks = case

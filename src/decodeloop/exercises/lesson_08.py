@@ -329,6 +329,16 @@ def all_at_once(*inputs: Any, **options: Any) -> list[int]:
     return list(plain_decoding_loop(*inputs, **options))
 
 
+def collected_first(*inputs: Any, **options: Any) -> Generator[int, None, str]:
+    loop, tokens = plain_decoding_loop(*inputs, **options), []
+    while True:
+        try:
+            tokens.append(next(loop))
+        except StopIteration as end:
+            yield from tokens
+            return str(end.value)
+
+
 LOOP = Exercise(
     name="decoding_loop",
     lesson=LESSON,
@@ -361,6 +371,21 @@ LOOP = Exercise(
 + return "eos"
 You give out the end-of-sequence token. It is a signal and no text: look whether the token is in
 eos_ids before you yield it, and return without it.
+## yields the end of sequence, like any token
+- if token in eos_ids:
+-     return "eos"
+- if stop is not None and stop(token):
+-     yield token
+-     return "stop"
+- yield token
++ enough = stop is not None and stop(token)
++ yield token
++ if token in eos_ids:
++     return "eos"
++ if enough:
++     return "stop"
+You give out the end-of-sequence token, and ask `stop` about it. It is a signal and no text: look
+first whether the token is in eos_ids, and return without it.
 ## one token too many
 - range(1, max_new_tokens + 1) → range(1, max_new_tokens + 2)
 - if made < max_new_tokens: → if made < max_new_tokens + 1:
@@ -556,6 +581,12 @@ look at eos_ids first.
             "no finish reason: make it a generator, which yields each token as soon as it is known.",
             all_at_once,
         ),
+        Mistake(
+            "collected, then yielded",
+            "You collect the tokens and yield them when all is over. Nothing can be shown before "
+            "that: yield each token in the round that made it.",
+            collected_first,
+        ),
     ),
     hints=(
         "It is lesson 06's loop with three ways out. Write that loop first: prefill once; choose; "
@@ -630,12 +661,12 @@ class PlainStream:
             return ""
         self.token_ids.append(token)
         text = self.text()
-        if text.endswith(HALF):
-            return ""
         places = [text.find(s) for s in self.stop if s in text]
         if places:
             self.stopped = True
             return self.give(text, min(places))
+        if text.endswith(HALF):
+            return ""
         return self.give(text, len(text) - self.uncertain(text))
 
     def finish(self) -> str:
@@ -660,7 +691,7 @@ STREAM = Exercise(
     name="TextStream",
     lesson=LESSON,
     library=TextStream,
-    minutes=12,
+    minutes=20,
     difficulty=3,
     part=True,
     cases=(
@@ -769,6 +800,12 @@ STREAM = Exercise(
             stop=["day", "was", "great"],
         ),
         stream_case(
+            "a stop string, and half a character behind it",
+            [b"Hi", b" " + EMOJI[:2]],
+            ["Hi", ""],
+            stop=[" "],
+        ),
+        stream_case(
             "a byte that is no character",
             [b"a", b"\xff", b"b", b"c"],
             ["a", "", "\ufffdb", "c"],
@@ -798,6 +835,11 @@ Look in the whole text so far.
 -     return ""
 Text that ends with U+FFFD ends with half a character: the rest comes with the next tokens. Give
 nothing out until it is whole.
+## half a character is looked for before the stop string
+- [text.find(s) for s in self.stop if s in text]
++ [] if text.endswith(HALF) else [text.find(s) for s in self.stop if s in text]
+You look for half a character before you look for the stop string. A token may end the stop string
+and begin a character: finish() then gives out the stop string, too. Look for stop strings first.
 ## tokens are decoded one by one
 - self.tokenizer.decode(self.token_ids)
 + "".join(self.tokenizer.decode([i]) for i in self.token_ids)
@@ -919,9 +961,9 @@ before it can be shown.
 ## half characters are not kept
 - self.token_ids.append(token)
 - text = self.text()
++ text = str(self.tokenizer.decode([*self.token_ids, token]))
 - if text.endswith(HALF):
 -     return ""
-+ text = str(self.tokenizer.decode([*self.token_ids, token]))
 + if text.endswith(HALF):
 +     return ""
 + self.token_ids.append(token)
@@ -976,8 +1018,8 @@ the beginning of a stop string are held back.
     hints=(
         "push: append the id, decode all ids together, and give out what is new since last time: "
         "text[self.given:]. Then think about what must not be given out yet.",
-        'Three things may come of a push. The text ends with "\\ufffd": give "". A stop string '
-        "is in it: set stopped, give up to where it begins. Else: give all but the last "
+        "Three things may come of a push. A stop string is in the text: set stopped, give up to where "
+        'it begins. The text ends with "\\ufffd": give "". Else: give all but the last '
         "self.uncertain(text) characters, that is, up to end = len(text) - self.uncertain(text). "
         "(Not text[self.given:-n]: with n = 0 that is empty.)",
         "Each time, remember how far you have given: piece = text[self.given:end]; self.given = end. "

@@ -342,6 +342,7 @@ BEAM = Exercise(
         beam_case("a better one after the first", 6, [1, 3], 7, 4, 0.5, (1,)),
         beam_case("one that ends late", 10, [7], 12, 3, 0.5, (6,)),
         beam_case("beams that end are replaced", 6, [0], 8, 3, 1.5, (4,)),
+        beam_case("a beam that ends takes no place", 5, [2, 4], 8, 2, 1.0, (3,)),
         Case("a small decoder", decoder_beams, decoder_beams_expected),
     ),
     mistakes=edits(
@@ -405,6 +406,15 @@ All beams go on with the text of the first. Each continues a row of its own: tex
 + rows = torch.arange(K).repeat_interleave(min(count, V))
 You take the best of each row, one row behind the other. The candidates of all beams must compete: one topk
 over all K·V sums, best first.
+## too few of each row
+- best, places = table.flatten().topk(min(count, K * V))
+- rows, tokens = places // V, places % V
++ top, own = table.topk(min(beams, V), dim=-1)
++ best, places = top.flatten().sort(descending=True)
++ best, places = best[:count], places[:count]
++ rows, tokens = places // top.shape[1], own.flatten()[places]
+You take the best `beams` tokens of each row. Where one of them ends, the row's next best must take
+its place: one topk of `count` over all K·V sums.
 ## softmax over the beams
 - logits.log_softmax(-1) → logits.log_softmax(0)
 Your softmax runs over the beams. Each row is a forecast, and sums to 1 along the tokens:

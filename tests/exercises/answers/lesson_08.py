@@ -54,6 +54,17 @@ def collected(*inputs, **options):
     return found
 
 
+def collected_and_yielded(*inputs, **options):
+    loop, found = loop_by_hidden(*inputs, **options), []
+    try:
+        while True:
+            found += [next(loop)]
+    except StopIteration as end:
+        reason = end.value
+    yield from found
+    return reason
+
+
 LOOPS = {
     **edited(
         loop_while_true,
@@ -62,6 +73,15 @@ LOOPS = {
 - return "eos"
 + yield token
 + return "eos"
+## yields the end of sequence, like any token
+- if token in eos_ids:
+-     return "eos"
+- made += 1
++ made += 1
+- yield token
++ yield token
++ if token in eos_ids:
++     return "eos"
 ## one token too many
 - made >= max_new_tokens → made > max_new_tokens
 ## one token too few
@@ -179,6 +199,7 @@ LOOPS = {
 """,
     ),
     "all at once": collected,
+    "collected, then yielded": collected_and_yielded,
 }
 
 UNNAMED_LOOPS = edited(
@@ -214,14 +235,14 @@ class ByDifference:
             return ""
         self.ids += [token]
         text = self.tokenizer.decode(self.ids)
-        if text[-1:] == "\ufffd":
-            return ""
         for cut in range(len(text) + 1):
             if any(text[cut:].startswith(s) for s in self.stop):
                 self.stopped = True
                 break
             if any(s.startswith(text[cut:]) for s in self.stop):
                 break
+        if text[-1:] == "\ufffd" and not self.stopped:
+            return ""
         return self._show(text[:cut])
 
     def finish(self):
@@ -279,12 +300,12 @@ class Plain:
             return ""
         self.all = [*self.all, token]
         whole = self.decoded()
-        if whole[-1:] == chr(0xFFFD):
-            return ""
         where = self.first_stop(whole)
         if where >= 0:
             self.stopped = True
             return self.upto(whole, where)
+        if whole[-1:] == chr(0xFFFD):
+            return ""
         return self.upto(whole, len(whole) - self.kept(whole))
 
     def finish(self):
@@ -323,6 +344,9 @@ STREAMS = edited(
 + whole.index(s) for s in self.stop if self.t.decode(self.all[-1:]).count(s)
 ## half a character is printed
 - if whole[-1:] == chr(0xFFFD): → if not whole:
+## half a character is looked for before the stop string
+- where = self.first_stop(whole)
++ where = -1 if whole[-1:] == chr(0xFFFD) else self.first_stop(whole)
 ## tokens are decoded one by one
 - self.t.decode(self.all) → "".join(self.t.decode([token]) for token in self.all)
 - if whole[-1:] == chr(0xFFFD): → if not whole:
@@ -396,10 +420,8 @@ STREAMS = edited(
 - return self.upto(whole, len(whole) - self.kept(whole))
 + return "" if self.kept(whole) else self.upto(whole, None)
 ## half characters are not kept
-- whole = self.decoded()
 - if whole[-1:] == chr(0xFFFD):
 -     return ""
-+ whole = self.decoded()
 + if whole[-1:] == chr(0xFFFD):
 +     self.all.pop()
 +     return ""

@@ -269,6 +269,11 @@ SEARCHES = {
 + each = min(beams * (1 + max(1, len(eos_ids))), V)
 + best = table.sort(descending=True, stable=True).indices[:, :each]
 + order = (best + V * torch.arange(len(texts))[:, None]).flatten().tolist()
+## too few of each row
+- order = flat.argsort(descending=True, stable=True).tolist()
++ tops = (row.sort(descending=True, stable=True).indices[:beams] for row in table)
++ order = [V * r + int(t) for r, top in enumerate(tops) for t in top]
++ order.sort(key=lambda place: -float(flat[place]))
 ## softmax without the logarithm
 - (logits - logits.logsumexp(-1, keepdim=True)) → torch.softmax(logits, dim=-1)
 ## row and token mixed up
