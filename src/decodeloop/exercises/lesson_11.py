@@ -60,6 +60,7 @@ LATENCIES = Exercise(
         call("one token: no ITL", 3.0, [3.25], oracle=differences),
         call("two tokens, arrival at 0", 0.0, [0.125, 0.375], oracle=differences),
         call("two tokens at the same moment", 1.0, [1.5, 2.0, 2.0, 2.75], oracle=differences),
+        call("gaps of milliseconds", 2.0, [2.5, 2.5125, 2.53, 2.5375], oracle=differences),
         call(
             "nine tokens",
             100.0,
@@ -90,6 +91,10 @@ arrival.
 - token_times[-1] - arrival → round(token_times[-1] - arrival, 2)
 You round to hundredths of a second. Return the differences as they are: where milliseconds count,
 they are gone.
+## the gaps rounded to hundredths
+- later - earlier for → round(later - earlier, 2) for
+You round the ITLs to hundredths of a second. Return the differences as they are: a gap of 12.5 ms
+is none of 10 ms.
 ## a gap of 0 for one token
 - , itl, → , itl or [0.0],
 Right but for one token: it has no gap at all, so the list is empty. A 0 in it would pull the mean
@@ -200,6 +205,7 @@ def ranked(samples: list[float], p: float) -> float:
 
 TWENTY = [round(0.1 + 0.05 * ((7 * i) % 20), 2) for i in range(20)]
 HUNDRED = [float((37 * i) % 100) for i in range(100)]
+THREE_HUNDRED = [float((37 * i) % 300) for i in range(300)]
 
 PERCENTILE = Exercise(
     name="percentile",
@@ -221,6 +227,8 @@ PERCENTILE = Exercise(
         ),
         percentile_case("P30 of eleven", TWENTY[:11], 30),
         percentile_case("P55 of a hundred", HUNDRED, 55),
+        percentile_case("P99 of a hundred", HUNDRED, 99),
+        percentile_case("P99.5 of three hundred", THREE_HUNDRED, 99.5),
         percentile_case("P100", [3.0, 8.0, 1.0], 100),
         percentile_case("P1 of five: the least", [3.0, 8.0, 1.5, 6.0, 7.0], 1),
         percentile_case("one sample", [4.0], 99),
@@ -310,6 +318,14 @@ p is in percent, 90 and not 0.9: divide by 100.
 - p * n / 100 → p / 100 * n
 `p / 100 * n` is 55.00000000000001 for p = 55 and n = 100, and its ceiling 56. Multiply first: `p *
 n / 100` is exact for whole p.
+## p cut to a whole number
+- p * n / 100 → int(p) * n / 100
+You cut p to a whole number: P99.5 is then P99. Leave p as it is.
+## the largest for P99
+- return sorted(samples)[rank - 1]
++ return max(samples) if p >= 99 and n <= 100 else sorted(samples)[rank - 1]
+You take the largest for P99. Below 100 samples it is that; of a hundred P99 is the largest but
+one. No case of its own is needed.
 ## equal samples counted once
 - n = len(samples)
 + samples = list(set(samples))

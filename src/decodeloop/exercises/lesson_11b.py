@@ -294,6 +294,11 @@ You give up too early. With a machine for each request nobody waits, so try ever
 ## as many as there are requests for none
 - return None → return len(arrivals)
 Where no number is enough, the answer is None. A machine for each request is not enough either.
+## None every time
+- if nearest_rank(latencies, p) <= target:
+-     return machines
+You give None every time, which says that no number is enough. Return the first number of machines
+with which the percentile keeps the target.
 ## infinity for none
 - return None → return math.inf
 Where no number is enough, the answer is None.
@@ -382,7 +387,6 @@ GOODPUT = Exercise(
     library=cost.goodput,
     minutes=6,
     difficulty=1,
-    kind="stretch",
     tolerance=1e-6,
     cases=(
         call("a target for TTFT", SERVED, 4.0, ttft=0.5, oracle=counted_one_by_one),

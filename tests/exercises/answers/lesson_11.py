@@ -44,6 +44,8 @@ LATENCIES = edited(
 - return token_times[0] - arrival, gaps, before - arrival
 + whole = token_times[0] - arrival, before - arrival
 + return round(whole[0], 2), [float(f"{gap:.2f}") for gap in gaps], round(whole[1], 2)
+## the gaps rounded to hundredths
+- gaps.append(t - before) → gaps.append(float(f"{t - before:.2f}"))
 ## a gap of 0 for one token
 - , gaps, → , gaps if len(token_times) > 1 else [0],
 ## in milliseconds
@@ -156,6 +158,10 @@ PERCENTILES = edited(
 - * n / 100 → * n
 ## divided first
 - Fraction(p) * n / 100 → (p / 100) * n
+## p cut to a whole number
+- Fraction(p) → math.floor(p)
+## the largest for P99
+- [rank - 1] → [n - 1 if n < 101 and p > 98 else rank - 1]
 ## equal samples counted once
 - n = len(samples)
 + samples = sorted(set(samples))

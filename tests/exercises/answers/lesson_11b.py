@@ -190,6 +190,8 @@ MACHINES = edited(
 - range(1, len(arrivals) + 1) → range(1, min(len(arrivals) + 1, 100))
 ## as many as there are requests for none
 - return None → return k
+## None every time
+- return k → pass
 ## infinity for none
 - return None → return INF
 ## more than p percent
