@@ -344,9 +344,6 @@ STREAMS = edited(
 + whole.index(s) for s in self.stop if self.t.decode(self.all[-1:]).count(s)
 ## half a character is printed
 - if whole[-1:] == chr(0xFFFD): → if not whole:
-## half a character is looked for before the stop string
-- where = self.first_stop(whole)
-+ where = -1 if whole[-1:] == chr(0xFFFD) else self.first_stop(whole)
 ## tokens are decoded one by one
 - self.t.decode(self.all) → "".join(self.t.decode([token]) for token in self.all)
 - if whole[-1:] == chr(0xFFFD): → if not whole:
