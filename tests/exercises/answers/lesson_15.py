@@ -6,9 +6,9 @@ import struct
 
 import torch
 
-from decodeloop.exercises import lesson_15
 from decodeloop.exercises.edits import edited
 from decodeloop.exercises.fresh.lesson_15 import ROOT
+from decodeloop.exercises.lesson_15 import spelled
 from decodeloop.model import causal_mask, softmax
 
 # --- blocks_needed --------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ UNNAMED_HASHES = edited(
 # --- match_prefix ---------------------------------------------------------------------------------
 
 
-def match_by_names(tokens, size, known, key=b"", *, block_hash=lesson_15.spelled):
+def match_by_names(tokens, size, known, key=b"", *, block_hash=spelled):
     """First the names of all blocks that may be used, then those that are known."""
     names = []
     for number in range((len(tokens) - 1) // size):
@@ -176,7 +176,7 @@ def match_by_names(tokens, size, known, key=b"", *, block_hash=lesson_15.spelled
     return found
 
 
-def match_recursively(tokens, size, known, key=b"", *, block_hash=lesson_15.spelled):
+def match_recursively(tokens, size, known, key=b"", *, block_hash=spelled):
     def behind(start, parent):
         if start + size >= len(tokens):
             return []
@@ -209,7 +209,7 @@ MATCHES = edited(
 ## tenants are forgotten
 - (number + 1) * size], key → (number + 1) * size]
 ## a hash of your own
-- names.append(block_hash( → names.append(lesson_15.digest(
+- names.append(block_hash( → names.append(digest(
 ## on after a gap
 - break → continue
 ## block 0 is nothing
