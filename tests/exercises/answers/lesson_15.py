@@ -8,7 +8,7 @@ import torch
 
 from decodeloop.exercises.edits import edited
 from decodeloop.exercises.fresh.lesson_15 import ROOT
-from decodeloop.exercises.lesson_15 import spelled
+from decodeloop.exercises.lesson_15 import digest, spelled  # noqa: F401 (`digest` is in an edit)
 from decodeloop.model import causal_mask, softmax
 
 # --- blocks_needed --------------------------------------------------------------------------------
