@@ -102,7 +102,9 @@ def agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
 
 def pythons_own(error: BaseException | None) -> type:
     """The class of an exception, or the nearest above it that is Python's own: all that is left of
-    one that comes out of another process."""
+    one that comes out of another process. (One of Unicode can't be made there by its message.)"""
+    if isinstance(error, UnicodeError):
+        return ValueError
     return next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
 
 

@@ -87,10 +87,6 @@ class Single(np.float32):
         self.watch.wide |= isinstance(other, float)
         return self.watch.number(np.float32(self) * np.float32(other))
 
-    def __float__(self) -> float:
-        self.watch.wide = True
-        return np.float32(self).item()
-
     __radd__, __rmul__ = __add__, __mul__
 
 

@@ -13,8 +13,9 @@ PERCENTILE = (
 )
 
 
-# 06: traces and walks; 21: training, with somebody beside. `make attack` has the others
-@pytest.mark.parametrize("number", ["06", "21"])
+# 06: traces and walks; 20: decoders that come back; 21: training, with somebody beside.
+# `make attack` has the others
+@pytest.mark.parametrize("number", ["06", "20", "21"])
 def test_a_worked_edition_is_right(number, graded, cells_of):
     grades = graded(number, cells_of(number), seed=3)
     assert {name: (x.verdict, x.what) for name, x in grades.items()} == dict.fromkeys(
@@ -48,6 +49,24 @@ def test_writing_into_what_is_lent_is_noticed(graded):
     cell = PERCENTILE.replace("return sorted(samples)", "samples.sort()\n    return samples")
     grade = graded("11", ["import math", cell], "percentile")["percentile"]
     assert (grade.verdict, grade.mistake) == ("wrong", "sorted in the caller's list")
+
+
+def test_a_recursion_without_an_end_is_an_exception_and_not_a_crash(graded):
+    """Each call asks something of this side: the end must not come in the middle of a message."""
+    cell = (
+        "def push_and_pop(rules, stack, byte):\n"
+        "    found = set()\n"
+        "    to = int(rules.table[stack[-1], byte])\n"
+        "    if to != -1:\n"
+        "        found.add((*stack[:-1], to))\n"
+        "    for start, back in rules.calls[stack[-1]]:\n"
+        "        found |= push_and_pop(rules, (*stack[:-1], start, back), byte)\n"
+        "    if len(stack) > 1 and rules.accepting[stack[-1]]:\n"
+        "        found |= push_and_pop(rules, stack[:-1], byte)\n"
+        "    return found"
+    )
+    grade = graded("25", [cell], "push_and_pop")["push_and_pop"]
+    assert (grade.verdict, grade.mistake) == ("wrong", "start below back")
 
 
 def test_what_a_generator_writes_after_its_last_item_is_noticed(graded):

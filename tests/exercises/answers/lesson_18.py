@@ -5,8 +5,9 @@ import math
 import torch
 from torch.nn import functional as F
 
-from decodeloop.exercises import lesson_18
 from decodeloop.exercises.edits import edited
+from decodeloop.exercises.lesson_18 import windowed, yarn_by_hand
+from decodeloop.model import grouped_query_attention  # noqa: F401 (in edits)
 
 # --- window_mask ----------------------------------------------------------------------------------
 
@@ -97,7 +98,7 @@ class Rolled:
         seen = torch.tensor([*range(first), *range(n - recent, n + T)])
         keys = torch.cat((self.keys[layer][:, :, held], k), 2)
         values = torch.cat((self.values[layer][:, :, held], v), 2)
-        mask = lesson_18.windowed(T, n + T, self.window, self.sinks)[:, seen]
+        mask = windowed(T, n + T, self.window, self.sinks)[:, seen]
         out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=True)
         early = seen < self.sinks
         for store, new in ((self.keys, keys), (self.values, values)):
@@ -163,7 +164,7 @@ RINGS = edited(
 + seen = self.at[layer][held]
 
 - out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=True)
-+ out = lesson_18.grouped_query_attention(q, keys, values, mask)
++ out = grouped_query_attention(q, keys, values, mask)
 ## the oldest is seen, too
 - near = away < self.window → near = away <= self.window
 ## a single token needs no mask
@@ -173,7 +174,7 @@ RINGS = edited(
 + near = away + 1 < self.window
 
 - out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=True)
-+ out = lesson_18.grouped_query_attention(q, keys, values, mask)
++ out = grouped_query_attention(q, keys, values, mask)
 ## no mask between the new ones
 - (away >= 0) & → (away >= -T) &
 ## sinks are hidden
@@ -274,7 +275,7 @@ UNNAMED_RINGS = edited(
 
 
 def yarn_in_doubles(D, base, factor, trained, beta_fast=32, beta_slow=1):
-    return lesson_18.yarn_by_hand(D, base, factor, trained, beta_fast, beta_slow).double().float()
+    return yarn_by_hand(D, base, factor, trained, beta_fast, beta_slow).double().float()
 
 
 def yarn_by_divisors(D, base, factor, trained, beta_fast=32, beta_slow=1):

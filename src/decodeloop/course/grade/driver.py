@@ -33,6 +33,7 @@ from decodeloop.course.grade.sandbox import Sandbox
 from decodeloop.course.grade.sent import source_of
 from decodeloop.course.grade.sources import source_for
 from decodeloop.exercises.exercise import Candidate, Exercise
+from decodeloop.model import ContiguousKVCache, NoCache
 
 FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
 LENT = (*FUNCTIONS, GeneratorType)
@@ -117,8 +118,9 @@ class Driver(Peer):
 
 
 def is_value_class(thing: Any) -> bool:
-    """Whether its objects are values: a dataclass, an enumeration, or a module of PyTorch."""
-    kinds = (enum.Enum, torch.nn.Module)
+    """Whether its objects are values: a dataclass, an enumeration, a module of PyTorch, or a cache,
+    of which a decoder says that it makes one."""
+    kinds = (enum.Enum, torch.nn.Module, ContiguousKVCache, NoCache)
     return isinstance(thing, type) and (dataclasses.is_dataclass(thing) or issubclass(thing, kinds))
 
 

@@ -67,6 +67,7 @@ class Peer:
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Have the other side do something; its result, or its exception raised here."""
+        self.room()
         writer = Writer(self.lend)
         asked = {"args": [writer.write(x) for x in args]}
         asked["named"] = [[k, writer.write(v)] for k, v in (kwargs or {}).items()]
@@ -74,6 +75,11 @@ class Peer:
         self.pipe.send(message, writer.tensors)
         reply, tensors = self.until_reply()
         return self.taken(reply, tensors, writer.mutables)
+
+    def room(self, calls: int = 100) -> None:
+        """Raise RecursionError here, if what follows would raise it in the middle of a message."""
+        if calls:
+            self.room(calls - 1)
 
     def until_reply(self) -> tuple[Message, dict[str, Any]]:
         while True:

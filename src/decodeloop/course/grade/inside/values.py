@@ -95,6 +95,8 @@ class Writer:
             return {"array": self.store(numpy_tensor(x))}
         if numpy is not None and isinstance(x, numpy.generic) and type(x).__module__ == "numpy":
             return {"scalar": x.dtype.name, "value": self.write(x.item(), depth + 1)}
+        if numpy is not None and isinstance(x, numpy.dtype) and x.kind in "biuf":
+            return {"array type": x.name}
         if torch is not None and isinstance(x, torch.Tensor):
             self.note(x)
             kind = "parameter" if isinstance(x, torch.nn.Parameter) else "tensor"
@@ -236,7 +238,9 @@ class Reader:
             case "array":
                 return self.note(self.tensors[given].numpy())
             case "scalar":
-                return numpy_scalar(given, self.read(x["value"], depth + 1))
+                return numpy_type(given).type(self.read(x["value"], depth + 1))
+            case "array type":
+                return numpy_type(given)
             case "dtype" if isinstance(getattr(torch, given), torch.dtype):
                 return getattr(torch, given)
             case "device":
@@ -275,10 +279,12 @@ def numpy_tensor(array: Any) -> Any:
     return torch.from_numpy(array.copy())
 
 
-def numpy_scalar(name: str, value: Any) -> Any:
+def numpy_type(name: str) -> Any:
     import numpy
 
-    return numpy.dtype(name).type(value)
+    if not name.isalnum() or numpy.dtype(name).kind not in "biuf":
+        raise Unreadable("a type of numbers that is none")
+    return numpy.dtype(name)
 
 
 def dataclass_of(kind: Any, fields: Any) -> Any:
@@ -336,9 +342,11 @@ def names_of_bases(error: BaseException) -> list[str]:
 
 
 def known_error(bases: Any) -> Any:
-    """The class of an exception by the first of its names that Python knows."""
+    """The class of an exception by the first of its names that Python or the package knows."""
+    rooms = builtins, sys.modules.get("decodeloop.errors")
     for name in bases if isinstance(bases, list) else ():
-        kind = getattr(builtins, name, None) if isinstance(name, str) else None
+        kinds = (getattr(room, name, None) for room in rooms if isinstance(name, str))
+        kind = next((each for each in kinds if each is not None), None)
         if isinstance(kind, type) and issubclass(kind, Exception):
             return kind if name not in ("UnicodeDecodeError", "UnicodeEncodeError") else ValueError
     return Raised
