@@ -7,94 +7,35 @@ mistake meets its hint.
 
 from __future__ import annotations
 
-import ast
-import importlib
-import inspect
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from answer_tables import answers
 from attacking import Report, command_line, drawn
+from handed_in import Handed, named_mistakes, packed, right_answers
 
 from decodeloop.course.grade.drawn import telling_cases
 from decodeloop.course.grade.grading import Grader, Ready, ready
 from decodeloop.course.grade.sandbox import Kind, Limits, carried, probe
-from decodeloop.course.grade.sent import Bare, source_of
-from decodeloop.course.statements import needed_statements, only_used
-from decodeloop.exercises.edits import Edited
-from decodeloop.exercises.exercise import Candidate
 from decodeloop.exercises.finding import numbers, of_lesson
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(times=12.0)  # a busy machine makes nobody late
 
 
-@dataclass(frozen=True)
-class Handed:
-    """Cells, and what they deserve, by exercise: a verdict, and the name of the mistake."""
-
-    name: str
-    lesson: str
-    cells: list[str]
-    deserved: dict[str, tuple[str, str]]
-    seed: int | None = None
-
-
 def everything() -> list[Handed]:
     return [
         handed
         for number in dict.fromkeys(numbers().values())
-        for handed in (*editions(number), *packed(single_answers(number)))
+        for handed in (
+            *editions(number),
+            *packed((*right_answers(number), *named_mistakes(number))),
+        )
     ]
-
-
-def packed(answers: Iterable[Handed]) -> list[Handed]:
-    """Answers to different exercises handed in together, as students do: a sandbox is begun for
-    each submission, and that takes longer than most answers. Not where one would take another's
-    helper of the same name."""
-    packs: list[Handed] = []
-    for one in answers:
-        own = statements(one)
-        for place, pack in enumerate(packs):
-            others = statements(pack)
-            alike = all(others.get(name, text) == text for name, text in own.items())
-            if alike and pack.seed == one.seed and not pack.deserved.keys() & one.deserved.keys():
-                packs[place] = replace(
-                    pack,
-                    name=f"{pack.name}; {one.name}",
-                    cells=pack.cells + one.cells,
-                    deserved=pack.deserved | one.deserved,
-                )
-                break
-        else:
-            packs.append(one)
-    return packs
-
-
-def statements(handed: Handed) -> dict[str, str]:
-    """What the cells bind at their top, and to what."""
-    bound = {}
-    for cell in handed.cells:
-        for statement in ast.parse(cell).body:
-            text = ast.unparse(statement)
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                names = {alias.asname or alias.name for alias in statement.names}
-            elif isinstance(statement, ast.FunctionDef | ast.ClassDef):
-                names = {statement.name}
-            else:
-                names = {
-                    node.id
-                    for node in ast.walk(statement)
-                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-                }
-            bound.update(dict.fromkeys(names, text))
-    return bound
 
 
 def editions(number: str) -> Iterator[Handed]:
@@ -110,87 +51,6 @@ def editions(number: str) -> Iterator[Handed]:
         for seed in (None, 1) if not edition else (None,):
             label = f"{number} {edition or 'worked'}, seed {seed}"
             yield Handed(label, number, cells, dict.fromkeys(names, (verdict, "")), seed)
-
-
-def single_answers(number: str) -> Iterator[Handed]:
-    """The right answers of a lesson's tests, and its named mistakes."""
-    names = list(of_lesson(number))
-    right = answers(next(iter(of_lesson(number).values())).lesson).RIGHT
-    for place in range(2):
-        sources = {name: source_named(right[name][place], name) for name in names}
-        for name, source in sources.items():
-            label = f"{number} {name}, right answer {place + 1}"
-            yield Handed(label, number, [source], {name: ("right", "")}, 1)
-    for name, exercise in of_lesson(number).items():
-        for mistake in exercise.mistakes:
-            try:
-                source = source_of_mistake(mistake.wrong, name)
-            except (TypeError, OSError, AssertionError):  # what has no source can't be handed in
-                continue
-            label = f"{number} {name}, {mistake.name}"
-            yield Handed(label, number, [source], {name: ("wrong", mistake.name)}, 1)
-
-
-def source_of_mistake(wrong: Candidate, name: str) -> str:
-    """A named mistake as a student would hand it in: an edited answer in its own words."""
-    if not isinstance(wrong, Edited):
-        return source_named(wrong, name)
-    right = inspect.getsource(wrong.right)
-    module = inspect.getsource(sys.modules[wrong.right.__module__])
-    assert module.count(right) == 1
-    own = wrong.right.__name__
-    bare = ast.unparse(Bare().visit(ast.parse(module.replace(right, wrong.source()))))
-    source = inlined(ast.unparse(ast.Module(only_used(needed_statements(bare, own)), [])))
-    return alias(source, own, name)
-
-
-def source_named(function: object, name: str) -> str:
-    """The source of a function under the name that the exercise asks for.
-
-    Raises:
-        TypeError: it is a lambda, which stands in no statement of its own.
-    """
-    source = inlined(source_of(function))  # type: ignore[arg-type]
-    own = getattr(function, "__name__", name)
-    if own == "<lambda>":
-        raise TypeError(f"{name}: a lambda has no statement of its own")
-    return alias(source, own, name)
-
-
-def alias(source: str, own: str, name: str) -> str:
-    """A source whose function has the name that the exercise asks for.
-
-    Raises:
-        TypeError: another function in it has that name, and a definition counts before an alias.
-    """
-    if own == name:
-        return source
-    if any(getattr(node, "name", None) == name for node in ast.parse(source).body):
-        raise TypeError(f"{own} stands on another {name}")
-    return f"{source}\n{name} = {own}\n"
-
-
-def inlined(source: str) -> str:
-    """A source whose imports from the exercises are replaced by what they import: students have no
-    such modules.
-
-    Raises:
-        TypeError: among that is a whole exercise.
-    """
-    parts = []
-    for statement in ast.parse(source).body:
-        room = statement.module if isinstance(statement, ast.ImportFrom) else None
-        if room is None or not room.startswith("decodeloop.exercises"):
-            parts.append(ast.unparse(statement))
-            continue
-        module = inspect.getsource(importlib.import_module(room))
-        bare = ast.unparse(Bare().visit(ast.parse(module)))
-        for alias in statement.names:
-            wanted = ast.Module(only_used(needed_statements(bare, alias.name)), [])
-            parts.append(inlined(ast.unparse(wanted)))
-    if any(" = Exercise(" in part for part in parts):
-        raise TypeError("it stands on a whole exercise, which nobody hands in")
-    return "\n".join(dict.fromkeys(parts))
 
 
 def ready_for(handed: Handed, known: dict[tuple[str, int | None], Ready]) -> list[Ready]:
