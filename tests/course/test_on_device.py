@@ -26,7 +26,12 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machi
 FORGOTTEN = {  # (exercise, its right answer): how a device is forgotten in it
     ("attention", "attention_in_loops"): "- , device=v.device",
     ("rope", "rope_by_rotate_half"): "- speeds.to(x.device) → speeds",
-    ("rope", "rope_by_matrices"): "- pair.new_tensor → torch.tensor",
+    (
+        "rope",
+        "rope_by_matrices",
+    ): (
+        "- pair.new_tensor([[c, s], [-s, c]])\n+ torch.tensor([[c, s], [-s, c]], dtype=pair.dtype)"
+    ),
     ("hidden_states", "hidden_states_with_partial"): "- .to(x.device)",
     ("hidden_states", "hidden_states_text_by_text"): "- , device=x.device",
     ("hidden_states", "hidden_states_from_one"): "- .to(x.device)",

@@ -186,8 +186,9 @@ def show_drafts(report: DraftReport, console: Console) -> None:
 
 def show_load(rows: Sequence[LoadRow], console: Console) -> None:
     """Print a row for each round of a load."""
-    waits = [f"{name} P50/P90, ms" for name in ("TTFT", "ITL", "TPOT")]
-    table = plain_table("", "tokens/s", *waits, "answered", "failed")
+    table = plain_table(
+        "P50 / P90", "tokens/s", "TTFT, ms", "ITL, ms", "TPOT, ms", "good", "failed"
+    )
     for row in rows:
         waits = [
             f"{1e3 * of['p50']:.0f} / {1e3 * of['p90']:.0f}" for of in (row.ttft, row.itl, row.tpot)

@@ -175,14 +175,12 @@ class Service:
         self.watch.ended(outcome)
 
     def _watch_step(self, began: float, events: Sequence[Event]) -> None:
-        plan = self.engine.plan
-        admitted = []
+        plan, admitted = self.engine.plan, list[Admitted]()
         for request in plan.admitted:
             if request.number in self._whose and not request.preempted:
                 answer, number = self._whose[request.number]
                 prompt = answer.texts[number].prompt.shape[1]
-                waited = began - answer.asked  # until its step began, not until it was computed
-                admitted.append(Admitted(waited, prompt, request.shared))
+                admitted.append(Admitted(began - answer.asked, prompt, request.shared))
         self.watch.stepped(admitted, len(plan.preempted))
         for checked, accepted in checked_guesses(plan, events):
             self.watch.drafted(checked, accepted)

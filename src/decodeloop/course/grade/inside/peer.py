@@ -11,18 +11,20 @@ from collections.abc import Callable
 from types import GeneratorType
 from typing import Any
 
+from decodeloop.course.grade.inside.exceptions import (
+    Raised,
+    known_error,
+    names_of_bases,
+    text_of,
+)
 from decodeloop.course.grade.inside.pipe import Broken, Message, Pipe
 from decodeloop.course.grade.inside.snapshot import Snapshot, put_all
 from decodeloop.course.grade.inside.stand_ins import described, number_of, stand_in
 from decodeloop.course.grade.inside.values import (
-    Raised,
     Reader,
     Unreadable,
     Writer,
     found,
-    known_error,
-    names_of_bases,
-    text_of,
 )
 
 LONGEST_MESSAGE = 300

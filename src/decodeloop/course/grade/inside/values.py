@@ -11,7 +11,6 @@ are sent back (`Snapshot`).
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import enum
 import importlib
@@ -19,6 +18,8 @@ import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
+
+from decodeloop.course.grade.inside.exceptions import known_error, names_of_bases, text_of
 
 PLAIN = (bool, str, type(None))
 CONTAINERS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
@@ -42,10 +43,6 @@ def known(kind: Any) -> bool:
     return (ours or module.startswith("torch.nn.")) and "<" not in getattr(
         kind, "__qualname__", "<"
     )
-
-
-class Raised(Exception):
-    """An exception of the other side's, whose class is not known on this one."""
 
 
 class Writer:
@@ -330,26 +327,4 @@ def fill_module(made: Any, state: Any) -> None:
         object.__setattr__(made, name, value)
 
 
-def text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # what is in a `__str__` of theirs may fail in any way
-        return "a message that can't be shown"
-
-
-def names_of_bases(error: BaseException) -> list[str]:
-    return [c.__name__ for c in type(error).__mro__ if issubclass(c, BaseException)]
-
-
-def known_error(bases: Any) -> Any:
-    """The class of an exception by the first of its names that Python or the package knows."""
-    rooms = builtins, sys.modules.get("decodeloop.errors")
-    for name in bases if isinstance(bases, list) else ():
-        kinds = (getattr(room, name, None) for room in rooms if isinstance(name, str))
-        kind = next((each for each in kinds if each is not None), None)
-        if isinstance(kind, type) and issubclass(kind, Exception):
-            return kind if name not in ("UnicodeDecodeError", "UnicodeEncodeError") else ValueError
-    return Raised
-
-
-__all__ = ["Raised", "Reader", "Unreadable", "Writer", "found", "known", "known_error", "name_of"]
+__all__ = ["Reader", "Unreadable", "Writer", "found", "known", "name_of"]
