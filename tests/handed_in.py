@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from answer_tables import answers
 
-from decodeloop.course.grade.sent import Bare, source_of
-from decodeloop.course.statements import needed_statements, only_used
+from decodeloop.course.grade.sent import defined, source_of
+from decodeloop.course.statements import bound_names
 from decodeloop.exercises.edits import Edited
 from decodeloop.exercises.exercise import Candidate
 from decodeloop.exercises.finding import of_lesson
@@ -80,18 +80,7 @@ def statements(handed: Handed) -> dict[str, str]:
     bound = {}
     for cell in handed.cells:
         for statement in ast.parse(cell).body:
-            text = ast.unparse(statement)
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                names = {alias.asname or alias.name for alias in statement.names}
-            elif isinstance(statement, ast.FunctionDef | ast.ClassDef):
-                names = {statement.name}
-            else:
-                names = {
-                    node.id
-                    for node in ast.walk(statement)
-                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-                }
-            bound.update(dict.fromkeys(names, text))
+            bound.update(dict.fromkeys(bound_names(statement), ast.unparse(statement)))
     return bound
 
 
@@ -103,9 +92,7 @@ def source_of_mistake(wrong: Candidate, name: str) -> str:
     module = inspect.getsource(sys.modules[wrong.right.__module__])
     assert module.count(right) == 1
     own = wrong.right.__name__
-    bare = ast.unparse(Bare().visit(ast.parse(module.replace(right, wrong.source()))))
-    source = inlined(ast.unparse(ast.Module(only_used(needed_statements(bare, own)), [])))
-    return alias(source, own, name)
+    return alias(inlined(defined(module.replace(right, wrong.source()), own)), own, name)
 
 
 def source_named(function: object, name: str) -> str:
@@ -148,10 +135,7 @@ def inlined(source: str) -> str:
             parts.append(ast.unparse(statement))
             continue
         module = inspect.getsource(importlib.import_module(room))
-        bare = ast.unparse(Bare().visit(ast.parse(module)))
-        for alias in statement.names:
-            wanted = ast.Module(only_used(needed_statements(bare, alias.name)), [])
-            parts.append(inlined(ast.unparse(wanted)))
+        parts += [inlined(defined(module, taken.name)) for taken in statement.names]
     if any(" = Exercise(" in part for part in parts):
         raise TypeError("it stands on a whole exercise, which nobody hands in")
     return "\n".join(dict.fromkeys(parts))

@@ -16,10 +16,13 @@ from decodeloop.course.statements import needed_statements, only_used
 def source_of(function: Callable[..., Any]) -> str:
     """The statements of its module that define a function and what it needs, without annotations:
     what only they need stays here."""
-    module = sys.modules[function.__module__]
-    bare = ast.unparse(Bare().visit(ast.parse(inspect.getsource(module))))
-    wanted = needed_statements(bare, function.__name__)
-    return ast.unparse(ast.Module(only_used(wanted), []))
+    return defined(inspect.getsource(sys.modules[function.__module__]), function.__name__)
+
+
+def defined(source: str, name: str) -> str:
+    """The same for any name that a module's source defines."""
+    bare = ast.unparse(Bare().visit(ast.parse(source)))
+    return ast.unparse(ast.Module(only_used(needed_statements(bare, name)), []))
 
 
 class Bare(ast.NodeTransformer):
@@ -39,4 +42,4 @@ class Bare(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-__all__ = ["source_of"]
+__all__ = ["defined", "source_of"]
